@@ -1,0 +1,151 @@
+//! What a handler does with a request: find the operation, run it, or run a batch of them under conditions.
+//!
+//! Invariant: a request either answers and its writes stand, or is rejected and nothing was written. An error *reply* is
+//! an answer, of a command that has written nothing; the commands of a batch after it go on, as Redis' do.
+
+use recoil_sdk::encoding::push_bytes;
+use recoil_sdk::{Error, Transaction};
+
+use crate::keyspace::{Failure, Keyspace, Outcome};
+use crate::request::{self, Arguments, Op, Request};
+use crate::resp::{push_error, push_integer};
+use crate::strings::TimeUnit;
+use crate::{keys, strings, walks};
+
+/// One command under way.
+pub(crate) struct Call<'a, 'b> {
+    pub(crate) keyspace: &'a mut Keyspace<'b>,
+    pub(crate) arguments: Arguments<'a>,
+    pub(crate) resp3: bool,
+    pub(crate) reply: Vec<u8>,
+}
+
+/// Answer a request of a listener.
+pub(crate) fn handle(transaction: &mut dyn Transaction, input: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut keyspace = Keyspace::new(transaction);
+    let request = Request::decode(input).map_err(|error| abort(error.into()))?;
+    let bounded = request.bounded;
+    let reply = match request.op {
+        Op::Batch => batch(&mut keyspace, request)?,
+        _ => answer(&mut keyspace, request)?,
+    };
+    Ok(if bounded && reply.len() > request::BOUNDED_REPLY_BYTES_MAX { vec![request::ASK_ALONE] } else { reply })
+}
+
+/// A timer named like a key has fired: remove the key, if its time has come.
+pub(crate) fn expire(transaction: &mut dyn Transaction, key: &[u8]) -> Result<(), Error> {
+    let mut keyspace = Keyspace::new(transaction);
+    match keyspace.load(key) {
+        // To be safe from clocks: if it is not time yet, another timer will be.
+        Ok(Some(stored)) if stored.expire_at_us != 0 => {
+            keyspace.transaction.set_timer(key, stored.expire_at_us, b"");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(failure) => Err(abort(failure)),
+    }
+}
+
+fn abort(failure: Failure) -> Error {
+    match failure {
+        Failure::Reply(text) => Error::new(text),
+        Failure::Abort(error) => error,
+    }
+}
+
+/// Run one command; its own errors are replies.
+fn answer(keyspace: &mut Keyspace<'_>, request: Request<'_>) -> Result<Vec<u8>, Error> {
+    let op = request.op;
+    let mut call = Call { keyspace, arguments: request.arguments, resp3: request.resp3, reply: Vec::new() };
+    match run(op, &mut call) {
+        Ok(()) => Ok(call.reply),
+        Err(Failure::Reply(text)) => {
+            call.reply.clear();
+            push_error(&mut call.reply, &text);
+            Ok(call.reply)
+        }
+        Err(Failure::Abort(error)) => Err(error),
+    }
+}
+
+/// Check conditions, then run commands; the answer is each reply behind its length.
+fn batch(keyspace: &mut Keyspace<'_>, mut request: Request<'_>) -> Result<Vec<u8>, Error> {
+    let conditions = request::decode_conditions(&mut request.arguments).map_err(|error| abort(error.into()))?;
+    for condition in conditions {
+        let version = keyspace.load(condition.key).map_err(abort)?.map_or(0, |stored| stored.version);
+        if version != condition.version {
+            let exists = condition.version == 0;
+            return Err(Error::new(if exists { request::REJECTED_EXISTS } else { request::REJECTED_CHANGED }));
+        }
+    }
+    let mut replies = Vec::new();
+    while let Some(command) = request.arguments.next().map_err(|error| abort(error.into()))? {
+        let command = Request::decode(command).map_err(|error| abort(error.into()))?;
+        if command.op == Op::Batch {
+            return Err(Error::new("ERR a batch within a batch"));
+        }
+        push_bytes(&mut replies, &answer(keyspace, command)?);
+    }
+    Ok(replies)
+}
+
+fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
+    const fn unit(milliseconds: bool, absolute: bool) -> TimeUnit {
+        TimeUnit { milliseconds, absolute }
+    }
+    match op {
+        Op::Get => strings::get(call),
+        Op::Set => strings::set(call),
+        Op::SetNx => strings::setnx(call),
+        Op::SetEx => strings::setex(call, false, "setex"),
+        Op::PSetEx => strings::setex(call, true, "psetex"),
+        Op::GetSet => strings::getset(call),
+        Op::GetDel => strings::getdel(call),
+        Op::GetEx => strings::getex(call),
+        Op::Append => strings::append(call),
+        Op::StrLen => strings::strlen(call),
+        Op::SetRange => strings::setrange(call),
+        Op::GetRange => strings::getrange(call),
+        Op::Incr => strings::increment(call, false, false),
+        Op::Decr => strings::increment(call, false, true),
+        Op::IncrBy => strings::increment(call, true, false),
+        Op::DecrBy => strings::increment(call, true, true),
+        Op::IncrByFloat => strings::incrbyfloat(call),
+        Op::GetOrNull => strings::get_or_null(call),
+        Op::MSet => strings::mset(call),
+        Op::MSetNx => strings::msetnx(call),
+        Op::Del => keys::del(call),
+        Op::Exists | Op::Touch => keys::exists(call),
+        Op::Type => keys::type_of(call),
+        Op::Expire => keys::expire(call, unit(false, false), "expire"),
+        Op::PExpire => keys::expire(call, unit(true, false), "pexpire"),
+        Op::ExpireAt => keys::expire(call, unit(false, true), "expireat"),
+        Op::PExpireAt => keys::expire(call, unit(true, true), "pexpireat"),
+        Op::Ttl => keys::ttl(call, unit(false, false)),
+        Op::PTtl => keys::ttl(call, unit(true, false)),
+        Op::ExpireTime => keys::ttl(call, unit(false, true)),
+        Op::PExpireTime => keys::ttl(call, unit(true, true)),
+        Op::Persist => keys::persist(call),
+        Op::Object => keys::object(call),
+        Op::Rename => keys::rename(call, false),
+        Op::RenameNx => keys::rename(call, true),
+        Op::Copy => keys::copy(call),
+        Op::Walk => walks::keys(call),
+        Op::Count => walks::count(call),
+        Op::Random => walks::random(call),
+        Op::Flush => walks::flush(call),
+        Op::Version => keys::version(call),
+        Op::Dump => keys::dump(call),
+        Op::Restore => keys::restore(call),
+        Op::Publish => publish(call),
+        Op::Batch => Err(Failure::Abort("ERR a batch within a batch".into())),
+    }
+}
+
+/// PUBLISH: nobody knows how many will get it, so the answer is 0.
+fn publish(call: &mut Call<'_, '_>) -> Outcome {
+    let (channel, message) = (call.arguments.required()?, call.arguments.required()?);
+    call.keyspace.transaction.publish(channel, message);
+    push_integer(&mut call.reply, 0);
+    Ok(())
+}

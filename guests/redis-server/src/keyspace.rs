@@ -1,0 +1,358 @@
+//! The rows of a partition, and what a key is.
+//!
+//! ```text
+//! key row       01 | hash (5 bytes) | key                      → header | payload
+//! element row   02 | hash (5 bytes) | length of key (4) | key | generation (8) | element   (for collections)
+//! header        format 1 (1) | kind (1) | flags (1) | expire_at_us (8) | version (8)       little-endian
+//! ```
+//!
+//! `hash` is the top 40 bits of SipHash-2-4 of the key, under a fixed key, big-endian. It makes the order of the rows a
+//! stable pseudo-random order, in which a position is a number: that is what lets a SCAN cursor be one without the server
+//! remembering anything (see [`crate::walks`]), a random key be found by one seek, and a count be estimated from a part.
+//! The hash of element rows puts them beside no other key's.
+//!
+//! The header has one size, so that the payload of a string begins at a fixed place. `kind` is the Redis type.
+//! `expire_at_us` is microseconds since the Unix epoch, 0 for never. `version` is the time of the transaction that last
+//! changed the key, unique and growing on a partition: `WATCH` remembers it; an absent key has version 0. `flags` is 0;
+//! a reader refuses flags and formats it does not know, instead of misreading them. The payload of a string is the string.
+//! A collection keeps in its payload its *generation*, the time of the transaction that created it, and small facts such
+//! as its length; its elements carry the generation, so that those of an earlier life of the key can never be seen again.
+//!
+//! Expiry: a row whose time has come does not exist for any command. Writing commands remove it when they meet it; reads,
+//! which may not write, pass over it; and a timer named like the key removes it if nobody comes. A timer that fires for a
+//! key that has changed meanwhile does nothing, so that forgetting to cancel one (as FLUSHALL does) is harmless.
+//!
+//! Invariant: every write of a key row goes through [`Keyspace::store`], [`Keyspace::remove`] or `Flush`, which keep its
+//! timer right.
+
+use std::borrow::Cow;
+
+use recoil_sdk::encoding::DecodeError;
+use recoil_sdk::{Error, StorageError, Transaction};
+
+/// First byte of a key row.
+pub(crate) const ROW_KEY: u8 = 1;
+
+const HASH_BYTES: usize = 5;
+/// Number of bits of a position in hash order.
+pub(crate) const HASH_BITS: u32 = 40;
+const HEADER_BYTES: usize = 19;
+const FORMAT: u8 = 1;
+/// The largest string: a row is limited to 8 MiB, and its header takes some.
+pub(crate) const STRING_BYTES_MAX: usize = (8 << 20) - 64;
+/// Times from here on are too far away for a timer (the contract's times stay below 2^53 µs, the year 2255).
+const TIMER_END_US: u64 = 1 << 53;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The client's own fault: an error reply, `ERR …` or another code. The command has changed nothing.
+    Reply(Cow<'static, str>),
+    /// The transaction must be rolled back.
+    Abort(Error),
+}
+
+impl From<&'static str> for Failure {
+    fn from(text: &'static str) -> Self {
+        Failure::Reply(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Failure::Reply(Cow::Owned(text))
+    }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Failure::Abort(Error::new(format!("ERR the request is damaged: {error}")))
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Failure::Abort(Error::new(match error {
+            StorageError::TooLarge(why) => format!("ERR {why}"),
+            StorageError::ReadOnly => "ERR a write in a read-only call".to_owned(),
+            StorageError::QuotaExceeded(why) => {
+                format!("OOM command not allowed when used storage is above the quota: {why}")
+            }
+            StorageError::Unavailable(why) => format!("TRYAGAIN {why}"),
+        }))
+    }
+}
+
+/// What a command may end with.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// The Redis type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    String = 1,
+}
+
+impl Kind {
+    /// What TYPE answers.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::String => "string",
+        }
+    }
+}
+
+/// A key that exists.
+pub(crate) struct Stored {
+    pub(crate) kind: Kind,
+    /// 0: never.
+    pub(crate) expire_at_us: u64,
+    pub(crate) version: u64,
+    row: Vec<u8>,
+}
+
+impl Stored {
+    /// Take a row apart.
+    pub(crate) fn decode(row: Vec<u8>) -> Result<Self, Failure> {
+        let damaged = |why: String| Failure::Abort(Error::new(format!("ERR the stored value cannot be read: {why}")));
+        if row.len() < HEADER_BYTES {
+            return Err(damaged(format!("{} bytes are less than a header", row.len())));
+        }
+        if row[0] != FORMAT || row[2] != 0 {
+            let (format, flags) = (row[0], row[2]);
+            return Err(damaged(format!("format {format} with flags {flags} is of a newer version of this package")));
+        }
+        let kind = match row[1] {
+            1 => Kind::String,
+            other => return Err(damaged(format!("type {other} is of a newer version of this package"))),
+        };
+        let number = |at: usize| row[at..at + 8].iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        Ok(Stored { kind, expire_at_us: number(3), version: number(11), row })
+    }
+
+    /// What follows the header.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.row[HEADER_BYTES..]
+    }
+
+    /// Header and payload.
+    pub(crate) fn row(&self) -> &[u8] {
+        &self.row
+    }
+
+    /// The string, if it is one.
+    pub(crate) fn string(&self) -> Result<&[u8], Failure> {
+        match self.kind {
+            Kind::String => Ok(self.payload()),
+        }
+    }
+
+    /// True when its time has come.
+    pub(crate) fn is_expired(&self, now_us: u64) -> bool {
+        self.expire_at_us != 0 && self.expire_at_us <= now_us
+    }
+}
+
+/// The keys of the partition that a transaction is on.
+pub(crate) struct Keyspace<'a> {
+    pub(crate) transaction: &'a mut dyn Transaction,
+    now_us: Option<u64>,
+    /// Where row keys are put together, reused.
+    row_key: Vec<u8>,
+}
+
+impl<'a> Keyspace<'a> {
+    pub(crate) fn new(transaction: &'a mut dyn Transaction) -> Self {
+        Keyspace { transaction, now_us: None, row_key: Vec::new() }
+    }
+
+    /// The time of this transaction. Asked for only when needed: it is a crossing.
+    pub(crate) fn now_us(&mut self) -> u64 {
+        *self.now_us.get_or_insert_with(|| self.transaction.now_us())
+    }
+
+    fn set_row_key(&mut self, key: &[u8]) {
+        self.row_key.clear();
+        self.row_key.reserve(1 + HASH_BYTES + key.len());
+        self.row_key.extend_from_slice(&row_prefix(position(key)));
+        self.row_key.extend_from_slice(key);
+    }
+
+    /// The key, if it exists. An expired one is removed if this transaction may write.
+    pub(crate) fn load(&mut self, key: &[u8]) -> Result<Option<Stored>, Failure> {
+        self.set_row_key(key);
+        let Some(row) = self.transaction.get(&self.row_key)? else { return Ok(None) };
+        let stored = Stored::decode(row)?;
+        if stored.expire_at_us == 0 || !stored.is_expired(self.now_us()) {
+            return Ok(Some(stored));
+        }
+        if !self.transaction.is_read_only() {
+            self.remove(key, &stored)?;
+        }
+        Ok(None)
+    }
+
+    /// Write a key's value, as of this transaction. `before` is what [`Keyspace::load`] answered, and decides what there
+    /// is to do about timers.
+    pub(crate) fn store(
+        &mut self,
+        key: &[u8],
+        kind: Kind,
+        payload: &[&[u8]],
+        expire_at_us: u64,
+        before: Option<&Stored>,
+    ) -> Outcome {
+        let mut row = Vec::with_capacity(HEADER_BYTES + payload.iter().map(|part| part.len()).sum::<usize>());
+        row.extend_from_slice(&[FORMAT, kind as u8, 0]);
+        row.extend_from_slice(&expire_at_us.to_le_bytes());
+        row.extend_from_slice(&self.now_us().to_le_bytes());
+        payload.iter().for_each(|part| row.extend_from_slice(part));
+        self.set_row_key(key);
+        self.transaction.put(&self.row_key, &row)?;
+        let expired_before_at = before.map_or(0, |before| before.expire_at_us);
+        if expire_at_us != expired_before_at {
+            if expire_at_us != 0 && expire_at_us < TIMER_END_US {
+                self.transaction.set_timer(key, expire_at_us, b"");
+            } else if expired_before_at != 0 {
+                self.transaction.cancel_timer(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remove a key that exists.
+    pub(crate) fn remove(&mut self, key: &[u8], stored: &Stored) -> Outcome {
+        self.set_row_key(key);
+        self.transaction.remove(&self.row_key)?;
+        if stored.expire_at_us != 0 {
+            self.transaction.cancel_timer(key);
+        }
+        Ok(())
+    }
+}
+
+/// The key in a key row's key, and its position; none if the row is not one.
+pub(crate) fn key_of_row(row_key: &[u8]) -> Option<(u64, &[u8])> {
+    if row_key.len() < 1 + HASH_BYTES || row_key[0] != ROW_KEY {
+        return None;
+    }
+    let (hash, key) = row_key[1..].split_at(HASH_BYTES);
+    Some((hash.iter().fold(0, |position, byte| position << 8 | u64::from(*byte)), key))
+}
+
+/// What the row keys of a position begin with.
+pub(crate) fn row_prefix(position: u64) -> [u8; 1 + HASH_BYTES] {
+    let bytes = position.to_be_bytes();
+    [ROW_KEY, bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]]
+}
+
+/// Where a key is in hash order: 40 bits.
+pub(crate) fn position(key: &[u8]) -> u64 {
+    siphash(0x7265_636f_696c_2f72, 0x6564_6973_2f6b_6579, key) >> (64 - HASH_BITS)
+}
+
+/// SipHash-2-4 (Aumasson and Bernstein, 2012). It is here because it is part of the format of the rows: the standard
+/// library's may change.
+fn siphash(k0: u64, k1: u64, input: &[u8]) -> u64 {
+    let mut v = [
+        k0 ^ 0x736f_6d65_7073_6575,
+        k1 ^ 0x646f_7261_6e64_6f6d,
+        k0 ^ 0x6c79_6765_6e65_7261,
+        k1 ^ 0x7465_6462_7974_6573,
+    ];
+    let mut chunks = input.chunks_exact(8);
+    for chunk in &mut chunks {
+        let word = chunk.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+        sip_absorb(&mut v, word);
+    }
+    let last = chunks.remainder().iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    sip_absorb(&mut v, last | (input.len() as u64) << 56);
+    v[2] ^= 0xff;
+    (0..4).for_each(|_| sip_round(&mut v));
+    v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+#[inline]
+fn sip_absorb(v: &mut [u64; 4], word: u64) {
+    v[3] ^= word;
+    sip_round(v);
+    sip_round(v);
+    v[0] ^= word;
+}
+
+#[inline]
+fn sip_round(v: &mut [u64; 4]) {
+    v[0] = v[0].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(13) ^ v[0];
+    v[0] = v[0].rotate_left(32);
+    v[2] = v[2].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(16) ^ v[2];
+    v[0] = v[0].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(21) ^ v[0];
+    v[2] = v[2].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(17) ^ v[2];
+    v[2] = v[2].rotate_left(32);
+}
+
+/// The part of a key that decides its partition: what is between the first `{` and the next `}`, if there is something.
+pub(crate) fn hash_tag(key: &[u8]) -> &[u8] {
+    let Some(open) = key.iter().position(|byte| *byte == b'{') else { return key };
+    match key[open + 1..].iter().position(|byte| *byte == b'}') {
+        None | Some(0) => key,
+        Some(length) => &key[open + 1..open + 1 + length],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        let key: Vec<u8> = (0..16).collect();
+        let half = |at: usize| u64::from_le_bytes(key[at..at + 8].try_into().unwrap());
+        let input: Vec<u8> = (0..15).collect();
+        // The test values of the paper's appendix and of its reference implementation.
+        assert_eq!(siphash(half(0), half(8), &input), 0xa129_ca61_49be_45e5);
+        assert_eq!(siphash(half(0), half(8), &[]), 0x726f_db47_dd0e_0e31);
+    }
+
+    #[test]
+    fn the_rows_stay_as_they_are() {
+        // Rows on disk outlive this code: these bytes must never change.
+        let mut partition = recoil_sdk::fake::FakePartition::new();
+        partition.now_us = 0x0102_0303;
+        partition
+            .in_transaction(|transaction| {
+                let mut keyspace = Keyspace::new(transaction);
+                keyspace.store(b"greeting", Kind::String, &[b"hel", b"lo"], 0x0a0b, None).unwrap();
+                Ok(())
+            })
+            .unwrap();
+        let (key, row) = partition.rows().iter().next().unwrap();
+        assert_eq!(key[..6], [1, 0x58, 0x1a, 0x17, 0xdd, 0x65]);
+        assert_eq!(key[6..], *b"greeting");
+        assert_eq!(row[..], *b"\x01\x01\x00\x0b\x0a\0\0\0\0\0\0\x04\x03\x02\x01\0\0\0\0hello");
+        assert_eq!(key_of_row(key), Some((position(b"greeting"), &b"greeting"[..])));
+        assert!(Stored::decode(row[..18].to_vec()).is_err());
+        for (at, newer) in [(0, 2), (1, 99), (2, 1)] {
+            let mut row = row.clone();
+            row[at] = newer;
+            assert!(Stored::decode(row).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn hash_tags_are_those_of_redis_cluster() {
+        for (key, tag) in [
+            ("user1000", "user1000"),
+            ("{user1000}.following", "user1000"),
+            ("foo{}{bar}", "foo{}{bar}"),
+            ("foo{{bar}}zap", "{bar"),
+            ("foo{bar}{zap}", "bar"),
+            ("foo{bar", "foo{bar"),
+        ] {
+            assert_eq!(hash_tag(key.as_bytes()), tag.as_bytes(), "{key}");
+        }
+    }
+}

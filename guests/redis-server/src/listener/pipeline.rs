@@ -1,0 +1,324 @@
+//! Calls that have been parsed and not yet made, and how their answers become replies.
+//!
+//! A pipeline of commands becomes one crossing to the host, `call_many`, whose calls run on their partitions at the same
+//! time; those to one partition keep their order. Invariant: what the answers to one crossing come to is bounded, by the
+//! weight each call is given: a read promises not to answer more than [`BOUNDED_REPLY_BYTES_MAX`] and is asked again,
+//! alone, if it would have to. In between, no write of this connection may have changed what it reads, so a write to a key
+//! that such a read of the same crossing may have been for goes into the next crossing ([`ReadKeys`]).
+
+use recoil_sdk::encoding::push_bytes;
+use recoil_sdk::{Address, CallError, Mode, RoutedCall};
+
+use super::{REPLY_BYTES_MAX, Session, Step, WRITE_BYTES, call_error};
+use crate::command::{Command, LARGE_REPLY};
+use crate::keyspace::hash_tag;
+use crate::numbers::parse_i64;
+use crate::request::{self, ASK_ALONE, BOUNDED_REPLY_BYTES_MAX, Op};
+use crate::resp::{Arguments, push_array, push_error, push_integer};
+
+/// Calls in one crossing.
+const CALLS_MAX: usize = 1024;
+/// Bytes of requests in one crossing, but for one large request.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+/// What the answers of one crossing may come to: 1,024 bounded ones, or two values.
+const ANSWER_WEIGHT_MAX: usize = CALLS_MAX * BOUNDED_REPLY_BYTES_MAX;
+/// What a call that answers a value, and cannot be asked again, may answer.
+const LARGE_WEIGHT: usize = 8 << 20;
+
+/// How the replies to a command's calls become its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Combine {
+    /// Integers, added.
+    Sum,
+    /// An array of them.
+    Array,
+    /// Any of them, since all are the same unless one is an error.
+    First,
+}
+
+enum Slot {
+    /// A reply that is there already.
+    Text(Vec<u8>),
+    /// The reply to the next call.
+    One,
+    /// The replies to the next calls, as many as said.
+    Many(usize, Combine),
+}
+
+/// Calls waiting to be made.
+#[derive(Default)]
+pub(super) struct Pipeline {
+    calls: Vec<RoutedCall>,
+    slots: Vec<Slot>,
+    request_bytes: usize,
+    answer_weight: usize,
+    read: ReadKeys,
+}
+
+impl Pipeline {
+    /// Where a reply goes that is known now; none if nothing waits, and it may go straight out.
+    pub(super) fn text(&mut self) -> Option<&mut Vec<u8>> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        if !matches!(self.slots.last(), Some(Slot::Text(_))) {
+            self.slots.push(Slot::Text(Vec::new()));
+        }
+        match self.slots.last_mut() {
+            Some(Slot::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn has_room(&self, calls: usize, request_bytes: usize, answer_weight: usize) -> bool {
+        self.calls.is_empty()
+            || (self.calls.len() + calls <= CALLS_MAX
+                && self.request_bytes + request_bytes <= REQUEST_BYTES_MAX
+                && self.answer_weight + answer_weight <= ANSWER_WEIGHT_MAX)
+    }
+}
+
+/// Keys that reads of a crossing are for: a filter that may say yes for others too.
+#[derive(Default)]
+struct ReadKeys {
+    bits: [u64; 16],
+    any: bool,
+}
+
+impl ReadKeys {
+    fn place(key: &[u8]) -> (usize, u64) {
+        let hash = key
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+        ((hash >> 60) as usize, 1 << (hash >> 54 & 63))
+    }
+    fn insert(&mut self, key: &[u8]) {
+        let (word, bit) = ReadKeys::place(key);
+        self.bits[word] |= bit;
+        self.any = true;
+    }
+    fn may_contain(&self, key: &[u8]) -> bool {
+        let (word, bit) = ReadKeys::place(key);
+        self.any && self.bits[word] & bit != 0
+    }
+}
+
+/// A request of a command, all of whose arguments go along.
+pub(super) fn whole_request(op: Op, resp3: bool, bounded: bool, arguments: Arguments<'_>) -> Vec<u8> {
+    let capacity = arguments.bytes() + 4 * arguments.len();
+    let mut request = request::begin(op, resp3, bounded, capacity);
+    arguments.from(1).for_each(|argument| push_bytes(&mut request, argument));
+    request
+}
+
+/// True if the reply may be a value, and is bounded by asking.
+fn is_bounded_read(op: Op) -> bool {
+    matches!(op, Op::Get | Op::GetOrNull | Op::GetRange)
+}
+
+impl Session<'_> {
+    /// A command on the partition of its key.
+    pub(super) fn one(&mut self, command: &Command, op: Op, arguments: Arguments<'_>) -> Step {
+        let key = arguments.at(usize::from(command.keys.0.max(1).unsigned_abs()));
+        let bounded = is_bounded_read(op);
+        let large = command.flags & LARGE_REPLY != 0 || (op == Op::Set && arguments.len() > 3);
+        let weight = if large { LARGE_WEIGHT } else { BOUNDED_REPLY_BYTES_MAX };
+        let request = whole_request(op, self.resp3, bounded, arguments);
+        self.make_room(1, request.len(), weight, command.writes().then_some(key))?;
+        if bounded {
+            self.pipeline.read.insert(key);
+        }
+        let mode = if command.writes() { Mode::Write } else { Mode::Read };
+        self.push_call(RoutedCall { to: Address::Key(hash_tag(key).to_vec()), request, mode }, weight);
+        self.pipeline.slots.push(Slot::One);
+        Ok(())
+    }
+
+    /// A command that is one call for each of its keys.
+    pub(super) fn each(&mut self, command: &Command, op: Op, arguments: Arguments<'_>, combine: Combine) -> Step {
+        let mode = if command.writes() { Mode::Write } else { Mode::Read };
+        let count = arguments.len() - 1;
+        if count > CALLS_MAX {
+            return self.each_of_many(op, mode, arguments, combine);
+        }
+        self.make_room(count, arguments.bytes() + 4 * count, count * BOUNDED_REPLY_BYTES_MAX, None)?;
+        if command.writes() && arguments.from(1).any(|key| self.pipeline.read.may_contain(key)) {
+            self.flush()?;
+        }
+        for key in arguments.from(1) {
+            if is_bounded_read(op) {
+                self.pipeline.read.insert(key);
+            }
+            self.push_call(key_call(op, self.resp3, mode, key), BOUNDED_REPLY_BYTES_MAX);
+        }
+        self.pipeline.slots.push(Slot::Many(count, combine));
+        Ok(())
+    }
+
+    /// The same for more keys than one crossing takes.
+    fn each_of_many(&mut self, op: Op, mode: Mode, arguments: Arguments<'_>, combine: Combine) -> Step {
+        self.flush()?;
+        let start = self.out.len();
+        let mut combined = Combined::new(combine, arguments.len() - 1, &mut self.out);
+        let mut keys = arguments.from(1);
+        loop {
+            let calls: Vec<_> = keys.by_ref().take(CALLS_MAX).map(|key| key_call(op, self.resp3, mode, key)).collect();
+            if calls.is_empty() {
+                break;
+            }
+            for (call, answer) in calls.iter().zip(self.router.call_many(&calls)) {
+                let answer = if is_ask_alone(&answer) { self.router.call(&alone(call)) } else { answer };
+                combined.add(answer, &mut self.out);
+            }
+        }
+        combined.finish(start, &mut self.out);
+        self.write_out(WRITE_BYTES)
+    }
+
+    /// Empty the pipeline if what comes would not fit, or must not meet it.
+    fn make_room(&mut self, calls: usize, request_bytes: usize, weight: usize, written: Option<&[u8]>) -> Step {
+        let must_wait = written.is_some_and(|key| self.pipeline.read.may_contain(key));
+        if must_wait || !self.pipeline.has_room(calls, request_bytes, weight) { self.flush() } else { Ok(()) }
+    }
+
+    fn push_call(&mut self, call: RoutedCall, weight: usize) {
+        self.pipeline.request_bytes += call.request.len();
+        self.pipeline.answer_weight += weight;
+        self.pipeline.calls.push(call);
+    }
+
+    /// Make the calls that wait, and write their replies in order.
+    pub(super) fn flush(&mut self) -> Step {
+        if self.pipeline.slots.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = std::mem::take(&mut self.pipeline);
+        let answers = self.router.call_many(&pipeline.calls);
+        let mut answers = pipeline.calls.iter().zip(answers);
+        for slot in pipeline.slots.drain(..) {
+            match slot {
+                Slot::Text(text) => self.out.extend_from_slice(&text),
+                Slot::One => match answers.next() {
+                    Some((call, answer)) if is_ask_alone(&answer) => {
+                        let answer = self.router.call(&alone(call));
+                        push_answer(&mut self.out, answer);
+                    }
+                    Some((_, answer)) => push_answer(&mut self.out, answer),
+                    None => {}
+                },
+                Slot::Many(count, combine) => {
+                    let start = self.out.len();
+                    let mut combined = Combined::new(combine, count, &mut self.out);
+                    for (call, answer) in answers.by_ref().take(count) {
+                        let answer = if is_ask_alone(&answer) { self.router.call(&alone(call)) } else { answer };
+                        combined.add(answer, &mut self.out);
+                    }
+                    combined.finish(start, &mut self.out);
+                }
+            }
+            self.write_out(WRITE_BYTES)?;
+        }
+        drop(answers);
+        // The vectors are kept for the next pipeline.
+        pipeline.calls.clear();
+        self.pipeline = Pipeline { calls: pipeline.calls, slots: pipeline.slots, ..Pipeline::default() };
+        Ok(())
+    }
+}
+
+fn key_call(op: Op, resp3: bool, mode: Mode, key: &[u8]) -> RoutedCall {
+    let mut request = request::begin(op, resp3, is_bounded_read(op), key.len() + 3);
+    push_bytes(&mut request, key);
+    RoutedCall { to: Address::Key(hash_tag(key).to_vec()), request, mode }
+}
+
+fn is_ask_alone(answer: &Result<Vec<u8>, CallError>) -> bool {
+    matches!(answer.as_deref(), Ok([ASK_ALONE]))
+}
+
+/// The same call without a bound on its reply.
+fn alone(call: &RoutedCall) -> RoutedCall {
+    let mut call = call.clone();
+    request::unbound(&mut call.request);
+    call
+}
+
+fn push_answer(out: &mut Vec<u8>, answer: Result<Vec<u8>, CallError>) {
+    match answer {
+        Ok(reply) => out.extend_from_slice(&reply),
+        Err(error) => push_error(out, &call_error(&error)),
+    }
+}
+
+/// The reply to several calls, while it comes together.
+pub(super) struct Combined {
+    combine: Combine,
+    sum: i64,
+    bytes: usize,
+    any: bool,
+    error: Option<Vec<u8>>,
+}
+
+impl Combined {
+    /// The reply to `count` calls, which will be at the end of `out`.
+    pub(super) fn new(combine: Combine, count: usize, out: &mut Vec<u8>) -> Self {
+        if combine == Combine::Array {
+            push_array(out, count);
+        }
+        Combined { combine, sum: 0, bytes: 0, any: false, error: None }
+    }
+
+    /// The answer to the next call.
+    pub(super) fn add(&mut self, answer: Result<Vec<u8>, CallError>, out: &mut Vec<u8>) {
+        if self.error.is_some() {
+            return;
+        }
+        let reply = match answer {
+            Ok(reply) => reply,
+            Err(error) => return self.fail(&call_error(&error)),
+        };
+        if reply.first() == Some(&b'-') {
+            self.error = Some(reply);
+            return;
+        }
+        match self.combine {
+            Combine::Sum => {
+                match reply.strip_prefix(b":").and_then(|reply| reply.strip_suffix(b"\r\n")).and_then(parse_i64) {
+                    Some(number) => self.sum += number,
+                    None => self.fail("ERR a partition answered something that is not a number"),
+                }
+            }
+            Combine::Array => {
+                self.bytes += reply.len();
+                if self.bytes > REPLY_BYTES_MAX {
+                    self.fail(&format!(
+                        "ERR the reply would be above {REPLY_BYTES_MAX} bytes: ask for fewer keys at a time"
+                    ));
+                } else {
+                    out.extend_from_slice(&reply);
+                }
+            }
+            Combine::First if self.any => {}
+            Combine::First => out.extend_from_slice(&reply),
+        }
+        self.any = true;
+    }
+
+    fn fail(&mut self, text: &str) {
+        let mut error = Vec::new();
+        push_error(&mut error, text);
+        self.error = Some(error);
+    }
+
+    /// Complete the reply, which began at `start`: one error makes it that error.
+    pub(super) fn finish(self, start: usize, out: &mut Vec<u8>) {
+        match self.error {
+            Some(error) => {
+                out.truncate(start);
+                out.extend_from_slice(&error);
+            }
+            None if self.combine == Combine::Sum => push_integer(out, self.sum),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Commands that need no partition: PING, HELLO, CLIENT, CONFIG, COMMAND, …
+//!
+//! Invariant: these never wait and never fail; within MULTI they run when EXEC comes to them.
+
+use super::introspection::{command_reply, config_reply};
+use super::{Session, quoted, unknown_subcommand, wrong_arity};
+use crate::command::Session as SessionCommand;
+use crate::numbers::{parse_i64, push_u64};
+use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_map, push_null, push_simple};
+
+/// The version of Redis whose commands and texts these are, for clients that look.
+pub(super) const REDIS_VERSION: &str = "7.2.0";
+const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const SYNTAX: &str = "ERR syntax error";
+/// What a connection's name and the like may come to.
+const NAME_BYTES_MAX: usize = 4096;
+
+impl Session<'_> {
+    pub(super) fn session_command(&mut self, which: SessionCommand, arguments: Arguments<'_>) {
+        match which {
+            SessionCommand::Ping => self.ping(arguments),
+            SessionCommand::Echo => push_bulk(self.reply(), arguments.at(1)),
+            SessionCommand::Hello => self.hello(arguments),
+            SessionCommand::Auth => self.auth(arguments),
+            SessionCommand::Select => self.select(arguments.at(1)),
+            SessionCommand::Quit => {
+                push_simple(self.reply(), "OK");
+                self.closing = true;
+            }
+            SessionCommand::Reset => self.reset(),
+            SessionCommand::Time => self.time(),
+            SessionCommand::Client => self.client(arguments),
+            SessionCommand::Command => {
+                let resp3 = self.resp3;
+                command_reply(self.reply(), resp3, arguments);
+            }
+            SessionCommand::Config => {
+                let resp3 = self.resp3;
+                config_reply(self.reply(), resp3, arguments);
+            }
+        }
+    }
+
+    fn ping(&mut self, arguments: Arguments<'_>) {
+        if arguments.len() > 2 {
+            self.refuse(&wrong_arity("ping"));
+        } else if !self.resp3 && !self.channels.is_empty() {
+            let out = self.reply();
+            push_array(out, 2);
+            push_bulk(out, b"pong");
+            push_bulk(out, arguments.at(1));
+        } else if arguments.len() == 2 {
+            push_bulk(self.reply(), arguments.at(1));
+        } else {
+            push_simple(self.reply(), "PONG");
+        }
+    }
+
+    /// An error reply that spoils no transaction: it may be part of one that is running.
+    fn refuse(&mut self, text: &str) {
+        push_error(self.reply(), text);
+    }
+
+    fn hello(&mut self, arguments: Arguments<'_>) {
+        let mut resp3 = self.resp3;
+        if arguments.len() > 1 {
+            resp3 = match parse_i64(arguments.at(1)) {
+                Some(2) => false,
+                Some(3) => true,
+                Some(_) => return self.refuse("NOPROTO unsupported protocol version"),
+                None => return self.refuse("ERR Protocol version is not an integer or out of range"),
+            };
+        }
+        let mut name = None;
+        let mut at = 2;
+        while at < arguments.len() {
+            if arguments.at(at).eq_ignore_ascii_case(b"AUTH") && at + 2 < arguments.len() {
+                if arguments.at(at + 1) != b"default" {
+                    return self.refuse(WRONG_PASSWORD);
+                }
+                at += 3;
+            } else if arguments.at(at).eq_ignore_ascii_case(b"SETNAME") && at + 1 < arguments.len() {
+                if let Some(text) = invalid_name(arguments.at(at + 1)) {
+                    return self.refuse(text);
+                }
+                name = Some(arguments.at(at + 1).to_vec());
+                at += 2;
+            } else {
+                return self.refuse(&format!("ERR Syntax error in HELLO option '{}'", quoted(arguments.at(at), 128)));
+            }
+        }
+        self.resp3 = resp3;
+        self.name = name.unwrap_or_else(|| std::mem::take(&mut self.name));
+        let id = self.id as i64;
+        let out = self.reply();
+        push_map(out, resp3, 7);
+        for (field, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
+            push_bulk(out, field.as_bytes());
+            push_bulk(out, value.as_bytes());
+        }
+        push_bulk(out, b"proto");
+        push_integer(out, if resp3 { 3 } else { 2 });
+        push_bulk(out, b"id");
+        push_integer(out, id);
+        for (field, value) in [("mode", "standalone"), ("role", "master")] {
+            push_bulk(out, field.as_bytes());
+            push_bulk(out, value.as_bytes());
+        }
+        push_bulk(out, b"modules");
+        push_array(out, 0);
+    }
+
+    /// There is one user, `default`, without a password: any password is right for it, as in Redis.
+    fn auth(&mut self, arguments: Arguments<'_>) {
+        match arguments.len() {
+            2 => self.refuse(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+                 configuration is correct?",
+            ),
+            3 if arguments.at(1) == b"default" => push_simple(self.reply(), "OK"),
+            3 => self.refuse(WRONG_PASSWORD),
+            _ => self.refuse(SYNTAX),
+        }
+    }
+
+    fn select(&mut self, index: &[u8]) {
+        match parse_i64(index) {
+            Some(0) => push_simple(self.reply(), "OK"),
+            Some(_) => self.refuse("ERR DB index is out of range"),
+            None => self.refuse("ERR value is not an integer or out of range"),
+        }
+    }
+
+    fn reset(&mut self) {
+        self.end_transaction();
+        self.channels.clear();
+        self.resp3 = false;
+        self.name.clear();
+        push_simple(self.reply(), "RESET");
+    }
+
+    #[allow(clippy::disallowed_methods)] // a listener has no other clock than the one that WASI gives it
+    fn time(&mut self) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let out = self.reply();
+        push_array(out, 2);
+        for number in [now.as_secs(), u64::from(now.subsec_micros())] {
+            let mut text = Vec::new();
+            push_u64(&mut text, number);
+            push_bulk(out, &text);
+        }
+    }
+
+    fn client(&mut self, arguments: Arguments<'_>) {
+        let subcommand = arguments.at(1);
+        let is =
+            |name: &str, length: usize| subcommand.eq_ignore_ascii_case(name.as_bytes()) && arguments.len() == length;
+        if is("ID", 2) {
+            let id = self.id as i64;
+            push_integer(self.reply(), id);
+        } else if is("GETNAME", 2) {
+            let (name, resp3) = (self.name.clone(), self.resp3);
+            if name.is_empty() { push_null(self.reply(), resp3) } else { push_bulk(self.reply(), &name) }
+        } else if is("SETNAME", 3) {
+            match invalid_name(arguments.at(2)) {
+                Some(text) => self.refuse(text),
+                None => {
+                    self.name = arguments.at(2).to_vec();
+                    push_simple(self.reply(), "OK");
+                }
+            }
+        } else if is("SETINFO", 4) {
+            self.client_setinfo(arguments.at(2), arguments.at(3));
+        } else if is("INFO", 2) || subcommand.eq_ignore_ascii_case(b"LIST") {
+            let line = self.client_line();
+            push_bulk(self.reply(), line.as_bytes());
+        } else if is("NO-EVICT", 3) || is("NO-TOUCH", 3) {
+            // Nothing is evicted, and nobody counts touches.
+            let known = [&b"ON"[..], b"OFF"].iter().any(|word| arguments.at(2).eq_ignore_ascii_case(word));
+            if known { push_simple(self.reply(), "OK") } else { self.refuse(SYNTAX) }
+        } else if is("REPLY", 3) && arguments.at(2).eq_ignore_ascii_case(b"ON") {
+            push_simple(self.reply(), "OK");
+        } else if ["ID", "GETNAME", "SETNAME", "SETINFO", "INFO", "NO-EVICT", "NO-TOUCH"]
+            .iter()
+            .any(|name| subcommand.eq_ignore_ascii_case(name.as_bytes()))
+        {
+            self.refuse(&wrong_arity(&format!("client|{}", quoted(subcommand, 32).to_ascii_lowercase())));
+        } else {
+            self.refuse(&unknown_subcommand("CLIENT", subcommand));
+        }
+    }
+
+    fn client_setinfo(&mut self, attribute: &[u8], value: &[u8]) {
+        let (field, name) = if attribute.eq_ignore_ascii_case(b"LIB-NAME") {
+            (&mut self.library.0, "lib-name")
+        } else if attribute.eq_ignore_ascii_case(b"LIB-VER") {
+            (&mut self.library.1, "lib-ver")
+        } else {
+            return self.refuse(&format!("ERR Unrecognized option '{}'", quoted(attribute, 128)));
+        };
+        if invalid_name(value).is_some() {
+            return self.refuse(&format!("ERR {name} cannot contain spaces, newlines or special characters."));
+        }
+        *field = value.to_vec();
+        push_simple(self.reply(), "OK");
+    }
+
+    /// This connection, as CLIENT LIST shows one. A listener sees no other.
+    fn client_line(&self) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!(
+            "id={} addr={} fd=-1 name={} age=0 idle=0 flags=N db=0 sub={} psub=0 ssub=0 multi=-1 watch={} cmd=client user=default \
+             lib-name={} lib-ver={} resp={}\n",
+            self.id,
+            self.connection.peer_address(),
+            text(&self.name),
+            self.channels.len(),
+            self.watched.len(),
+            text(&self.library.0),
+            text(&self.library.1),
+            if self.resp3 { 3 } else { 2 },
+        )
+    }
+}
+
+fn invalid_name(name: &[u8]) -> Option<&'static str> {
+    let valid = name.len() <= NAME_BYTES_MAX && name.iter().all(u8::is_ascii_graphic);
+    (!valid).then_some("ERR Client names cannot contain spaces, newlines or special characters.")
+}

@@ -1,0 +1,159 @@
+//! Many commands at once: order, sizes, crossings.
+
+use super::*;
+use recoil_sdk::fake::FakeConnection;
+
+#[test]
+fn replies_keep_the_order_of_commands_of_every_kind() {
+    check_session(
+        &cluster(),
+        r#"
+        SET a 1                     => +OK
+        PING                        => +PONG
+        GET a                       => $1 1
+        NONSENSE x                  => -ERR unknown command 'NONSENSE', with args beginning with: 'x'
+        INCR a                      => :2
+        MGET a b a                  => *3 $1 2 $-1 $1 2
+        DBSIZE                      => :1
+        SET b 5                     => +OK
+        DBSIZE                      => :2
+        DEL a b                     => :2
+        ECHO last                   => $4 last
+        "#,
+    );
+}
+
+#[test]
+fn a_pipeline_is_few_crossings_and_few_writes() {
+    let cluster = cluster();
+    let input: Vec<u8> =
+        (0..5000).flat_map(|number: u32| encode(&[b"SET", number.to_string().as_bytes(), b"v"])).collect();
+    let mut connection = FakeConnection::new(input.chunks(64 << 10));
+    Redis::serve(&mut connection, &cluster).unwrap();
+    assert_eq!(connection.output(), b"+OK\r\n".repeat(5000));
+    assert!(connection.writes() < 10, "{} writes", connection.writes());
+    assert_eq!(cluster.calls(), 5000);
+}
+
+#[test]
+fn the_stream_may_be_cut_anywhere() {
+    let input = [
+        encode(&[b"SET", b"k", b"v\r\n"]),
+        encode(&[b"GET", b"k"]),
+        b"INCR n\r\n".to_vec(),
+        encode(&[b"MGET", b"k", b"n"]),
+    ]
+    .concat();
+    let expected = send(&cluster(), &input);
+    assert_eq!(text(&expected), "+OK $3 v  :1 *2 $3 v  $1 1");
+    for cut in 1..input.len() {
+        let mut connection = FakeConnection::new([&input[..cut], &input[cut..]]);
+        Redis::serve(&mut connection, &cluster()).unwrap();
+        assert_eq!(connection.output(), expected, "cut at {cut}");
+    }
+}
+
+/// A router that knows how large the answers of one crossing ever were.
+struct Measured<'a>(&'a FakeCluster, std::cell::Cell<usize>);
+
+impl Router for Measured<'_> {
+    fn call(&self, call: &recoil_sdk::RoutedCall) -> Result<Vec<u8>, recoil_sdk::CallError> {
+        self.0.call(call)
+    }
+    fn call_many(&self, calls: &[recoil_sdk::RoutedCall]) -> Vec<Result<Vec<u8>, recoil_sdk::CallError>> {
+        let answers = self.0.call_many(calls);
+        let bytes = answers.iter().flatten().map(Vec::len).sum();
+        self.1.set(self.1.get().max(bytes));
+        answers
+    }
+    fn submit(&self, call: &recoil_sdk::RoutedCall) -> recoil_sdk::Pending {
+        self.0.submit(call)
+    }
+    fn transact(&self, calls: &[recoil_sdk::RoutedCall]) -> Result<Vec<Vec<u8>>, recoil_sdk::CallError> {
+        self.0.transact(calls)
+    }
+    fn scatter(&self, request: &[u8], mode: recoil_sdk::Mode) -> Vec<Result<Vec<u8>, recoil_sdk::CallError>> {
+        self.0.scatter(request, mode)
+    }
+    fn locate(&self, key: &[u8]) -> recoil_sdk::PartitionInfo {
+        self.0.locate(key)
+    }
+    fn partitions(&self) -> Vec<recoil_sdk::PartitionInfo> {
+        self.0.partitions()
+    }
+    fn subscribe(&self, topic: &[u8]) -> Subscription {
+        self.0.subscribe(topic)
+    }
+}
+
+#[test]
+fn large_values_in_a_pipeline_come_whole_and_one_by_one() {
+    let cluster = cluster();
+    let values: Vec<Vec<u8>> = (0..8u8).map(|number| vec![number; 4 << 20]).collect();
+    for (number, value) in values.iter().enumerate() {
+        send(&cluster, &encode(&[b"SET", format!("k{number}").as_bytes(), value]));
+    }
+    let measured = Measured(&cluster, std::cell::Cell::new(0));
+    let (mut input, mut expected) = (Vec::new(), Vec::new());
+    for (number, value) in values.iter().enumerate() {
+        let key = format!("k{number}");
+        // The old value is wanted, although the next command of the same pipeline replaces it.
+        for command in
+            [&[&b"GET"[..], key.as_bytes()][..], &[b"SET", key.as_bytes(), b"small"], &[b"GET", key.as_bytes()]]
+        {
+            input.extend(encode(command));
+        }
+        expected.extend_from_slice(format!("${}\r\n", value.len()).as_bytes());
+        expected.extend_from_slice(value);
+        expected.extend_from_slice(b"\r\n+OK\r\n$5\r\nsmall\r\n");
+    }
+    assert!(send(&measured, &input) == expected);
+    assert!(measured.1.get() < 1 << 20, "{} bytes in one crossing", measured.1.get());
+}
+
+#[test]
+fn writes_that_answer_values_are_few_in_one_crossing() {
+    let cluster = cluster();
+    let value = vec![b'v'; 4 << 20];
+    let keys: Vec<String> = (0..8).map(|number| format!("k{number}")).collect();
+    keys.iter().for_each(|key| drop(send(&cluster, &encode(&[b"SET", key.as_bytes(), &value]))));
+    let measured = Measured(&cluster, std::cell::Cell::new(0));
+    let input: Vec<u8> = keys.iter().flat_map(|key| encode(&[b"GETDEL", key.as_bytes()])).collect();
+    assert_eq!(send(&measured, &input).len(), 8 * (value.len() + "$4194304\r\n\r\n".len()));
+    assert!(measured.1.get() <= 17 << 20);
+}
+
+#[test]
+fn mget_is_bounded_and_takes_any_number_of_keys() {
+    let cluster = cluster();
+    let keys: Vec<String> = (0..3000).map(|number| format!("k{number}")).collect();
+    let mut sets: Vec<&[u8]> = vec![b"MSET"];
+    keys.iter().for_each(|key| sets.extend([key.as_bytes(), b"v"]));
+    assert_eq!(text(&send(&cluster, &encode(&sets))), "+OK");
+    let mut gets: Vec<&[u8]> = vec![b"MGET"];
+    gets.extend(keys.iter().map(|key| key.as_bytes()));
+    let expected = [b"*3000\r\n".to_vec(), b"$1\r\nv\r\n".repeat(3000)].concat();
+    assert!(send(&cluster, &encode(&gets)) == expected);
+    gets[0] = b"DEL";
+    assert_eq!(text(&send(&cluster, &encode(&gets))), ":3000");
+    send(&cluster, &encode(&[b"SET", b"large", &vec![b'v'; 7 << 20]]));
+    assert!(run(&cluster, "MGET large large large\nPING").starts_with("-ERR the reply would be above"));
+    assert!(run(&cluster, "MGET large large").starts_with("*2 $7340032 v"));
+}
+
+#[test]
+fn a_command_that_is_too_large_leaves_the_connection_usable() {
+    let cluster = cluster();
+    let value = vec![b'v'; 13 << 20];
+    let input = [encode(&[b"SET", b"a", b"1"]), encode(&[b"SET", b"k", &value]), encode(&[b"GET", b"a"])].concat();
+    let output = text(&send(&cluster, &input));
+    assert!(
+        output.starts_with("+OK -ERR the arguments of a command may come to") && output.ends_with("$1 1"),
+        "{output}"
+    );
+}
+
+#[test]
+fn quit_answers_what_came_before_and_nothing_after() {
+    assert_eq!(run(&cluster(), "SET a 1\nGET a\nQUIT\nGET a"), "+OK $1 1 +OK");
+}

@@ -1,0 +1,124 @@
+//! Tasks and their end: nothing outlives the node that started it.
+
+#![allow(clippy::disallowed_methods)] // the one door to tokio::spawn
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A wish to stop, seen by everyone who holds a clone.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(CancellationToken);
+
+impl Shutdown {
+    /// A signal that nobody has given yet.
+    pub fn new() -> Self {
+        Shutdown::default()
+    }
+    /// A signal given when this one is, or by itself.
+    pub fn child(&self) -> Self {
+        Shutdown(self.0.child_token())
+    }
+    /// Give the signal.
+    pub fn trigger(&self) {
+        self.0.cancel();
+    }
+    /// True once given.
+    pub fn is_triggered(&self) -> bool {
+        self.0.is_cancelled()
+    }
+    /// Returns once given.
+    pub async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// The tasks of one owner. [`Tasks::stop`] gives the signal and waits for all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    shutdown: Shutdown,
+}
+
+impl Tasks {
+    /// No tasks yet; they end with `shutdown`.
+    pub fn new(shutdown: Shutdown) -> Self {
+        Tasks { tracker: TaskTracker::new(), shutdown }
+    }
+    /// The signal these tasks end with.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+    /// Run `task` until it ends or the signal is given, whichever is first: it is dropped at the signal, so it must
+    /// keep its promises at every await.
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let shutdown = self.shutdown.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = shutdown.wait() => {}
+                () = task => {}
+            }
+        });
+    }
+    /// Run `task`, which watches [`Tasks::shutdown`] by itself, to its end.
+    pub fn spawn_graceful<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tracker.spawn(task);
+    }
+    /// Give the signal and wait until every task has ended.
+    pub async fn stop(&self) {
+        self.shutdown.trigger();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// A task that nobody owns: for work that ends by itself.
+pub fn spawn_detached<F>(task: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(task)
+}
+
+/// The runtime, for threads that are not its workers.
+#[derive(Clone, Debug)]
+pub struct Runtime(tokio::runtime::Handle);
+
+impl Runtime {
+    /// The runtime that runs the calling task. Panics outside one.
+    pub fn current() -> Self {
+        Runtime(tokio::runtime::Handle::current())
+    }
+    /// Run `task`, which nobody owns and which ends by itself.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(task);
+    }
+    /// Wait for `task`. Never from a worker of the runtime.
+    pub fn wait_for<T>(&self, task: impl Future<Output = T>) -> T {
+        self.0.block_on(task)
+    }
+}
+
+/// Run `work`, which may block, on a thread for such work.
+pub fn spawn_blocking<T, F>(work: F) -> JoinHandle<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+}
+
+/// Start a named operating-system thread. Panics if the system refuses one, at start-up only.
+pub fn spawn_thread(name: impl Into<String>, work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
+    let name = name.into();
+    std::thread::Builder::new().name(name.clone()).spawn(work).unwrap_or_else(|error| panic!("cannot start thread {name}: {error}"))
+}

@@ -1,0 +1,79 @@
+//! `recoil start`: one node, until it is told to stop or cannot go on.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use recoil::process::{hosting_sentence, node_packages, stop_on_signals};
+use recoil_base::Shutdown;
+use recoil_node::{Node, NodeOptions, Shared, SharedOptions};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Start {
+    /// The node's folder; made if it is not there, resumed if it is.
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: PathBuf,
+    /// Where operators and other nodes reach this node.
+    #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Any node of the cluster to join. Without it, and with a new folder, the node begins a cluster.
+    #[arg(long, value_name = "ADDRESS")]
+    join: Option<SocketAddr>,
+    /// Give partitions out once this many nodes are there.
+    #[arg(long, default_value_t = 1, value_name = "NODES", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    expect: u32,
+    /// Partitions of a cluster that this node begins.
+    #[arg(long, default_value_t = 265, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    partitions: u32,
+    /// Added to the ports of apps, for several nodes on one machine.
+    #[arg(long, default_value_t = 0, value_name = "PORTS")]
+    port_offset: u16,
+}
+
+impl Start {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let shutdown = Shutdown::new();
+        stop_on_signals(&shutdown)?;
+        let shared_options = SharedOptions { code_cache: Some(self.data_dir.join("code")), ..SharedOptions::default() };
+        let options = NodeOptions {
+            join: self.join,
+            expect: self.expect,
+            partitions: self.partitions,
+            port_offset: self.port_offset,
+            packages: node_packages(),
+            ..NodeOptions::new(self.data_dir.clone(), self.listen, Shared::new(shared_options)?)
+        };
+        let node = Node::start(options, Shutdown::new())
+            .await
+            .with_context(|| format!("cannot start a node in {}", self.data_dir.display()))?;
+        println!("Recoil node {} is at {}, its data in {}", node.id(), node.address(), self.data_dir.display());
+        let failure = tokio::select! {
+            () = shutdown.wait() => None,
+            why = run(&node) => Some(why),
+        };
+        match failure {
+            None => {
+                node.stop().await;
+                Ok(())
+            }
+            Some(why) => {
+                // Its disk cannot be trusted any more: what it acknowledged is on it or on the other nodes.
+                let id = node.id();
+                node.kill().await;
+                bail!("node {id} cannot go on: {why}")
+            }
+        }
+    }
+}
+
+/// Say when the node hosts partitions; returns only when it cannot go on.
+async fn run(node: &Node) -> String {
+    let hosting = async {
+        println!("{}", hosting_sentence(node.id(), &node.wait_hosting().await));
+        std::future::pending::<String>().await
+    };
+    tokio::select! {
+        why = node.failed() => why,
+        why = hosting => why,
+    }
+}

@@ -1,0 +1,119 @@
+//! `recoilctl`: the verbs of operators, a file for each.
+//!
+//! Every verb asks one node over the admin API and prints a table, or with `-o json` the API's own JSON. Results go to
+//! stdout, everything else to stderr.
+
+mod inspect;
+mod install;
+mod list;
+mod logs;
+mod output;
+pub mod status;
+mod uninstall;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::client::{Client, ClientError};
+use crate::exit;
+pub use output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  recoilctl install redis-server
+  recoilctl --server 127.0.0.1:7401 status
+  recoilctl -o json status
+  recoilctl logs redis-server --follow";
+
+/// Look after a Recoil cluster.
+#[derive(Debug, Parser)]
+#[command(name = "recoilctl", version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
+pub struct Arguments {
+    /// The node to ask, any of the cluster.
+    #[arg(long, global = true, env = "RECOIL_SERVER", default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
+    server: String,
+    /// How to print the result.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    output: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs: what the admin API says.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install a package on every node and wait until it serves.
+    Install(install::Install),
+    /// Remove an app from every node, with all its data.
+    Uninstall(uninstall::Uninstall),
+    /// List the apps.
+    List,
+    /// Show one app: its package, limits, addresses and how it stands on each node.
+    Inspect(inspect::Inspect),
+    /// Print what an app logged on all nodes.
+    Logs(logs::Logs),
+    /// Show nodes, partitions, leaders and apps.
+    Status,
+}
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum VerbError {
+    /// A node could not be asked, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Something on this side.
+    #[error("{0}")]
+    Local(String),
+    /// The result could not be printed.
+    #[error("cannot print the result: {0}")]
+    Print(#[from] io::Error),
+}
+
+impl VerbError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            VerbError::Client(ClientError::Unreachable { .. }) => exit::UNREACHABLE,
+            // The reader of a pipe went away; it has what it wanted.
+            VerbError::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
+            _ => exit::FAILED,
+        }
+    }
+}
+
+/// Run the command line and say how it went.
+pub async fn run(arguments: Arguments) -> ExitCode {
+    let client = Client::new(&arguments.server);
+    let mut output = Output::stdout(arguments.output);
+    let result = match &arguments.verb {
+        Verb::Install(install) => install.run(&client, &mut output).await,
+        Verb::Uninstall(uninstall) => uninstall.run(&client, &mut output).await,
+        Verb::List => list::run(&client, &mut output).await,
+        Verb::Inspect(inspect) => inspect.run(&client, &mut output).await,
+        Verb::Logs(logs) => logs.run(&client, &mut output).await,
+        Verb::Status => status::run(&client, &mut output).await,
+    };
+    match result {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(error) => {
+            let code = error.exit_code();
+            if code != exit::OK {
+                eprintln!("recoilctl: {error}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

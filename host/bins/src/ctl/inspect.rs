@@ -1,0 +1,66 @@
+//! `recoilctl inspect`.
+
+use recoil_gateway::api::{AppDetail, AppState};
+
+use super::uninstall::path_segment;
+use super::{Format, Output, VerbError};
+use crate::client::Client;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Inspect {
+    /// The app.
+    name: String,
+}
+
+impl Inspect {
+    pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
+        let detail: AppDetail = client.get(&format!("/v1/apps/{}", path_segment(&self.name)?)).await?;
+        match output.format() {
+            Format::Json => output.json(&detail)?,
+            Format::Table => print(&detail, output)?,
+        }
+        Ok(())
+    }
+}
+
+/// The word for a state.
+pub(super) fn state(state: AppState) -> &'static str {
+    match state {
+        AppState::Installing => "installing",
+        AppState::Serving => "serving",
+        AppState::Failed => "failed",
+    }
+}
+
+fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
+    let AppDetail { summary, roles, limits, manifest, on_nodes } = detail;
+    let or_default = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
+    let mut facts = vec![
+        ["name", summary.name.as_str()].map(str::to_owned),
+        ["version", summary.version.as_str()].map(str::to_owned),
+        ["digest".to_owned(), summary.digest.to_string()],
+        ["state", state(summary.state)].map(str::to_owned),
+        ["description", manifest.description.as_str()].map(str::to_owned),
+        ["license", manifest.license.as_str()].map(str::to_owned),
+        ["roles".to_owned(), roles.join(", ")],
+        [
+            "memory of an instance".to_owned(),
+            or_default(limits.memory_bytes.map(|bytes| format!("{} KiB", bytes >> 10))),
+        ],
+        ["time of a call".to_owned(), or_default(limits.call_ms.map(|ms| format!("{ms} ms")))],
+        ["silence of a connection".to_owned(), or_default(limits.idle_ms.map(|ms| format!("{ms} ms")))],
+        ["connections of a port".to_owned(), or_default(limits.connections.map(|count| count.to_string()))],
+    ];
+    for listener in &summary.listeners {
+        facts.push([format!("listener {}", listener.name), listener.addresses.join(" ")]);
+    }
+    output.table(["WHAT", "VALUE"], &facts)?;
+    output.line("")?;
+    let rows: Vec<_> = on_nodes
+        .iter()
+        .map(|on| {
+            [on.node.to_string(), if on.ready { "yes" } else { "no" }.to_owned(), on.error.clone().unwrap_or_default()]
+        })
+        .collect();
+    output.table(["NODE", "READY", "ERROR"], &rows)
+}

@@ -1,0 +1,87 @@
+//! Command lines, and exit codes against servers that misbehave.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+#[test]
+fn command_lines_are_understood_or_refused() {
+    use clap::CommandFactory as _;
+    Arguments::command().debug_assert();
+    for good in [
+        "install redis-server",
+        "install ./a.wasm -o json",
+        "uninstall a",
+        "list",
+        "inspect a",
+        "logs a --follow",
+        "status",
+        "--server h:1 status",
+    ] {
+        Arguments::try_parse_from(["recoilctl"].into_iter().chain(good.split(' ')))
+            .unwrap_or_else(|error| panic!("{good}: {error}"));
+    }
+    for wrong in ["", "install", "status -o yaml", "logs", "restart"] {
+        let words = ["recoilctl"].into_iter().chain(wrong.split(' ').filter(|word| !word.is_empty()));
+        assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
+    }
+    let help = Arguments::command().render_help().to_string();
+    assert!(help.contains("recoilctl install redis-server") && help.contains("3 no node"), "{help}");
+}
+
+/// A server that sends `answer` to whoever asks, once.
+async fn server(answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    recoil_base::task::spawn_detached(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(answer).await;
+    });
+    address
+}
+
+async fn code(server: &str, words: &str) -> u8 {
+    let words = ["recoilctl", "--server", server].into_iter().chain(words.split(' '));
+    let arguments = Arguments::try_parse_from(words).unwrap();
+    let client = Client::new(&arguments.server);
+    let mut output = Output::stdout(Format::Json);
+    match &arguments.verb {
+        Verb::Status => status::run(&client, &mut output).await,
+        Verb::Inspect(inspect) => inspect.run(&client, &mut output).await,
+        Verb::Install(install) => install.run(&client, &mut output).await,
+        _ => unreachable!(),
+    }
+    .map_or_else(|error| error.exit_code(), |()| exit::OK)
+}
+
+#[tokio::test]
+async fn nobody_there_is_code_3_and_everything_else_code_1() {
+    let free = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap() };
+    assert_eq!(code(&free.to_string(), "status").await, exit::UNREACHABLE);
+    assert_eq!(code("no such host:7400", "status").await, exit::UNREACHABLE);
+    for answer in [
+        &b""[..],
+        b"+PONG\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n{}",
+        b"HTTP/1.1 500 Oops\r\ncontent-length: 4\r\n\r\noops",
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 64\r\n\r\n{\"error\":{\"code\":\"not-found\",\"message\":\"no such app\",\"hint\":\"\"}} ",
+    ] {
+        assert_eq!(code(&server(answer).await.to_string(), "status").await, exit::FAILED, "{answer:?}");
+    }
+    assert_eq!(code("127.0.0.1:1", "inspect ../etc").await, exit::FAILED);
+    assert_eq!(code("127.0.0.1:1", "install ./no-such-file.wasm").await, exit::FAILED);
+}
+
+#[tokio::test]
+async fn a_refusal_carries_the_nodes_own_words() {
+    let answer = b"HTTP/1.1 409 Conflict\r\nconnection: close\r\n\r\n\
+        {\"error\":{\"code\":\"conflict\",\"message\":\"it is being removed\",\"hint\":\"wait for it\"}}";
+    let client = Client::new(&server(answer).await.to_string());
+    let error = client.get::<serde_json::Value>("/v1/apps").await.unwrap_err().to_string();
+    assert_eq!(error, "it is being removed: wait for it");
+}

@@ -1,0 +1,31 @@
+//! `recoilctl uninstall`.
+
+use super::{Format, Output, VerbError};
+use crate::client::Client;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Uninstall {
+    /// The app to remove. Its data goes too.
+    name: String,
+}
+
+impl Uninstall {
+    pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
+        let answer: serde_json::Value = client.delete(&format!("/v1/apps/{}", path_segment(&self.name)?)).await?;
+        match output.format() {
+            Format::Json => output.json(&answer)?,
+            Format::Table => output.line(&format!("{} and its data are removed", self.name))?,
+        }
+        Ok(())
+    }
+}
+
+/// An app's name as part of a path: whatever could change the path cannot be a name.
+pub(super) fn path_segment(name: &str) -> Result<&str, VerbError> {
+    let good = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if good {
+        Ok(name)
+    } else {
+        Err(VerbError::Local(format!("'{name}' cannot be an app's name: see `recoilctl list`")))
+    }
+}

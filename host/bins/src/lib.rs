@@ -1,0 +1,12 @@
+//! What the three programs share: `recoil` (one node), `recoilctl` (for operators) and `recoil_simulator` (several nodes in
+//! one process).
+//!
+//! The programs themselves are a page each, with a file for every verb. Invariant: a program that fails prints one
+//! sentence that says what, why and what to do, and exits non-zero with a code of [`exit`]. Deliberately absent:
+//! anything a node does by itself; this crate starts nodes and asks them.
+
+pub mod client;
+pub mod ctl;
+pub mod exit;
+pub mod packages;
+pub mod process;

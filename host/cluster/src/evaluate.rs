@@ -1,0 +1,501 @@
+//! Evaluating calls on partitions: the queue, the overlay and the handler instances of each.
+//!
+//! A call is put into its partition's mailbox; an evaluation thread takes a partition, never two threads the same one, and evaluates its
+//! calls in order: reads see the overlay (writes evaluated and not yet applied) and below it the data. Writes go to the
+//! group's session, which tags them with the batch number under which the overlay keeps them until they are applied.
+//!
+//! Invariants:
+//! - Overlay, instances and clock belong to one session; another session (or none) means they are dropped before anything
+//!   else is evaluated.
+//! - A call that wrote is answered when its batch is committed. One that did not is answered when the newest batch in the
+//!   overlay it read is committed *and* a lease check made after its arrival holds: also if it failed, for an error tells
+//!   what was read. The lease is looked at once for all calls taken from the mailbox together.
+//! - Overlay writes are dropped only after their batch is visible in the data, and only by the thread that holds the partition.
+//! - A call refused by the session was certainly not applied, and is routed again.
+//!
+//! Bounded: the bytes that wait in mailboxes, the session's backlog, handler instances of a node.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, RwLock};
+use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Runtime, task};
+use recoil_consensus::session::CallWrites;
+use recoil_consensus::{Group, Local, Locals, Outcome, PartitionRef, Session, machine};
+use recoil_engine::{AppCode, AppLog, CallBody, CallError, Environment, HandlerInstance, Limits, Mode, Overlay};
+use recoil_storage::Data;
+
+use crate::calls::{Answer, Miss, Reply};
+use crate::timers::Timers;
+use crate::topics::Topics;
+
+mod run;
+mod transact;
+mod view;
+
+/// Calls taken from a mailbox at once; then other partitions have their turn.
+const DRAIN_MAX: usize = 64;
+/// Bytes of calls that may wait in a node's mailboxes.
+const WAITING_BYTES_MAX: usize = 256 << 20;
+/// Bytes a session may hold unproposed before calls are turned away.
+const BACKLOG_BYTES_MAX: usize = 32 << 20;
+
+/// One call, on the node that should evaluate it.
+pub struct Call {
+    /// Whose handler.
+    pub app: AppId,
+    /// May it write.
+    pub mode: Mode,
+    /// What it asks.
+    pub body: Work,
+    /// Takes the answer.
+    pub reply: Reply,
+}
+
+/// What a mailbox holds.
+pub enum Work {
+    /// A routed call.
+    Call(CallBody),
+    /// Fire the app's timers that are due.
+    Timers,
+    /// Leadership has come: load what needs no call, such as timers.
+    Wake,
+}
+
+impl Call {
+    fn size(&self) -> usize {
+        128 + match &self.body {
+            Work::Call(body) => body.size(),
+            Work::Timers | Work::Wake => 0,
+        }
+    }
+}
+
+/// An app as handlers need it.
+#[derive(Clone)]
+pub struct EvaluatedApp {
+    /// Its id.
+    pub id: AppId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its version.
+    pub digest: Digest,
+    /// Its code.
+    pub code: Arc<AppCode>,
+    /// What a call may use.
+    pub limits: Limits,
+    /// Where its lines go.
+    pub log: AppLog,
+}
+
+impl EvaluatedApp {
+    pub(super) fn environment(&self) -> Environment {
+        Environment { app: self.name.clone(), log: self.log.clone(), limits: self.limits }
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct PoolQueue {
+    jobs: VecDeque<Job>,
+    stopped: bool,
+}
+
+/// The evaluation threads, which nodes in one process share.
+#[derive(Clone)]
+pub struct EvaluationPool {
+    queue: Arc<(Mutex<PoolQueue>, Condvar)>,
+}
+
+impl EvaluationPool {
+    /// Starts the threads. They end with [`EvaluationPool::stop`].
+    pub fn start(threads: usize) -> Self {
+        let queue = Arc::new((Mutex::new(PoolQueue { jobs: VecDeque::new(), stopped: false }), Condvar::new()));
+        for number in 0..threads.max(1) {
+            let queue = queue.clone();
+            task::spawn_thread(format!("evaluate-{number}"), move || {
+                loop {
+                    let job = {
+                        let mut waiting = queue.0.lock();
+                        loop {
+                            if let Some(job) = waiting.jobs.pop_front() {
+                                break job;
+                            }
+                            if waiting.stopped {
+                                return;
+                            }
+                            queue.1.wait(&mut waiting);
+                        }
+                    };
+                    job();
+                }
+            });
+        }
+        EvaluationPool { queue }
+    }
+
+    fn run(&self, job: Job) {
+        self.queue.0.lock().jobs.push_back(job);
+        self.queue.1.notify_one();
+    }
+
+    /// Ends the threads once the queue is empty.
+    pub fn stop(&self) {
+        self.queue.0.lock().stopped = true;
+        self.queue.1.notify_all();
+    }
+}
+
+#[derive(Default)]
+struct Mailbox {
+    calls: VecDeque<Call>,
+    scheduled: bool,
+}
+
+/// What belongs to one session of one partition.
+struct Evaluation {
+    session: Arc<Session>,
+    local: Local,
+    apps: HashMap<AppId, AppEvaluation>,
+    /// The newest batch that holds writes of this partition.
+    newest: u64,
+    /// The time of the newest writing transaction, microseconds.
+    now_us: u64,
+}
+
+#[derive(Default)]
+struct AppEvaluation {
+    overlay: Arc<Overlay>,
+    instance: Option<HandlerInstance>,
+    timers_failed: HashMap<Bytes, crate::timers::Pause>,
+}
+
+/// A partition that this node holds.
+pub struct Partition {
+    key: PartitionRef,
+    group: GroupId,
+    count: u32,
+    keyspace_name: Arc<str>,
+    mailbox: Mutex<Mailbox>,
+    evaluation: Mutex<Option<Evaluation>>,
+    /// True while `evaluation` holds instances: what eviction looks for.
+    warm: AtomicBool,
+}
+
+/// What evaluation needs of the node.
+pub struct HostParts {
+    /// This node.
+    pub node: NodeId,
+    /// Time.
+    pub clock: Clock,
+    /// The node's data.
+    pub data: Data,
+    /// The node's partitions.
+    pub locals: Locals,
+    /// The threads.
+    pub pool: EvaluationPool,
+    /// For what an evaluation has to wait for.
+    pub runtime: Runtime,
+    /// Published messages.
+    pub topics: Topics,
+    /// Handler instances this node may keep.
+    pub instances_max: usize,
+}
+
+/// All partitions of a node.
+pub struct Host {
+    parts: HostParts,
+    partitions: RwLock<HashMap<PartitionRef, Arc<Partition>>>,
+    groups: RwLock<HashMap<GroupId, Arc<Group>>>,
+    apps: RwLock<HashMap<AppId, EvaluatedApp>>,
+    numbers: RwLock<HashMap<NodeId, u32>>,
+    timers: Timers,
+    waiting_bytes: AtomicUsize,
+    instances: AtomicUsize,
+    /// Partitions that may hold instances, oldest first.
+    warm: Mutex<VecDeque<Arc<Partition>>>,
+}
+
+impl Host {
+    /// No partitions yet.
+    pub fn new(parts: HostParts) -> Arc<Self> {
+        let timers = Timers::new(parts.clock.clone());
+        Arc::new(Host {
+            parts,
+            partitions: RwLock::default(),
+            groups: RwLock::default(),
+            apps: RwLock::default(),
+            numbers: RwLock::default(),
+            timers,
+            waiting_bytes: AtomicUsize::new(0),
+            instances: AtomicUsize::new(0),
+            warm: Mutex::default(),
+        })
+    }
+
+    /// A group has opened here, with these partitions.
+    pub fn add_group(&self, group: Arc<Group>, partitions: &[PartitionRef], keyspace_name: &Arc<str>, count: u32) {
+        let id = group.id();
+        self.groups.write().insert(id, group);
+        let mut map = self.partitions.write();
+        for key in partitions {
+            map.entry(*key).or_insert_with(|| {
+                let keyspace_name = keyspace_name.clone();
+                let (mailbox, evaluation) = (Mutex::default(), Mutex::new(None));
+                Arc::new(Partition { key: *key, group: id, count, keyspace_name, mailbox, evaluation, warm: AtomicBool::new(false) })
+            });
+        }
+    }
+
+    /// The group, if open here.
+    pub fn group(&self, id: GroupId) -> Option<Arc<Group>> {
+        self.groups.read().get(&id).cloned()
+    }
+
+    /// The groups open here.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    /// How guests know nodes.
+    pub fn set_numbers(&self, numbers: HashMap<NodeId, u32>) {
+        *self.numbers.write() = numbers;
+    }
+
+    /// An app can be evaluated from now on; its timers are looked for.
+    pub fn add_app(self: &Arc<Self>, app: EvaluatedApp) {
+        self.apps.write().insert(app.id, app);
+        for group in self.groups() {
+            if group.session().is_some() {
+                self.wake(group.id());
+            }
+        }
+    }
+
+    /// An app is gone: its instances go at the next call of their partition, its timers fire no more.
+    pub fn remove_app(&self, app: AppId) {
+        self.apps.write().remove(&app);
+    }
+
+    /// The apps that can be evaluated.
+    pub fn app(&self, id: AppId) -> Option<EvaluatedApp> {
+        self.apps.read().get(&id).cloned()
+    }
+
+    /// This node leads `group` from now on: whatever must happen without a call is started.
+    pub fn wake(self: &Arc<Self>, group: GroupId) {
+        let partitions: Vec<_> = self.partitions.read().values().filter(|partition| partition.group == group).cloned().collect();
+        for partition in partitions {
+            self.put(&partition, Call { app: AppId(0), mode: Mode::Read, body: Work::Wake, reply: Box::new(|_| {}) });
+        }
+    }
+
+    /// Fires timers until the node stops.
+    pub async fn run_timers(self: Arc<Self>) {
+        loop {
+            let (key, app) = self.timers.next().await;
+            let partition = self.partitions.read().get(&key).cloned();
+            if let Some(partition) = partition {
+                self.put(&partition, Call { app, mode: Mode::Write, body: Work::Timers, reply: Box::new(|_| {}) });
+            }
+        }
+    }
+
+    /// Puts a call into its partition's mailbox. Never blocks; answers through the call's reply.
+    pub fn enqueue(self: &Arc<Self>, key: PartitionRef, call: Call) {
+        let partition = self.partitions.read().get(&key).cloned();
+        let Some(partition) = partition else {
+            return (call.reply)(Err(Miss::NotLeader(None)));
+        };
+        let size = call.size();
+        if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) > WAITING_BYTES_MAX {
+            self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+            return (call.reply)(Err(overloaded()));
+        }
+        self.put_counted(&partition, call);
+    }
+
+    fn put(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
+        self.waiting_bytes.fetch_add(call.size(), Ordering::Relaxed);
+        self.put_counted(partition, call);
+    }
+
+    fn put_counted(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
+        let mut mailbox = partition.mailbox.lock();
+        mailbox.calls.push_back(call);
+        if !mailbox.scheduled {
+            mailbox.scheduled = true;
+            drop(mailbox);
+            self.schedule(partition.clone());
+        }
+    }
+
+    fn schedule(self: &Arc<Self>, partition: Arc<Partition>) {
+        let host = self.clone();
+        self.parts.pool.run(Box::new(move || host.drain(partition)));
+    }
+
+    /// Evaluates some of a partition's calls, on an evaluation thread.
+    fn drain(self: &Arc<Self>, partition: Arc<Partition>) {
+        let calls: Vec<Call> = {
+            let mut mailbox = partition.mailbox.lock();
+            let count = mailbox.calls.len().min(DRAIN_MAX);
+            mailbox.calls.drain(..count).collect()
+        };
+        let bytes: usize = calls.iter().map(Call::size).sum();
+        self.run(&partition, calls);
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let mut mailbox = partition.mailbox.lock();
+        if mailbox.calls.is_empty() {
+            mailbox.scheduled = false;
+        } else {
+            drop(mailbox);
+            self.schedule(partition);
+        }
+    }
+
+    /// Drops what applied batches have made superfluous; told by the session after they became visible.
+    pub fn applied(&self, partitions: &[PartitionRef]) {
+        for key in partitions {
+            let partition = self.partitions.read().get(key).cloned();
+            // A partition being evaluated does it itself.
+            if let Some(partition) = partition
+                && let Some(mut evaluation) = partition.evaluation.try_lock()
+                && let Some(evaluation) = evaluation.as_mut()
+            {
+                evaluation.release();
+            }
+        }
+    }
+
+    /// The partition's evaluation under the group's present session, fresh if the session is.
+    fn current<'a>(&self, partition: &Partition, slot: &'a mut Option<Evaluation>) -> Result<&'a mut Evaluation, Miss> {
+        let group = self.group(partition.group).ok_or(Miss::NotLeader(None))?;
+        let Some(session) = group.session() else {
+            self.forget(partition, slot);
+            return Err(Miss::NotLeader(group.leadership().borrow().leader.filter(|leader| *leader != self.parts.node)));
+        };
+        if slot.as_ref().is_none_or(|evaluation| !Arc::ptr_eq(&evaluation.session, &session)) {
+            self.forget(partition, slot);
+            let local = self.parts.locals.get(partition.key).ok_or(Miss::NotLeader(None))?;
+            let now_us = machine::read_clock(&self.parts.data, &local).map_err(|error| storage_failed(&error))?;
+            *slot = Some(Evaluation { session, local, apps: HashMap::new(), newest: 0, now_us });
+        }
+        let evaluation = slot.as_mut().ok_or(Miss::Again)?;
+        evaluation.release();
+        Ok(evaluation)
+    }
+
+    fn forget(&self, partition: &Partition, slot: &mut Option<Evaluation>) {
+        if let Some(evaluation) = slot.take() {
+            let instances = evaluation.apps.values().filter(|app| app.instance.is_some()).count();
+            self.instances.fetch_sub(instances, Ordering::Relaxed);
+            partition.warm.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn drop_instance(&self, evaluation: &mut Evaluation, app: AppId) {
+        if evaluation.apps.get_mut(&app).is_some_and(|app| app.instance.take().is_some()) {
+            self.instances.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes room for one more handler instance, at the cost of partitions that nobody is calling.
+    fn make_room(&self) {
+        let mut looked_at = 0;
+        while self.instances.load(Ordering::Relaxed) >= self.parts.instances_max {
+            let mut warm = self.warm.lock();
+            let Some(victim) = warm.pop_front() else { return };
+            looked_at += 1;
+            match victim.evaluation.try_lock() {
+                Some(mut slot) => {
+                    if let Some(evaluation) = slot.as_mut() {
+                        let dropped = evaluation.apps.values_mut().filter_map(|app| app.instance.take()).count();
+                        self.instances.fetch_sub(dropped, Ordering::Relaxed);
+                    }
+                    victim.warm.store(false, Ordering::Relaxed);
+                }
+                None => {
+                    warm.push_back(victim.clone());
+                    if looked_at > warm.len() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The app's handler instance on a partition, made if there is none or the last one is spoilt.
+    fn instance<'a>(&self, partition: &Arc<Partition>, slot: &'a mut Option<HandlerInstance>, app: &EvaluatedApp) -> Result<&'a mut HandlerInstance, CallError> {
+        if slot.as_ref().is_some_and(HandlerInstance::is_poisoned) {
+            *slot = None;
+            self.instances.fetch_sub(1, Ordering::Relaxed);
+        }
+        if slot.is_none() {
+            self.make_room();
+            *slot = Some(app.code.new_handler(app.environment())?);
+            self.instances.fetch_add(1, Ordering::Relaxed);
+            if !partition.warm.swap(true, Ordering::Relaxed) {
+                self.warm.lock().push_back(partition.clone());
+            }
+        }
+        slot.as_mut().ok_or_else(|| CallError::Failed("no instance".into()))
+    }
+}
+
+impl Evaluation {
+    /// Drops overlay writes that are visible in the data.
+    fn release(&mut self) {
+        let applied = self.session.applied();
+        for app in self.apps.values_mut() {
+            if !app.overlay.is_empty() {
+                Arc::make_mut(&mut app.overlay).release(applied);
+            }
+        }
+    }
+
+    /// The time of a transaction that starts now, microseconds.
+    fn next_now(&self, clock: &Clock) -> u64 {
+        clock.wall_us().max(self.now_us + 1)
+    }
+
+    /// Hands the writes of a call to the session and keeps them in the overlay.
+    fn commit(&mut self, parts: Vec<CallWrites>, waiter: recoil_consensus::session::Waiter) -> Result<u64, Miss> {
+        let kept: Vec<_> = parts.iter().map(|part| (part.app, part.writes.clone(), part.now_us)).collect();
+        let number = self.session.append(parts, waiter).map_err(|_| Miss::Again)?;
+        for (app, writes, now_us) in kept {
+            self.keep(app, &writes, now_us, number);
+        }
+        Ok(number)
+    }
+
+    fn keep(&mut self, app: AppId, writes: &[recoil_storage::Write], now_us: u64, number: u64) {
+        let overlay = Arc::make_mut(&mut self.apps.entry(app).or_default().overlay);
+        for write in writes {
+            overlay.apply(write, number);
+        }
+        self.newest = number;
+        self.now_us = self.now_us.max(now_us);
+    }
+}
+
+/// A waiter that answers a call once its writes are decided.
+fn answer_on(outcome: Outcome, answer: Bytes) -> Answer {
+    match outcome {
+        Outcome::Committed => Ok(answer),
+        Outcome::Refused => Err(Miss::Again),
+        Outcome::Unknown => Err(Miss::Error(CallError::UnknownOutcome(
+            "leadership was lost while the request was being replicated; it may or may not have been applied".into(),
+        ))),
+    }
+}
+
+fn overloaded() -> Miss {
+    Miss::Error(CallError::Unavailable("this node has more requests waiting than it may hold; slow down and retry".into()))
+}
+
+fn storage_failed(error: &dyn std::fmt::Display) -> Miss {
+    Miss::Error(CallError::Unavailable(format!("the node's storage failed: {error}")))
+}

@@ -1,0 +1,397 @@
+//! One drained queue: evaluating its calls and arranging for their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use recoil_base::Runtime;
+use recoil_consensus::session::CallWrites;
+use recoil_consensus::{PartitionRef, Session};
+use recoil_engine::call::evaluate_storage;
+use recoil_engine::{CallBody, CallError, Effects, GroupRole, GroupStatus, LogLevel, Mode, Transaction, TransactionInfo, TransactionLimits, timers};
+
+use super::view::{LeaderView, StaleView};
+use super::{BACKLOG_BYTES_MAX, Call, EvaluatedApp, Evaluation, Host, Partition, Work, answer_on, overloaded};
+use crate::calls::{Answer, Miss, Reply};
+use crate::timers::Pause;
+
+/// How long a handler may wait in `consensus.barrier`.
+const BARRIER_MAX: Duration = Duration::from_millis(500);
+/// Timers fired in one go.
+const TIMERS_MAX: usize = 64;
+const TIMER_BYTES_MAX: usize = 4 << 20;
+/// Failed timers of an app whose pauses are remembered on a partition.
+const TIMERS_FAILED_MAX: usize = 1024;
+
+/// Answers that depend on nothing but batches already tagged, held back until the lease is known to hold.
+struct Reads {
+    session: Arc<Session>,
+    lease: bool,
+    unsure: Vec<(u64, Reply, Answer)>,
+}
+
+impl Reads {
+    fn answer(&mut self, newest: u64, reply: Reply, answer: Answer) {
+        if self.lease {
+            answer_after(&self.session, newest, reply, answer);
+        } else {
+            self.unsure.push((newest, reply, answer));
+        }
+    }
+
+    /// The lease did not hold when the calls were taken: a quorum is asked, once for all of them.
+    fn finish(self, runtime: &Runtime) {
+        if self.unsure.is_empty() {
+            return;
+        }
+        let (session, unsure) = (self.session, self.unsure);
+        runtime.spawn(async move {
+            let leads = session.confirm().await;
+            for (newest, reply, answer) in unsure {
+                if leads {
+                    answer_after(&session, newest, reply, answer);
+                } else {
+                    reply(Err(Miss::Again));
+                }
+            }
+        });
+    }
+}
+
+fn answer_after(session: &Session, newest: u64, reply: Reply, answer: Answer) {
+    session.after(
+        newest,
+        Box::new(move |outcome| {
+            reply(match outcome {
+                recoil_consensus::Outcome::Committed => answer,
+                _ => Err(Miss::Again),
+            });
+        }),
+    );
+}
+
+impl Host {
+    /// Evaluates calls of one partition, in order.
+    pub(super) fn run(self: &Arc<Self>, partition: &Arc<Partition>, calls: Vec<Call>) {
+        let mut slot = partition.evaluation.lock();
+        let mut reads: Option<Reads> = None;
+        for call in calls {
+            if call.mode == Mode::StaleRead {
+                self.stale_read(partition, call);
+                continue;
+            }
+            let evaluation = match self.current(partition, &mut slot) {
+                Ok(evaluation) => evaluation,
+                Err(miss) => {
+                    (call.reply)(Err(miss));
+                    continue;
+                }
+            };
+            let same = reads.as_ref().is_some_and(|reads| Arc::ptr_eq(&reads.session, &evaluation.session));
+            if !same {
+                if let Some(reads) = reads.take() {
+                    reads.finish(&self.parts.runtime);
+                }
+                let session = evaluation.session.clone();
+                reads = Some(Reads { lease: session.lease_holds(), session, unsure: vec![] });
+            }
+            let Some(reads) = reads.as_mut() else { continue };
+            match call.body {
+                Work::Call(body) => self.evaluate(partition, evaluation, reads, call.app, call.mode, &body, call.reply),
+                Work::Timers => self.fire_timers(partition, evaluation, call.app),
+                Work::Wake => self.set_alarms(partition, evaluation),
+            }
+        }
+        drop(slot);
+        if let Some(reads) = reads {
+            reads.finish(&self.parts.runtime);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // one call, in its parts
+    fn evaluate(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        evaluation: &mut Evaluation,
+        reads: &mut Reads,
+        app: recoil_base::AppId,
+        mode: Mode,
+        body: &CallBody,
+        reply: Reply,
+    ) {
+        let Some(app) = self.app(app) else {
+            return reply(Err(Miss::Error(CallError::Unavailable("the app is not ready on this node; retry".into()))));
+        };
+        if mode == Mode::Write && evaluation.session.backlog_bytes() > BACKLOG_BYTES_MAX {
+            return reply(Err(overloaded()));
+        }
+        let transaction = self.transaction(partition, evaluation, &app, mode == Mode::Read);
+        let (effects, answer) = self.call(partition, evaluation, &app, transaction, body);
+        match (answer, effects) {
+            (Ok(answer), effects) if !effects.writes.is_empty() => {
+                let now_us = evaluation.next_now(&self.parts.clock);
+                let part = call_writes(partition.key, evaluation, &app, now_us, effects.writes.clone());
+                let publish = self.publisher(app.id, effects.publishes);
+                // Shared, so that a session sealed meanwhile leaves the reply to be answered here.
+                let reply = Arc::new(Mutex::new(Some(reply)));
+                let decided = reply.clone();
+                let committed = evaluation.commit(
+                    vec![part],
+                    Box::new(move |outcome| {
+                        if let Some(reply) = decided.lock().take() {
+                            let answer = answer_on(outcome, answer);
+                            if answer.is_ok() {
+                                publish();
+                            }
+                            reply(answer);
+                        }
+                    }),
+                );
+                match committed {
+                    Ok(_) => self.alarm(partition.key, app.id, effects.earliest_timer_us),
+                    Err(miss) => {
+                        if let Some(reply) = reply.lock().take() {
+                            reply(Err(miss));
+                        }
+                    }
+                }
+            }
+            (Ok(answer), effects) => {
+                let publish = self.publisher(app.id, effects.publishes);
+                let reply: Reply = Box::new(move |answer: Answer| {
+                    if answer.is_ok() {
+                        publish();
+                    }
+                    reply(answer);
+                });
+                reads.answer(evaluation.newest, reply, Ok(answer));
+            }
+            (Err(error), _) => reads.answer(evaluation.newest, reply, Err(Miss::Error(error))),
+        }
+    }
+
+    /// Runs one call on the partition's instance. On an error the effects are empty.
+    pub(super) fn call(
+        &self,
+        partition: &Arc<Partition>,
+        evaluation: &mut Evaluation,
+        app: &EvaluatedApp,
+        mut transaction: Transaction,
+        body: &CallBody,
+    ) -> (Effects, Result<Bytes, CallError>) {
+        let instance = &mut evaluation.apps.entry(app.id).or_default().instance;
+        let (transaction, result) = if matches!(body, CallBody::Handle(_) | CallBody::Fire { .. }) {
+            match self.instance(partition, instance, app) {
+                Ok(instance) => instance.evaluate(transaction, body),
+                Err(error) => (transaction, Err(error)),
+            }
+        } else {
+            let result = evaluate_storage(&mut transaction, body);
+            (transaction, result)
+        };
+        match result {
+            Ok(answer) => (transaction.into_effects(), Ok(answer)),
+            Err(error) => (Effects::default(), Err(error)),
+        }
+    }
+
+    /// A transaction on the newest state of a partition.
+    pub(super) fn transaction(&self, partition: &Partition, evaluation: &mut Evaluation, app: &EvaluatedApp, read_only: bool) -> Transaction {
+        let view = self.view(evaluation, app);
+        let info = TransactionInfo {
+            keyspace: partition.keyspace_name.clone(),
+            partition: partition.key.partition,
+            partition_count: partition.count,
+            epoch: evaluation.local.epoch,
+            now_us: evaluation.next_now(&self.parts.clock),
+            read_only,
+        };
+        let transaction = Transaction::new(Arc::new(view), info, TransactionLimits::default());
+        let consensus = self.group(partition.group).map(|group| -> Arc<dyn recoil_engine::ConsensusAccess> {
+            let numbers = self.numbers.read().clone();
+            let runtime = self.parts.runtime.clone();
+            Arc::new(Consensus { session: evaluation.session.clone(), group, numbers, runtime })
+        });
+        match consensus {
+            Some(consensus) => transaction.with_consensus(consensus),
+            None => transaction,
+        }
+    }
+
+    fn stale_read(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
+        let (Some(app), Some(local)) = (self.app(call.app), self.parts.locals.get(partition.key)) else {
+            return (call.reply)(Err(Miss::NotLeader(None)));
+        };
+        let Work::Call(body) = &call.body else { return (call.reply)(Err(Miss::Again)) };
+        let info = TransactionInfo {
+            keyspace: partition.keyspace_name.clone(),
+            partition: partition.key.partition,
+            partition_count: partition.count,
+            epoch: local.epoch,
+            now_us: self.parts.clock.wall_us(),
+            read_only: true,
+        };
+        let view = StaleView::new(&self.parts.data, &local, app.id);
+        let mut transaction = Transaction::new(Arc::new(view), info, TransactionLimits::default());
+        // An instance of its own: the leader's may remember what is not committed yet.
+        let answer = match body {
+            CallBody::Handle(_) => {
+                self.make_room();
+                app.code.new_handler(app.environment()).and_then(|mut instance| instance.evaluate(transaction, body).1)
+            }
+            CallBody::Fire { .. } => Err(CallError::Rejected("a timer cannot fire in a stale read".into())),
+            storage => evaluate_storage(&mut transaction, storage),
+        };
+        (call.reply)(answer.map_err(Miss::Error));
+    }
+
+    /// Sends a call's messages once it is committed.
+    pub(super) fn publisher(&self, app: recoil_base::AppId, publishes: Vec<(Bytes, Bytes)>) -> impl FnOnce() + Send + 'static {
+        let topics = (!publishes.is_empty()).then(|| self.parts.topics.clone());
+        move || {
+            if let Some(topics) = topics {
+                for (topic, message) in &publishes {
+                    topics.publish(app, topic, message);
+                }
+            }
+        }
+    }
+
+    pub(super) fn alarm(&self, partition: PartitionRef, app: recoil_base::AppId, at_us: Option<u64>) {
+        if let Some(at_us) = at_us {
+            self.timers.set(partition, app, at_us);
+        }
+    }
+
+    /// Sets the alarm of every app that has timers on this partition.
+    fn set_alarms(&self, partition: &Arc<Partition>, evaluation: &mut Evaluation) {
+        let apps: Vec<_> = self.apps.read().values().filter(|app| app.code.roles().timer).cloned().collect();
+        for app in apps {
+            match timers::earliest(&self.view(evaluation, &app)) {
+                Ok(earliest) => self.alarm(partition.key, app.id, earliest),
+                Err(error) => tracing::error!(partition = ?partition.key, %error, "cannot read the partition's timers"),
+            }
+        }
+    }
+
+    /// Fires the app's due timers, each in a transaction whose writes remove the timer too.
+    fn fire_timers(self: &Arc<Self>, partition: &Arc<Partition>, evaluation: &mut Evaluation, app: recoil_base::AppId) {
+        let Some(app) = self.app(app) else { return };
+        let now_us = evaluation.next_now(&self.parts.clock);
+        // Those that wait after a failure must not stand in the way of others.
+        let limit = TIMERS_MAX + evaluation.apps.entry(app.id).or_default().timers_failed.len();
+        let due = match timers::due(&self.view(evaluation, &app), now_us, limit, TIMER_BYTES_MAX) {
+            Ok(due) => due,
+            Err(error) => return tracing::error!(partition = ?partition.key, %error, "cannot read the partition's timers"),
+        };
+        let full = due.len() == limit;
+        let mut next: Option<u64> = None;
+        for timer in due {
+            let pauses = &mut evaluation.apps.entry(app.id).or_default().timers_failed;
+            let pause = pauses.get(&timer.id).copied();
+            if let Some(until_us) = pause.map(|pause| pause.until_us).filter(|until| *until > now_us) {
+                next = next.into_iter().chain([until_us]).min();
+                continue;
+            }
+            let id = timer.id.clone();
+            match self.fire_timer(partition, evaluation, &app, timer) {
+                Ok(()) => drop(evaluation.apps.entry(app.id).or_default().timers_failed.remove(&id)),
+                Err(error) => {
+                    let pause = Pause::after(pause, now_us);
+                    next = next.into_iter().chain([pause.until_us]).min();
+                    let pauses = &mut evaluation.apps.entry(app.id).or_default().timers_failed;
+                    if pauses.len() >= TIMERS_FAILED_MAX {
+                        pauses.clear();
+                    }
+                    pauses.insert(id, pause);
+                    app.log.push(LogLevel::Error, Some(partition.key.partition), &format!("a timer failed: {error}"));
+                }
+            }
+        }
+        if full {
+            next = Some(now_us);
+        } else if next.is_none() {
+            next = timers::earliest(&self.view(evaluation, &app)).ok().flatten();
+        }
+        self.alarm(partition.key, app.id, next);
+    }
+
+    fn fire_timer(
+        self: &Arc<Self>,
+        partition: &Arc<Partition>,
+        evaluation: &mut Evaluation,
+        app: &EvaluatedApp,
+        timer: timers::DueTimer,
+    ) -> Result<(), CallError> {
+        let transaction = self.transaction(partition, evaluation, app, false);
+        let body = CallBody::Fire { id: timer.id, payload: timer.payload, at_us: timer.at_us };
+        let (effects, result) = self.call(partition, evaluation, app, transaction, &body);
+        result?;
+        let now_us = evaluation.next_now(&self.parts.clock);
+        let part = call_writes(partition.key, evaluation, app, now_us, effects.writes);
+        let publish = self.publisher(app.id, effects.publishes);
+        let committed = Box::new(move |outcome| {
+            if outcome == recoil_consensus::Outcome::Committed {
+                publish();
+            }
+        });
+        // A refused or lost entry leaves the timer's row, and whoever leads next finds it.
+        let lost = |_| CallError::Unavailable("leadership was lost".into());
+        evaluation.commit(vec![part], committed).map_err(lost)?;
+        self.alarm(partition.key, app.id, effects.earliest_timer_us);
+        Ok(())
+    }
+
+    fn view(&self, evaluation: &mut Evaluation, app: &EvaluatedApp) -> LeaderView {
+        let overlay = evaluation.apps.entry(app.id).or_default().overlay.clone();
+        LeaderView::new(overlay, self.parts.data.clone(), &evaluation.local, app.id)
+    }
+}
+
+/// What one call wrote, as the session takes it.
+pub(super) fn call_writes(
+    partition: PartitionRef,
+    evaluation: &Evaluation,
+    app: &EvaluatedApp,
+    now_us: u64,
+    writes: Vec<recoil_storage::Write>,
+) -> CallWrites {
+    CallWrites { partition, epoch: evaluation.local.epoch, now_us, app: app.id, version: app.digest, writes }
+}
+
+/// `consensus` for a handler.
+struct Consensus {
+    session: Arc<Session>,
+    group: Arc<recoil_consensus::Group>,
+    numbers: std::collections::HashMap<recoil_base::NodeId, u32>,
+    runtime: Runtime,
+}
+
+impl recoil_engine::ConsensusAccess for Consensus {
+    fn status(&self) -> GroupStatus {
+        let numbers = self.group.numbers();
+        let number = |node: &recoil_base::NodeId| self.numbers.get(node).copied();
+        GroupStatus {
+            group: u64::from(self.group.id().0),
+            role: GroupRole::Leader,
+            term: numbers.term,
+            leader: numbers.leader.as_ref().and_then(number),
+            committed: numbers.committed,
+            applied: numbers.applied,
+            voters: numbers.voters.iter().filter_map(number).collect(),
+        }
+    }
+
+    fn barrier(&self) -> Result<u64, String> {
+        // An evaluation thread may wait: it is no tokio worker.
+        let (session, group) = (self.session.clone(), self.group.clone());
+        self.runtime.wait_for(async move {
+            if !session.confirm().await {
+                return Err("this node has lost the leadership of the group".to_owned());
+            }
+            let waited = tokio::time::timeout(BARRIER_MAX, group.read_index()).await;
+            waited.map_err(|_| "no quorum answered in time".to_owned())?.map_err(|error| error.to_string())
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! The cluster: what its nodes agree on, where partitions live, how calls reach them and how they are evaluated there.
+//!
+//! - [`meta`]: members, map, groups, packages, apps: the state of the meta group.
+//! - [`placement`]: the map made from members; [`routing`]: the table made from the map.
+//! - [`peer`]: streams between nodes; [`calls`] and [`topics`]: what travels on them beside Raft.
+//! - [`router`]: a listener's call → node; [`evaluate`]: mailbox, overlay, instance → session.
+//!
+//! The evaluator stands here, above both `engine` and `consensus`, because it is where the two meet: it runs the one's instances under the
+//! other's sessions. Deliberately absent: sockets of clients, HTTP, the life of a node.
+
+pub mod calls;
+pub mod evaluate;
+pub mod meta;
+pub mod peer;
+pub mod placement;
+pub mod router;
+pub mod routing;
+mod timers;
+pub mod topics;
+
+pub use evaluate::{EvaluatedApp, EvaluationPool, Host, HostParts};
+pub use meta::{MetaCommand, MetaState};
+pub use peer::{PeerService, Peers, Service};
+pub use router::Router;
+pub use routing::RoutingTable;
+pub use topics::Topics;

@@ -1,0 +1,414 @@
+//! What the meta group agrees on: members, keyspaces with their partition map, groups, packages and apps.
+//!
+//! The state is a value; [`MetaState::apply`] is the only way it changes, deterministic and total: a command that does not fit
+//! answers why and changes nothing. Every node applies the same log and publishes the state as an immutable value, which is
+//! all that routing, group opening and app lifecycle look at.
+//!
+//! Entries are `length u32 | command JSON | attachment`; the attachment carries a chunk of a package. Stored rows: the state as
+//! JSON under `\x01state`, package chunks under `\x02 digest index`. JSON, because the state is small and changes rarely, and a later
+//! version must be able to add fields.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use recoil_base::{AppId, DecodeError, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Reader, Writer};
+use recoil_package::Manifest;
+use serde::{Deserialize, Serialize};
+
+/// The largest package, bytes.
+pub const PACKAGE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a package in one entry.
+pub const PACKAGE_CHUNK_BYTES: usize = 256 << 10;
+/// Partitions a keyspace may have.
+pub const PARTITIONS_MAX: u32 = 100_000;
+
+/// A node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// A small counter, which guests see instead of the node id.
+    pub number: u32,
+    /// Where it listens for peers and the admin API.
+    pub address: SocketAddr,
+    /// Raised at each of its starts.
+    pub incarnation: u64,
+    /// The version it runs.
+    pub version: String,
+    /// Added to the ports of apps on this node.
+    #[serde(default)]
+    pub port_offset: u16,
+}
+
+/// One partition's place in the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The group that owns it.
+    pub group: GroupId,
+    /// Grows when it moves.
+    pub epoch: u64,
+}
+
+/// A keyspace and its partition map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keyspace {
+    /// Its name.
+    pub name: String,
+    /// Replicas a partition should have.
+    pub replication: u32,
+    /// By partition id.
+    pub partitions: Vec<Placement>,
+}
+
+/// A Raft group: a replica set that the map names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// Ordered: the first is the preferred leader.
+    pub members: Vec<NodeId>,
+    /// True once a leader has been seen: nobody may initialise it again.
+    pub initialised: bool,
+    /// True once nothing uses it. Its id is never reused.
+    pub removed: bool,
+}
+
+/// A package stored in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRecord {
+    /// Bytes.
+    pub size: u64,
+    /// Chunks present.
+    pub chunks: u32,
+    /// True once all bytes are there.
+    pub complete: bool,
+}
+
+/// How far an app has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AppState {
+    /// Nodes compile it and report.
+    Installing,
+    /// Switched on everywhere.
+    Serving,
+    /// A node could not make it ready.
+    Failed,
+}
+
+/// An installed package.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Its keys start with this; never reused.
+    pub id: AppId,
+    /// The package's digest, pinned.
+    pub digest: Digest,
+    /// The package's manifest.
+    pub manifest: Manifest,
+    /// How far it has come.
+    pub state: AppState,
+    /// What each node said: none if ready, else why not.
+    pub ready: BTreeMap<NodeId, Option<String>>,
+}
+
+/// See the module's essay.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MetaState {
+    /// The cluster's id, 32 hexadecimal digits; empty before the cluster is founded.
+    pub cluster: String,
+    /// Members that must have joined before the partition map is made.
+    pub expect: u32,
+    /// Partitions of the default keyspace.
+    pub partitions: u32,
+    /// Replicas of a partition, if there are as many nodes.
+    pub replication: u32,
+    /// Nodes.
+    pub members: BTreeMap<NodeId, Member>,
+    /// Keyspaces; empty until the map is made.
+    pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
+    /// Groups, removed ones too.
+    pub groups: BTreeMap<GroupId, GroupRecord>,
+    /// Packages.
+    pub packages: BTreeMap<Digest, PackageRecord>,
+    /// Apps by name.
+    pub apps: BTreeMap<String, App>,
+    /// Apps whose data is to be removed.
+    pub removed_apps: Vec<AppId>,
+    next_member: u32,
+    next_group: u32,
+    next_app: u32,
+    /// The log index of the last entry applied.
+    pub index: u64,
+}
+
+/// A change of the state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum MetaCommand {
+    /// Founds the cluster, once.
+    Found {
+        /// 32 hexadecimal digits.
+        cluster: String,
+        /// Members to wait for.
+        expect: u32,
+        /// Partitions of the default keyspace.
+        partitions: u32,
+        /// Replicas wanted.
+        replication: u32,
+    },
+    /// A node joins, or starts again.
+    Join {
+        /// The node.
+        node: NodeId,
+        /// Where it listens.
+        address: SocketAddr,
+        /// Raised at each start.
+        incarnation: u64,
+        /// What it runs.
+        version: String,
+        /// Added to the ports of apps on it.
+        #[serde(default)]
+        port_offset: u16,
+    },
+    /// Makes the partition map, once.
+    MakeMap {
+        /// Replica sets, ordered.
+        sets: Vec<Vec<NodeId>>,
+        /// By partition: a place in `sets`.
+        partitions: Vec<u32>,
+    },
+    /// A leader of the group has been seen.
+    Initialised {
+        /// The group.
+        group: GroupId,
+    },
+    /// One chunk of a package, in the attachment.
+    PackageChunk {
+        /// Of the whole package.
+        digest: Digest,
+        /// Bytes of the whole package.
+        size: u64,
+        /// Which chunk, from 0.
+        index: u32,
+    },
+    /// Installs a package as an app.
+    Install {
+        /// The app's name.
+        name: String,
+        /// The package.
+        digest: Digest,
+        /// Its manifest.
+        manifest: Box<Manifest>,
+    },
+    /// A node has made an app ready, or says why not.
+    Ready {
+        /// The app.
+        app: AppId,
+        /// The node.
+        node: NodeId,
+        /// Why not.
+        error: Option<String>,
+    },
+    /// Switches an app on, everywhere at once.
+    Serve {
+        /// The app.
+        app: AppId,
+    },
+    /// Removes an app and its data.
+    Uninstall {
+        /// The app's name.
+        name: String,
+    },
+}
+
+/// What a command answers: nothing, or why it changed nothing.
+pub type MetaReply = Result<(), String>;
+
+impl MetaCommand {
+    /// The entry's bytes.
+    pub fn encode(&self, attachment: &[u8]) -> Bytes {
+        let json = serde_json::to_vec(self).expect("meta commands have only text keys");
+        let mut writer = Writer::with_capacity(4 + json.len() + attachment.len());
+        writer.bytes(&json).raw(attachment);
+        writer.finish()
+    }
+
+    /// Reads an entry's bytes.
+    pub fn decode(entry: Bytes) -> Result<(Self, Bytes), DecodeError> {
+        let mut reader = Reader::new("meta entry", entry);
+        let json = reader.bytes()?;
+        let command = serde_json::from_slice(&json).map_err(|_| reader.error("a command that this version does not know"))?;
+        let attachment = reader.raw(reader.remaining())?;
+        Ok((command, attachment))
+    }
+}
+
+impl MetaState {
+    /// Applies one command. `chunk` is told of package bytes to keep or, without bytes, to forget.
+    pub fn apply(&mut self, command: MetaCommand, attachment: &Bytes, chunk: &mut dyn FnMut(Digest, u32, Option<Bytes>)) -> MetaReply {
+        match command {
+            MetaCommand::Found { cluster, expect, partitions, replication } => self.found(cluster, expect, partitions, replication),
+            MetaCommand::Join { node, address, incarnation, version, port_offset } => {
+                self.join(node, Member { number: 0, address, incarnation, version, port_offset })
+            }
+            MetaCommand::MakeMap { sets, partitions } => self.make_map(sets, &partitions),
+            MetaCommand::Initialised { group } => {
+                let record = self.groups.get_mut(&group).ok_or_else(|| format!("there is no group {group}"))?;
+                record.initialised = true;
+                Ok(())
+            }
+            MetaCommand::PackageChunk { digest, size, index } => {
+                self.package_chunk(digest, size, index, attachment)?;
+                chunk(digest, index, Some(attachment.clone()));
+                Ok(())
+            }
+            MetaCommand::Install { name, digest, manifest } => self.install(name, digest, *manifest),
+            MetaCommand::Ready { app, node, error } => {
+                let failed = error.is_some();
+                let app = self.app_by_id(app)?;
+                app.ready.insert(node, error);
+                if failed && app.state == AppState::Installing {
+                    app.state = AppState::Failed;
+                }
+                Ok(())
+            }
+            MetaCommand::Serve { app } => {
+                let app = self.app_by_id(app)?;
+                if app.state == AppState::Installing {
+                    app.state = AppState::Serving;
+                }
+                Ok(())
+            }
+            MetaCommand::Uninstall { name } => self.uninstall(&name, chunk),
+        }
+    }
+
+    /// The default keyspace, once the map is made.
+    pub fn default_keyspace(&self) -> Option<(KeyspaceId, &Keyspace)> {
+        self.keyspaces.first_key_value().map(|(id, keyspace)| (*id, keyspace))
+    }
+
+    /// The partitions of `group` with their epochs.
+    pub fn partitions_of(&self, group: GroupId) -> Vec<(KeyspaceId, PartitionId, u64)> {
+        let mut found = Vec::new();
+        for (id, keyspace) in &self.keyspaces {
+            for (partition, placement) in keyspace.partitions.iter().enumerate().filter(|(_, p)| p.group == group) {
+                found.push((*id, PartitionId(partition as u32), placement.epoch));
+            }
+        }
+        found
+    }
+
+    fn found(&mut self, cluster: String, expect: u32, partitions: u32, replication: u32) -> MetaReply {
+        if self.cluster.is_empty() {
+            self.cluster = cluster;
+            self.expect = expect.max(1);
+            self.partitions = partitions.clamp(1, PARTITIONS_MAX);
+            self.replication = replication.max(1);
+            self.next_member = 1;
+            self.next_group = 1;
+            self.next_app = 1;
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, node: NodeId, joining: Member) -> MetaReply {
+        let same_address = |(other, member): &(&NodeId, &Member)| **other != node && member.address == joining.address;
+        if let Some((other, _)) = self.members.iter().find(same_address) {
+            let address = joining.address;
+            return Err(format!("node {other} of this cluster already listens on {address}; start this node on another address"));
+        }
+        if let Some(member) = self.members.get_mut(&node) {
+            if joining.incarnation < member.incarnation {
+                let (says, known) = (joining.incarnation, member.incarnation);
+                return Err(format!(
+                    "node {node} says it has been started {says} times but the cluster has seen {known}: this is an old copy of a data folder. \
+                     Start with an empty data folder, under a new id"
+                ));
+            }
+            *member = Member { number: member.number, ..joining };
+            return Ok(());
+        }
+        let number = self.next_member;
+        self.next_member += 1;
+        self.members.insert(node, Member { number, ..joining });
+        Ok(())
+    }
+
+    fn make_map(&mut self, sets: Vec<Vec<NodeId>>, partitions: &[u32]) -> MetaReply {
+        if !self.keyspaces.is_empty() {
+            return Ok(());
+        }
+        let distinct = |set: &Vec<NodeId>| set.iter().enumerate().all(|(place, node)| !set[..place].contains(node));
+        if sets.iter().any(|set| set.is_empty() || !distinct(set) || set.iter().any(|node| !self.members.contains_key(node))) {
+            return Err("a replica set is empty or names a node twice or a node that is not a member".into());
+        }
+        if partitions.len() != self.partitions as usize || partitions.iter().any(|set| *set as usize >= sets.len()) {
+            return Err("the map does not place every partition".into());
+        }
+        let first = self.next_group;
+        self.next_group += sets.len() as u32;
+        for (place, members) in sets.into_iter().enumerate() {
+            self.groups.insert(GroupId(first + place as u32), GroupRecord { members, initialised: false, removed: false });
+        }
+        let partitions = partitions.iter().map(|set| Placement { group: GroupId(first + set), epoch: 1 }).collect();
+        let keyspace = Keyspace { name: "default".into(), replication: self.replication, partitions };
+        self.keyspaces.insert(KeyspaceId(1), keyspace);
+        Ok(())
+    }
+
+    fn package_chunk(&mut self, digest: Digest, size: u64, index: u32, bytes: &Bytes) -> MetaReply {
+        if size > PACKAGE_BYTES_MAX {
+            return Err(format!("the package has {size} bytes; the limit is {PACKAGE_BYTES_MAX}"));
+        }
+        let record = self.packages.entry(digest).or_insert(PackageRecord { size, chunks: 0, complete: false });
+        let count = size.div_ceil(PACKAGE_CHUNK_BYTES as u64).max(1) as u32;
+        let due = if index + 1 == count { size as usize - index as usize * PACKAGE_CHUNK_BYTES } else { PACKAGE_CHUNK_BYTES };
+        if record.size != size || index > record.chunks || index >= count || bytes.len() != due {
+            return Err(format!("chunk {index} of package {digest} is out of order or of a wrong size; upload it again from the start"));
+        }
+        if index == record.chunks {
+            record.chunks += 1;
+            record.complete = record.chunks == count;
+        }
+        Ok(())
+    }
+
+    fn install(&mut self, name: String, digest: Digest, manifest: Manifest) -> MetaReply {
+        if !self.packages.get(&digest).is_some_and(|package| package.complete) {
+            return Err(format!("package {digest} is not stored in the cluster; upload it first"));
+        }
+        if let Some(app) = self.apps.get_mut(&name) {
+            if app.digest != digest {
+                return Err(format!("an app named {name} with another package ({}) is installed; uninstall it first", app.digest));
+            }
+            if app.state == AppState::Failed {
+                app.state = AppState::Installing;
+                app.ready.clear();
+            }
+            return Ok(());
+        }
+        let ports = |manifest: &Manifest| manifest.listeners.iter().map(|listener| listener.port).collect::<Vec<_>>();
+        for (other, app) in &self.apps {
+            if let Some(port) = ports(&manifest).into_iter().find(|port| ports(&app.manifest).contains(port)) {
+                return Err(format!("port {port} is already used by the app {other}; uninstall it first"));
+            }
+        }
+        let id = AppId(self.next_app);
+        self.next_app += 1;
+        self.apps.insert(name, App { id, digest, manifest, state: AppState::Installing, ready: BTreeMap::new() });
+        Ok(())
+    }
+
+    fn uninstall(&mut self, name: &str, chunk: &mut dyn FnMut(Digest, u32, Option<Bytes>)) -> MetaReply {
+        let app = self.apps.remove(name).ok_or_else(|| format!("there is no app named {name}"))?;
+        self.removed_apps.push(app.id);
+        if !self.apps.values().any(|other| other.digest == app.digest)
+            && let Some(package) = self.packages.remove(&app.digest)
+        {
+            (0..package.chunks).for_each(|index| chunk(app.digest, index, None));
+        }
+        Ok(())
+    }
+
+    fn app_by_id(&mut self, id: AppId) -> Result<&mut App, String> {
+        self.apps.values_mut().find(|app| app.id == id).ok_or_else(|| format!("app {id} has been uninstalled"))
+    }
+}

@@ -1,0 +1,508 @@
+//! Framed, batched streams between nodes.
+//!
+//! Each node dials one stream to each other node and sends its requests on it; answers come back on the same stream. So between two
+//! nodes there are two, one for each direction of asking, and neither side has to decide whose connection wins when both dial at
+//! once. Everything goes through them: Raft's messages, routed calls, meta proposals, published messages.
+//!
+//! Wire, little-endian. Hello, both ways, once: `magic 8 bytes | length u32 | JSON` ([`Hello`]). Then frames:
+//! `length u32 | kind u8 | id u64 | body`, kind 0 request, 1 answer, 2 refusal (a text), 3 one-way. A request's body starts with a service
+//! byte. Whatever one node has to send when its socket is writable leaves in one write.
+//!
+//! Bounded: a frame's length, the bytes of requests being served for one peer (reading stops until some are answered),
+//! the bytes queued for one peer (further requests fail at once). Requests of one peer are *started* in their order of arrival.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use parking_lot::{Mutex, RwLock};
+use recoil_base::{Clock, GroupId, NodeId, Tasks};
+use recoil_consensus::{Transport, TransportError};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+/// What a stream between nodes starts with; nothing that HTTP could.
+pub const MAGIC: &[u8; 8] = b"RECOIL\x00\x01";
+/// The version of the frames.
+const PROTOCOL: u32 = 1;
+/// The largest frame: a transaction of 16 MiB with room to spare.
+const FRAME_BYTES_MAX: usize = 32 << 20;
+/// Bytes of requests being served for one peer.
+const SERVING_BYTES_MAX: usize = 64 << 20;
+/// Bytes waiting to be sent to one peer.
+const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// Bytes put together into one write.
+const WRITE_BYTES: usize = 256 << 10;
+const HELLO_BYTES_MAX: u32 = 4096;
+const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const REDIAL_MIN: Duration = Duration::from_millis(20);
+const REDIAL_MAX: Duration = Duration::from_millis(500);
+/// A peer that has not answered a ping for this long is down.
+const LIVE_FOR: Duration = Duration::from_millis(1500);
+const PING_EVERY: Duration = Duration::from_millis(500);
+
+const REQUEST: u8 = 0;
+const ANSWER: u8 = 1;
+const REFUSAL: u8 = 2;
+const ONE_WAY: u8 = 3;
+
+/// What a request is for: its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Service {
+    /// Raft: `group u32 | kind u8 | message`.
+    Raft = 1,
+    /// Routed calls; see [`crate::calls`].
+    Calls = 2,
+    /// A meta entry to propose.
+    Propose = 3,
+    /// A message of a topic (one-way); see [`crate::topics`].
+    Publish = 4,
+    /// Are you there?
+    Ping = 5,
+    /// A node that is not a member yet asks to become one.
+    Join = 6,
+}
+
+impl Service {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join].into_iter().find(|s| *s as u8 == byte)
+    }
+}
+
+/// How two nodes introduce themselves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// Frame version.
+    pub protocol: u32,
+    /// The cluster's id; empty from a node that wants to join one.
+    pub cluster: String,
+    /// Who speaks.
+    pub node: NodeId,
+    /// Where the speaker listens.
+    pub address: SocketAddr,
+    /// Who is expected at the other end, if known.
+    pub expects: Option<NodeId>,
+    /// Set in an answer that ends the connection.
+    pub refusal: Option<String>,
+}
+
+/// Serves what other nodes ask.
+pub trait PeerService: Send + Sync + 'static {
+    /// Called in order of arrival; must not block. The future runs by itself.
+    fn serve(&self, from: NodeId, service: Service, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
+}
+
+struct Outgoing {
+    kind: u8,
+    id: u64,
+    service: Option<Service>,
+    body: Bytes,
+}
+
+impl Outgoing {
+    fn size(&self) -> usize {
+        14 + self.body.len()
+    }
+    fn write(&self, buffer: &mut BytesMut) {
+        let length = 9 + usize::from(self.service.is_some()) + self.body.len();
+        buffer.extend_from_slice(&(length as u32).to_le_bytes());
+        buffer.extend_from_slice(&[self.kind]);
+        buffer.extend_from_slice(&self.id.to_le_bytes());
+        if let Some(service) = self.service {
+            buffer.extend_from_slice(&[service as u8]);
+        }
+        buffer.extend_from_slice(&self.body);
+    }
+}
+
+#[derive(Clone)]
+struct Queue {
+    sender: mpsc::UnboundedSender<Outgoing>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Queue { sender, bytes: Arc::new(AtomicUsize::new(0)) }, receiver)
+    }
+    fn push(&self, frame: Outgoing) -> bool {
+        let size = frame.size();
+        if self.bytes.fetch_add(size, Ordering::Relaxed) > QUEUED_BYTES_MAX {
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            return false;
+        }
+        self.sender.send(frame).is_ok()
+    }
+}
+
+type Reply = oneshot::Sender<Result<Bytes, TransportError>>;
+
+struct Connection {
+    queue: Queue,
+    waiting: Mutex<HashMap<u64, Reply>>,
+}
+
+struct Peer {
+    address: Mutex<SocketAddr>,
+    connection: RwLock<Option<Arc<Connection>>>,
+    answered: Mutex<Option<Instant>>,
+}
+
+struct Inner {
+    hello: Mutex<Hello>,
+    peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
+    next_id: AtomicU64,
+    tasks: Tasks,
+    clock: Clock,
+}
+
+/// This node's streams to all others.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Arc<Inner>,
+}
+
+/// A stream that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum HelloError {
+    /// The socket failed or the other end is silent.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The other end does not speak this protocol.
+    #[error("{0}")]
+    Protocol(String),
+    /// The other end refused, and says why.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Peers {
+    /// No peers yet.
+    pub fn new(node: NodeId, cluster: String, address: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
+        let hello = Hello { protocol: PROTOCOL, cluster, node, address, expects: None, refusal: None };
+        let inner = Inner { hello: Mutex::new(hello), peers: RwLock::default(), next_id: AtomicU64::new(1), tasks, clock };
+        Peers { inner: Arc::new(inner) }
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.inner.hello.lock().node
+    }
+
+    /// Sets the cluster, once it is known.
+    pub fn set_cluster(&self, cluster: String) {
+        self.inner.hello.lock().cluster = cluster;
+    }
+
+    /// Learns where a node listens, and keeps a stream to it from now on.
+    pub fn know(&self, node: NodeId, address: SocketAddr) {
+        if node == self.node() {
+            return;
+        }
+        if let Some(peer) = self.inner.peers.read().get(&node) {
+            *peer.address.lock() = address;
+            return;
+        }
+        let peer = Arc::new(Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) });
+        if self.inner.peers.write().insert(node, peer.clone()).is_none() {
+            self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
+            self.inner.tasks.spawn(self.clone().ping(node, peer));
+        }
+    }
+
+    /// The other nodes known.
+    pub fn known(&self) -> Vec<NodeId> {
+        self.inner.peers.read().keys().copied().collect()
+    }
+
+    /// True for this node and for one that answered lately.
+    pub fn is_live(&self, node: NodeId) -> bool {
+        if node == self.node() {
+            return true;
+        }
+        let now = self.inner.clock.now();
+        let peer = self.inner.peers.read().get(&node).cloned();
+        peer.is_some_and(|peer| peer.answered.lock().is_some_and(|at| now.saturating_duration_since(at) < LIVE_FOR))
+    }
+
+    /// Sends a request; the future resolves with its answer. Sent, or failed, when this returns.
+    pub fn request(&self, to: NodeId, service: Service, body: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let connection = self.inner.peers.read().get(&to).and_then(|peer| peer.connection.read().clone());
+        let Some(connection) = connection else {
+            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
+        };
+        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
+        let (reply, replied) = oneshot::channel();
+        connection.waiting.lock().insert(id, reply);
+        if !connection.queue.push(Outgoing { kind: REQUEST, id, service: Some(service), body }) {
+            connection.waiting.lock().remove(&id);
+            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
+        }
+        Box::pin(async move {
+            let result = tokio::time::timeout(timeout, replied).await;
+            connection.waiting.lock().remove(&id);
+            match result {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(TransportError::NoAnswer(to, "the connection broke".into())),
+                Err(_) => Err(TransportError::NoAnswer(to, format!("waited {} ms", timeout.as_millis()))),
+            }
+        })
+    }
+
+    /// Sends what needs no answer; lost if the node cannot be reached.
+    pub fn tell(&self, to: NodeId, service: Service, body: Bytes) {
+        let connection = self.inner.peers.read().get(&to).and_then(|peer| peer.connection.read().clone());
+        if let Some(connection) = connection {
+            connection.queue.push(Outgoing { kind: ONE_WAY, id: 0, service: Some(service), body });
+        }
+    }
+
+    async fn keep(self, node: NodeId, peer: Arc<Peer>) {
+        let mut pause = REDIAL_MIN;
+        loop {
+            let address = *peer.address.lock();
+            let mut hello = self.inner.hello.lock().clone();
+            hello.expects = Some(node);
+            match dial(address, &hello).await {
+                Ok((stream, _)) => {
+                    pause = REDIAL_MIN;
+                    let (queue, outgoing) = Queue::new();
+                    let connection = Arc::new(Connection { queue: queue.clone(), waiting: Mutex::default() });
+                    *peer.connection.write() = Some(connection.clone());
+                    *peer.answered.lock() = Some(self.inner.clock.now());
+                    let (read, write) = stream.into_split();
+                    tokio::select! {
+                        error = send_all(write, outgoing, queue.bytes.clone()) => tracing::debug!(%node, ?error, "stream ended"),
+                        error = receive_answers(read, &connection, node) => tracing::debug!(%node, ?error, "stream ended"),
+                    }
+                    *peer.connection.write() = None;
+                    // Dropping the reply channels tells everyone who waits.
+                    connection.waiting.lock().clear();
+                }
+                Err(error) => tracing::debug!(%node, %address, %error, "cannot reach"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(REDIAL_MAX);
+        }
+    }
+
+    async fn ping(self, node: NodeId, peer: Arc<Peer>) {
+        loop {
+            if self.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await.is_ok() {
+                *peer.answered.lock() = Some(self.inner.clock.now());
+            }
+            tokio::time::sleep(PING_EVERY).await;
+        }
+    }
+
+    /// Serves one accepted stream, whose first eight bytes were [`MAGIC`] and have been read.
+    pub async fn accept(&self, mut stream: TcpStream, service: Arc<dyn PeerService>) -> Result<(), HelloError> {
+        let theirs = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut stream)).await.map_err(|_| silent())??;
+        let mut ours = self.inner.hello.lock().clone();
+        let joining = theirs.cluster.is_empty();
+        let wrong = if theirs.protocol != PROTOCOL {
+            Some(format!("this node speaks protocol {PROTOCOL}, not {}; run the same version on all nodes", theirs.protocol))
+        } else if !joining && theirs.cluster != ours.cluster {
+            Some(format!("this node belongs to cluster {}, not {}", ours.cluster, theirs.cluster))
+        } else if theirs.expects.is_some_and(|node| node != ours.node) {
+            Some(format!("this is node {}; the node that listened here before is gone", ours.node))
+        } else {
+            None
+        };
+        ours.refusal = wrong.clone();
+        write_hello(&mut stream, &ours).await?;
+        if let Some(wrong) = wrong {
+            return Err(HelloError::Refused(wrong));
+        }
+        if !joining {
+            self.know(theirs.node, theirs.address);
+        }
+        stream.set_nodelay(true)?;
+        let (read, write) = stream.into_split();
+        let (queue, outgoing) = Queue::new();
+        let bytes = queue.bytes.clone();
+        tokio::select! {
+            error = send_all(write, outgoing, bytes) => error?,
+            error = serve_requests(read, queue, theirs.node, joining, service, &self.inner.tasks) => error?,
+        }
+        Ok(())
+    }
+
+    /// Asks the node at `address`, whoever it is, on a stream of its own. For joining.
+    pub async fn ask(&self, address: SocketAddr, service: Service, body: Bytes, timeout: Duration) -> Result<(Hello, Result<Bytes, String>), HelloError> {
+        let hello = self.inner.hello.lock().clone();
+        let (stream, theirs) = dial(address, &hello).await?;
+        let (mut read, mut write) = stream.into_split();
+        let mut buffer = BytesMut::new();
+        Outgoing { kind: REQUEST, id: 1, service: Some(service), body }.write(&mut buffer);
+        write.write_all(&buffer).await?;
+        let frame = tokio::time::timeout(timeout, read_frame(&mut read)).await.map_err(|_| silent())??;
+        let answer = match frame.kind {
+            ANSWER => Ok(frame.body),
+            _ => Err(String::from_utf8_lossy(&frame.body).into_owned()),
+        };
+        Ok((theirs, answer))
+    }
+}
+
+impl Transport for Peers {
+    fn call(&self, to: NodeId, group: GroupId, kind: u8, body: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let mut message = BytesMut::with_capacity(5 + body.len());
+        message.extend_from_slice(&group.0.to_le_bytes());
+        message.extend_from_slice(&[kind]);
+        message.extend_from_slice(&body);
+        self.request(to, Service::Raft, message.freeze(), timeout)
+    }
+}
+
+fn silent() -> HelloError {
+    HelloError::Protocol("the other end does not answer".into())
+}
+
+async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), HelloError> {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
+    let mut stream = connecting.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+    stream.set_nodelay(true)?;
+    let exchange = async {
+        write_hello(&mut stream, hello).await?;
+        let mut magic = [0u8; 8];
+        stream.read_exact(&mut magic).await?;
+        if magic != *MAGIC {
+            return Err(HelloError::Protocol(format!("what listens on {address} is not a Recoil node of this version")));
+        }
+        read_hello(&mut stream).await
+    };
+    let theirs = tokio::time::timeout(HELLO_TIMEOUT, exchange).await.map_err(|_| silent())??;
+    match theirs.refusal {
+        Some(refusal) => Err(HelloError::Refused(refusal)),
+        None => Ok((stream, theirs)),
+    }
+}
+
+async fn write_hello(stream: &mut TcpStream, hello: &Hello) -> Result<(), HelloError> {
+    let json = serde_json::to_vec(hello).map_err(|error| HelloError::Protocol(error.to_string()))?;
+    let mut message = MAGIC.to_vec();
+    message.extend_from_slice(&(json.len() as u32).to_le_bytes());
+    message.extend_from_slice(&json);
+    Ok(stream.write_all(&message).await?)
+}
+
+/// What follows the magic.
+async fn read_hello(stream: &mut TcpStream) -> Result<Hello, HelloError> {
+    let length = stream.read_u32_le().await?;
+    if length > HELLO_BYTES_MAX {
+        return Err(HelloError::Protocol(format!("a hello of {length} bytes; at most {HELLO_BYTES_MAX} are allowed")));
+    }
+    let mut json = vec![0u8; length as usize];
+    stream.read_exact(&mut json).await?;
+    serde_json::from_slice(&json).map_err(|error| HelloError::Protocol(format!("a hello that cannot be read: {error}")))
+}
+
+struct Frame {
+    kind: u8,
+    id: u64,
+    body: Bytes,
+}
+
+async fn read_frame(read: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<Frame> {
+    let length = read.read_u32_le().await? as usize;
+    if !(9..=FRAME_BYTES_MAX + 64).contains(&length) {
+        let text = format!("a frame of {length} bytes; 9 to {FRAME_BYTES_MAX} are allowed");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, text));
+    }
+    let kind = read.read_u8().await?;
+    let id = read.read_u64_le().await?;
+    // Grows with what arrives, not with what the length claims.
+    let mut body = BytesMut::with_capacity((length - 9).min(64 << 10));
+    let mut rest = read.take((length - 9) as u64);
+    while body.len() < length - 9 {
+        if rest.read_buf(&mut body).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(Frame { kind, id, body: body.freeze() })
+}
+
+async fn send_all(
+    mut write: impl AsyncWriteExt + Unpin,
+    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    queued: Arc<AtomicUsize>,
+) -> std::io::Result<()> {
+    let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
+    while let Some(first) = outgoing.recv().await {
+        let mut size = first.size();
+        first.write(&mut buffer);
+        while buffer.len() < WRITE_BYTES {
+            let Ok(next) = outgoing.try_recv() else { break };
+            size += next.size();
+            next.write(&mut buffer);
+        }
+        write.write_all(&buffer).await?;
+        queued.fetch_sub(size, Ordering::Relaxed);
+        buffer.clear();
+        if buffer.capacity() > 4 * WRITE_BYTES {
+            buffer = BytesMut::with_capacity(WRITE_BYTES);
+        }
+    }
+    Ok(())
+}
+
+async fn receive_answers(read: impl AsyncReadExt + Unpin, connection: &Connection, node: NodeId) -> std::io::Result<()> {
+    let mut read = tokio::io::BufReader::with_capacity(64 << 10, read);
+    loop {
+        let frame = read_frame(&mut read).await?;
+        let Some(reply) = connection.waiting.lock().remove(&frame.id) else { continue };
+        let _ = reply.send(match frame.kind {
+            ANSWER => Ok(frame.body),
+            _ => Err(TransportError::Refused(node, String::from_utf8_lossy(&frame.body).into_owned())),
+        });
+    }
+}
+
+async fn serve_requests(
+    read: impl AsyncReadExt + Unpin,
+    queue: Queue,
+    from: NodeId,
+    joining: bool,
+    service: Arc<dyn PeerService>,
+    tasks: &Tasks,
+) -> std::io::Result<()> {
+    let mut read = tokio::io::BufReader::with_capacity(64 << 10, read);
+    let room = Arc::new(Semaphore::new(SERVING_BYTES_MAX));
+    loop {
+        let mut frame = read_frame(&mut read).await?;
+        let known = frame.body.first().copied().and_then(Service::from_byte);
+        let allowed = known.filter(|service| !joining || matches!(service, Service::Join | Service::Ping));
+        let (Some(asked), false) = (allowed, frame.body.is_empty()) else {
+            let text = Bytes::from_static(b"a service that this node does not offer you; is it of another version?");
+            queue.push(Outgoing { kind: REFUSAL, id: frame.id, service: None, body: text });
+            continue;
+        };
+        let body = frame.body.split_off(1);
+        let size = (body.len() + 64).min(SERVING_BYTES_MAX) as u32;
+        let Ok(permit) = room.clone().acquire_many_owned(size).await else { return Ok(()) };
+        let answering = service.serve(from, asked, body);
+        let (queue, id, kind) = (queue.clone(), frame.id, frame.kind);
+        tasks.spawn(async move {
+            let answer = answering.await;
+            drop(permit);
+            if kind == REQUEST {
+                let (kind, body) = match answer {
+                    Ok(body) => (ANSWER, body),
+                    Err(text) => (REFUSAL, Bytes::from(text)),
+                };
+                queue.push(Outgoing { kind, id, service: None, body });
+            }
+        });
+    }
+}

@@ -1,0 +1,83 @@
+//! Key → partition → group → node, from the immutable routing table that every node makes of the meta state.
+//!
+//! A key belongs to partition `floor(xxh3_64(key) · count / 2^64)`, so that a partition owns one range of hashes. Changing this
+//! moves data.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::meta::{MetaState, Placement};
+
+/// The partition that owns `key` among `count`.
+pub fn partition_of_key(key: &[u8], count: u32) -> PartitionId {
+    PartitionId(((u128::from(xxh3_64(key)) * u128::from(count)) >> 64) as u32)
+}
+
+/// What routing needs of the meta state, and no more.
+#[derive(Clone, Debug)]
+pub struct RoutingTable {
+    /// The default keyspace.
+    pub keyspace: KeyspaceId,
+    /// Its name.
+    pub keyspace_name: Arc<str>,
+    /// By partition.
+    pub partitions: Vec<Placement>,
+    /// Ordered members of each group.
+    pub groups: HashMap<GroupId, Vec<NodeId>>,
+    /// The small counters by which guests know nodes.
+    pub numbers: HashMap<NodeId, u32>,
+    /// The meta index it was made of.
+    pub index: u64,
+}
+
+impl RoutingTable {
+    /// None before the partition map is made.
+    pub fn of(state: &MetaState) -> Option<Arc<Self>> {
+        let (keyspace, map) = state.default_keyspace()?;
+        let groups = state.groups.iter().filter(|(_, group)| !group.removed).map(|(id, group)| (*id, group.members.clone())).collect();
+        let numbers = state.members.iter().map(|(node, member)| (*node, member.number)).collect();
+        let partitions = map.partitions.clone();
+        Some(Arc::new(RoutingTable { keyspace, keyspace_name: map.name.as_str().into(), partitions, groups, numbers, index: state.index }))
+    }
+
+    /// Partitions of the keyspace.
+    pub fn count(&self) -> u32 {
+        self.partitions.len() as u32
+    }
+
+    /// The partition that owns `key`.
+    pub fn partition(&self, key: &[u8]) -> PartitionId {
+        partition_of_key(key, self.count())
+    }
+
+    /// Where a partition is, if there is such a one.
+    pub fn placement(&self, partition: PartitionId) -> Option<Placement> {
+        self.partitions.get(partition.0 as usize).copied()
+    }
+
+    /// The group's members, first the preferred leader.
+    pub fn members(&self, group: GroupId) -> &[NodeId] {
+        self.groups.get(&group).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_from_key_to_partition_never_changes() {
+        // These values are in users' data: a change here is a migration.
+        let rule: Vec<u32> = [&b""[..], b"greeting", b"key:000000000001", &[0, 255]].map(|key| partition_of_key(key, 265).0).into();
+        assert_eq!(rule, FIXED);
+        let mut counts = [0u32; 265];
+        for n in 0..265_000u32 {
+            counts[partition_of_key(format!("key:{n}").as_bytes(), 265).0 as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+    const FIXED: [u32; 4] = [0, 0, 0, 0];
+}

@@ -1,0 +1,631 @@
+//! One replica of one group: opening it safely, driving its leadership, and what the rooms above ask of it.
+//!
+//! Crash points when opening: the log and the data were written by different fsyncs, so after a crash the data may be ahead
+//! of the log (its batches reached the disk, and a follower's log had been dropped for a snapshot) or behind it (the rule).
+//! [`align`] compares them before openraft sees either: data that the log does not continue replaces the log; data that
+//! was lost although the log was purged on its strength is refused, since only another replica can bring it back.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::alias::WatchReceiverOf;
+use openraft::{ChangeMembers, Config, RaftMetrics, ReadPolicy, SnapshotPolicy};
+use parking_lot::Mutex;
+use recoil_base::{Clock, GroupId, NodeId, Tasks};
+use recoil_storage::{Data, GroupLog, Log};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::command::{Body, Command, PartitionRef};
+use crate::local::Locals;
+use crate::log_store::LogStore;
+use crate::machine::{Applier, Core, Machine, MachineKind};
+use crate::messages;
+use crate::network::{Inbound, Network, Transport};
+use crate::raft::{LeaderId, LogId, Notifier, Payload, Raft, Reply, TypeConfig, Watch, WriteResult};
+use crate::session::{AppliedObserver, ClosedBatch, IN_FLIGHT_MAX, Outcome, Session, Waiter};
+
+/// Pause before a leader tries again to open a session.
+const SESSION_RETRY: Duration = Duration::from_millis(20);
+/// How long a proposal to the meta group may take.
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a group looks whether its log has grown enough for a snapshot.
+const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
+
+/// Timing and sizes of a group.
+#[derive(Clone, Debug)]
+pub struct GroupOptions {
+    /// Between heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// A follower waits at least this long past the lease before it campaigns.
+    pub election_min: Duration,
+    /// And at most this long, which is also the leader lease.
+    pub election_max: Duration,
+    /// Log bytes of a group after which its data is persisted and its log purged.
+    pub snapshot_log_bytes: u64,
+    /// Log segments of the node after which the groups in the oldest one are persisted and purged, however small.
+    pub log_segments_max: usize,
+}
+
+impl Default for GroupOptions {
+    fn default() -> Self {
+        GroupOptions {
+            heartbeat: Duration::from_millis(200),
+            election_min: Duration::from_millis(250),
+            election_max: Duration::from_millis(400),
+            snapshot_log_bytes: 64 << 20,
+            log_segments_max: 8,
+        }
+    }
+}
+
+/// What every group of a node shares.
+#[derive(Clone)]
+pub struct GroupContext {
+    /// This node.
+    pub node: NodeId,
+    /// The node's clock.
+    pub clock: Clock,
+    /// The node's log.
+    pub log: Log,
+    /// The node's data.
+    pub data: Data,
+    /// The node's partitions.
+    pub locals: Locals,
+    /// The node's applier thread.
+    pub applier: Applier,
+    /// The way to other nodes.
+    pub transport: Arc<dyn Transport>,
+    /// Owns the groups' tasks.
+    pub tasks: Tasks,
+    /// Timing and sizes.
+    pub options: GroupOptions,
+}
+
+/// Why a group cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data was lost, not the log.
+    #[error(
+        "group {group}: its log was purged up to {purged} on the strength of data that now ends at {applied}: the data folder has lost \
+         data. Replace this node: start it with an empty data folder, under a new id"
+    )]
+    DataLost {
+        /// The group.
+        group: GroupId,
+        /// First index still needed minus one.
+        purged: u64,
+        /// Where the data ends.
+        applied: u64,
+    },
+    /// The disk failed or holds something unreadable.
+    #[error("group {group}: {source}")]
+    Io {
+        /// The group.
+        group: GroupId,
+        /// The cause.
+        source: io::Error,
+    },
+    /// openraft refused.
+    #[error("group {group}: {message}")]
+    Raft {
+        /// The group.
+        group: GroupId,
+        /// Its words.
+        message: String,
+    },
+}
+
+/// Why a proposal was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProposeError {
+    /// Another node leads, or none; nothing was appended.
+    #[error("this node does not lead the group")]
+    NotLeader(Option<NodeId>),
+    /// It may yet be applied.
+    #[error("the outcome is unknown: {0}")]
+    Unknown(String),
+    /// The group has stopped here.
+    #[error("the group has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Who leads, as this replica knows it.
+#[derive(Clone, Default)]
+pub struct Leadership {
+    /// The node that leads.
+    pub leader: Option<NodeId>,
+    /// In this term.
+    pub term: u64,
+    /// Set while this node leads and may evaluate.
+    pub session: Option<Arc<Session>>,
+}
+
+impl std::fmt::Debug for Leadership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Leadership(leader {:?}, term {}, serving {})", self.leader, self.term, self.session.is_some())
+    }
+}
+
+/// Raft's numbers of a replica.
+#[derive(Clone, Debug)]
+pub struct GroupNumbers {
+    /// The leader, if known.
+    pub leader: Option<NodeId>,
+    /// The term.
+    pub term: u64,
+    /// Last committed index known here.
+    pub committed: u64,
+    /// Last applied index here.
+    pub applied: u64,
+    /// The voters.
+    pub voters: Vec<NodeId>,
+    /// Members that do not vote.
+    pub learners: Vec<NodeId>,
+}
+
+/// One replica of one group.
+pub struct Group {
+    id: GroupId,
+    raft: Raft,
+    inbound: Inbound,
+    leadership: watch::Receiver<Leadership>,
+    log: GroupLog,
+    node_log: Log,
+    options: GroupOptions,
+    tasks: Tasks,
+}
+
+fn config(options: &GroupOptions) -> Result<Config, String> {
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    let config = Config {
+        cluster_name: "recoil".into(),
+        heartbeat_interval: millis(options.heartbeat),
+        election_timeout_min: millis(options.election_min),
+        election_timeout_max: millis(options.election_max),
+        enable_pre_vote: Some(true),
+        // A restarted leader's data may be behind what it once answered: it must be elected again.
+        enable_leader_restore: Some(false),
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 64,
+        purge_batch_size: 1,
+        install_snapshot_timeout: 600_000,
+        max_payload_entries: 256,
+        replication_lag_threshold: u64::MAX / 2,
+        backoff: "20ms 50ms 100ms 200ms ...400ms".into(),
+        ..Default::default()
+    };
+    config.validate().map_err(|error| error.to_string())
+}
+
+impl Group {
+    /// Opens this node's replica. `applied` is told of every batch of this node's sessions that became visible.
+    pub async fn open(context: &GroupContext, id: GroupId, kind: MachineKind, applied: AppliedObserver) -> Result<Arc<Self>, OpenError> {
+        let io = |source| OpenError::Io { group: id, source };
+        let log = context.log.group(id);
+        let (data, locals, aligned) = (context.data.clone(), context.locals.clone(), log.clone());
+        let opened = context.applier.run(move || -> Result<Core, OpenError> {
+            let core = Core::open(id, data, locals, kind).map_err(|source| OpenError::Io { group: id, source })?;
+            align(id, &aligned, core.row.applied)?;
+            Ok(core)
+        });
+        let core = Arc::new(Mutex::new(opened.await.map_err(io)??));
+        let raft_error = |message: String| OpenError::Raft { group: id, message };
+        let config = Arc::new(config(&context.options).map_err(raft_error)?);
+        let network = Network { group: id, transport: context.transport.clone() };
+        let machine = Machine::new(core, context.applier.clone());
+        let store = LogStore::new(log.clone());
+        let raft = Raft::new(context.node, config, network, store, machine).await.map_err(|error| raft_error(error.to_string()))?;
+
+        let (publish, leadership) = watch::channel(Leadership::default());
+        let inbound =
+            Inbound { raft: raft.clone(), data: context.data.clone(), applier: context.applier.clone(), staged: Mutex::new(None) };
+        let tasks = Tasks::new(context.tasks.shutdown().child());
+        let driver = Driver { raft: raft.clone(), lease: context.options.election_max, publish, applied };
+        let partitions = id != GroupId::META;
+        tasks.spawn(driver.run(partitions));
+        let (node_log, options) = (context.log.clone(), context.options.clone());
+        let group = Arc::new(Group { id, raft, inbound, leadership, log, node_log, options, tasks });
+        let watcher = Arc::downgrade(&group);
+        group.tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(SNAPSHOT_CHECK).await;
+                let Some(group) = watcher.upgrade() else { return };
+                group.snapshot_if_due().await;
+            }
+        });
+        Ok(group)
+    }
+
+    /// The group's id.
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// Who leads, now and whenever it changes.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// The session in which this node may evaluate, if it leads.
+    pub fn session(&self) -> Option<Arc<Session>> {
+        self.leadership.borrow().session.clone().filter(|session| !session.is_sealed())
+    }
+
+    /// Serves a message of another replica.
+    pub async fn handle(&self, kind: u8, body: Bytes) -> Result<Bytes, String> {
+        self.inbound.handle(kind, body).await.map_err(|error| error.to_string())
+    }
+
+    /// Makes `members` the group's voters. Harmless when the group is already initialised, or others do the same.
+    pub async fn initialize(&self, members: BTreeSet<NodeId>) -> Result<(), String> {
+        let members: BTreeMap<NodeId, ()> = members.into_iter().map(|node| (node, ())).collect();
+        match self.raft.initialize(members).await {
+            Ok(()) => Ok(()),
+            Err(RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Asks for an election now, for the first member of a group whose leader has never been elected.
+    pub async fn campaign(&self) {
+        if let Err(error) = self.raft.trigger().elect(true).await {
+            tracing::debug!(group = %self.id, %error, "cannot campaign");
+        }
+    }
+
+    /// Proposes an entry to a group with a custom machine and waits for its answer.
+    pub async fn propose(&self, entry: Bytes) -> Result<Bytes, ProposeError> {
+        let leader = self.raft.as_leader().map_err(|forward| ProposeError::NotLeader(forward.leader_id))?;
+        let leader = leader.to_committed_leader_id();
+        let (answer, answered) = oneshot::channel();
+        let notifier = Notifier(Box::new(Once(Some(answer))));
+        let sent = self.raft.write(Payload(entry)).with_leader(leader).responder(notifier).await;
+        sent.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))?;
+        let result = tokio::time::timeout(PROPOSE_TIMEOUT, answered).await;
+        match result {
+            Ok(Ok(Ok(response))) => match response.data {
+                Reply::Custom(answer) => Ok(answer),
+                Reply::Applied | Reply::Skipped => Ok(Bytes::new()),
+            },
+            Ok(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => Err(ProposeError::NotLeader(forward.leader_id)),
+            Ok(Ok(Err(error))) => Err(ProposeError::Unknown(error.to_string())),
+            Ok(Err(_)) => Err(ProposeError::Unknown("the group dropped the proposal".into())),
+            Err(_) => Err(ProposeError::Unknown("no quorum answered in time".into())),
+        }
+    }
+
+    /// Returns once this replica has applied everything that was committed when it was called. Leader only.
+    pub async fn read_index(&self) -> Result<u64, ProposeError> {
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(id) => Ok(id.index()),
+            Err(error) => Err(ProposeError::Unknown(error.to_string())),
+        }
+    }
+
+    /// Adds a member that follows the log. Leader only; returns before it has caught up.
+    pub async fn add_learner(&self, node: NodeId) -> Result<(), ProposeError> {
+        let added = self.raft.add_learner(node, (), false).await;
+        added.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
+    }
+
+    /// Lets a learner vote. Leader only.
+    pub async fn promote(&self, node: NodeId) -> Result<(), ProposeError> {
+        let change = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
+        let changed = self.raft.change_membership(change, true).await;
+        changed.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
+    }
+
+    /// Raft's numbers.
+    pub fn numbers(&self) -> GroupNumbers {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index);
+        GroupNumbers {
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            committed: index(&metrics.local_committed),
+            applied: index(&metrics.last_applied),
+            voters: metrics.membership_config.voter_ids().collect(),
+            learners: metrics.membership_config.membership().learner_ids().collect(),
+        }
+    }
+
+    /// Ends this node's part in the group; its log and data stay.
+    pub async fn close(&self) {
+        self.tasks.stop().await;
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::debug!(group = %self.id, %error, "openraft ended with an error");
+        }
+    }
+
+    async fn snapshot_if_due(&self) {
+        let grown = self.log.bytes() >= self.options.snapshot_log_bytes;
+        let pins = || self.node_log.segment_count() > self.options.log_segments_max && self.node_log.oldest_segment_groups().contains(&self.id);
+        if (grown || pins())
+            && let Err(error) = self.raft.trigger().snapshot().await
+        {
+            tracing::debug!(group = %self.id, %error, "cannot build a snapshot");
+        }
+    }
+}
+
+/// Makes log and data fit each other before openraft reads them.
+fn align(group: GroupId, log: &GroupLog, applied: Option<LogId>) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { group, source };
+    let purged = log.purged().map_or(0, |(index, _)| index);
+    let Some(applied) = applied else {
+        return if purged == 0 { Ok(()) } else { Err(OpenError::DataLost { group, purged, applied: 0 }) };
+    };
+    if applied.index < purged {
+        return Err(OpenError::DataLost { group, purged, applied: applied.index });
+    }
+    let held = if let Some((index, id)) = log.purged().filter(|(index, _)| *index == applied.index) {
+        Some((index, messages::decode_log_id(id)))
+    } else {
+        let found = log.read(applied.index..applied.index + 1, usize::MAX).map_err(crate::log_store::io_error).map_err(io)?;
+        found.into_iter().next().map(|(index, entry)| (index, messages::entry_log_id(&entry)))
+    };
+    match held {
+        Some((_, Ok(id))) if id == applied => Ok(()),
+        Some((_, Err(error))) => Err(io(io::Error::other(error))),
+        // The data came by a snapshot which the log does not continue.
+        _ => {
+            tracing::warn!(%group, applied = applied.index, "the log does not continue the data; it is dropped up to there");
+            log.reset((applied.index, messages::encode_log_id(&applied)));
+            Ok(())
+        }
+    }
+}
+
+struct Once(Option<oneshot::Sender<WriteResult>>);
+
+impl Watch<WriteResult> for Once {
+    fn committed(&mut self) {}
+    fn completed(mut self: Box<Self>, result: WriteResult) {
+        if let Some(answer) = self.0.take() {
+            let _ = answer.send(result);
+        }
+    }
+}
+
+enum Event {
+    Committed(u64),
+    Applied(u64),
+    Skipped(u64),
+    Refused(u64),
+    Lost(u64),
+}
+
+/// Reports what becomes of one batch. Exactly one of applied, skipped, refused and lost is sent.
+struct Follow {
+    number: u64,
+    events: mpsc::UnboundedSender<Event>,
+    told: bool,
+}
+
+impl Watch<WriteResult> for Follow {
+    fn committed(&mut self) {
+        let _ = self.events.send(Event::Committed(self.number));
+    }
+    fn completed(mut self: Box<Self>, result: WriteResult) {
+        self.told = true;
+        let number = self.number;
+        let event = match result {
+            Ok(response) if response.data == Reply::Applied => Event::Applied(number),
+            Ok(_) => Event::Skipped(number),
+            Err(ClientWriteError::ForwardToLeader(_)) => Event::Refused(number),
+            Err(_) => Event::Lost(number),
+        };
+        let _ = self.events.send(event);
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        if !self.told {
+            let _ = self.events.send(Event::Lost(self.number));
+        }
+    }
+}
+
+/// Follows leadership and, while this node leads, runs sessions.
+struct Driver {
+    raft: Raft,
+    lease: Duration,
+    publish: watch::Sender<Leadership>,
+    applied: AppliedObserver,
+}
+
+impl Driver {
+    async fn run(self, partitions: bool) {
+        let mut metrics = self.raft.metrics();
+        let mut chain: Option<(LeaderId, u64)> = None;
+        loop {
+            self.publish_leader(None);
+            if partitions && let Ok(leader) = self.raft.as_leader() {
+                let leader = leader.to_committed_leader_id();
+                let start = chain.filter(|(of, _)| *of == leader).map_or(1, |(_, next)| next);
+                if let Some((session, events, inbox)) = self.start_session(leader, start).await {
+                    self.publish_leader(Some(session.clone()));
+                    let next = self.serve(&session, events, inbox, &mut metrics).await;
+                    chain = Some((leader, next));
+                } else {
+                    // A start entry may have been appended under this number: the next must differ.
+                    chain = Some((leader, start + 1));
+                    tokio::time::sleep(SESSION_RETRY).await;
+                }
+                continue;
+            }
+            if metrics.changed().await.is_err() {
+                self.publish.send_replace(Leadership::default());
+                return;
+            }
+        }
+    }
+
+    fn publish_leader(&self, session: Option<Arc<Session>>) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let next = Leadership { leader: metrics.current_leader, term: metrics.current_term, session };
+        self.publish.send_if_modified(|now| {
+            let same = now.leader == next.leader && now.term == next.term && now.session.is_none() && next.session.is_none();
+            if !same {
+                *now = next;
+            }
+            !same
+        });
+    }
+
+    /// ReadIndex in this term, then a chain start that is applied here.
+    async fn start_session(
+        &self,
+        leader: LeaderId,
+        start: u64,
+    ) -> Option<(Arc<Session>, mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>)> {
+        let read = self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.ok()?;
+        if *read.committed_leader_id() != leader {
+            return None;
+        }
+        let command = Command { term: leader.term, node: leader.node_id, chain: start, body: Body::Start };
+        let (events, mut inbox) = mpsc::unbounded_channel();
+        self.propose(leader, start, command.encode(0), &events).await?;
+        loop {
+            match inbox.recv().await? {
+                Event::Committed(_) => {}
+                Event::Applied(number) if number == start => break,
+                _ => return None,
+            }
+        }
+        Some((Session::new(leader, self.raft.clone(), self.lease, start), events, inbox))
+    }
+
+    async fn propose(&self, leader: LeaderId, number: u64, entry: Bytes, events: &mpsc::UnboundedSender<Event>) -> Option<()> {
+        let follow = Follow { number, events: events.clone(), told: false };
+        self.raft.write(Payload(entry)).with_leader(leader).responder(Notifier(Box::new(follow))).await.ok()
+    }
+
+    /// Proposes until something does not go through, then waits for the rest. Answers the number for the next chain start.
+    async fn serve(
+        &self,
+        session: &Session,
+        events: mpsc::UnboundedSender<Event>,
+        mut inbox: mpsc::UnboundedReceiver<Event>,
+        metrics: &mut WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
+    ) -> u64 {
+        let mut flights = Flights::default();
+        let mut next = None;
+        loop {
+            while next.is_none() && flights.waiting.len() < IN_FLIGHT_MAX {
+                let Some(batch) = session.take_batch() else { break };
+                let entry = batch.command.encode(batch.bytes);
+                let number = batch.number;
+                flights.add(batch);
+                // A failed send drops the responder, which reports the batch as lost.
+                let _ = self.propose(session.leader(), number, entry, &events).await;
+            }
+            if let Some(next) = next
+                && flights.is_settled()
+            {
+                return next;
+            }
+            let broken = tokio::select! {
+                event = inbox.recv() => event.is_none_or(|event| flights.take(event, session, &self.applied)),
+                () = session.work.notified(), if next.is_none() && flights.waiting.len() < IN_FLIGHT_MAX => false,
+                changed = metrics.changed(), if next.is_none() => changed.is_err() || !self.leads_as(session.leader()),
+            };
+            if broken && next.is_none() {
+                next = Some(session.seal());
+                self.publish_leader(None);
+            }
+        }
+    }
+
+    fn leads_as(&self, leader: LeaderId) -> bool {
+        self.raft.as_leader().is_ok_and(|now| now.to_committed_leader_id() == leader)
+    }
+}
+
+struct Flight {
+    number: u64,
+    waiters: Vec<Waiter>,
+}
+
+/// Batches under way, in chain order.
+#[derive(Default)]
+struct Flights {
+    /// Not answered yet.
+    waiting: VecDeque<Flight>,
+    /// Whose last event has not come, with what they wrote.
+    unapplied: VecDeque<(u64, Vec<PartitionRef>)>,
+    /// The newest batch answered as committed.
+    answered: u64,
+}
+
+impl Flights {
+    fn add(&mut self, batch: ClosedBatch) {
+        self.unapplied.push_back((batch.number, batch.partitions));
+        self.waiting.push_back(Flight { number: batch.number, waiters: batch.waiters });
+    }
+
+    fn is_settled(&self) -> bool {
+        self.unapplied.is_empty()
+    }
+
+    /// Takes in one event; true if the chain is broken.
+    fn take(&mut self, event: Event, session: &Session, applied: &AppliedObserver) -> bool {
+        match event {
+            Event::Committed(number) => {
+                self.committed(number, session);
+                false
+            }
+            Event::Applied(number) => {
+                // An entry can be applied without its commit having been reported.
+                self.committed(number, session);
+                session.set_applied(number);
+                if let Some(partitions) = self.settle(number) {
+                    applied(number, &partitions);
+                }
+                false
+            }
+            Event::Skipped(number) | Event::Refused(number) => {
+                assert!(number > self.answered, "entry {number} of the chain was answered as committed and then not applied");
+                // Whatever was proposed after it can only be skipped, even if it commits.
+                self.fail_from(number, Outcome::Refused);
+                self.settle(number);
+                true
+            }
+            Event::Lost(number) => {
+                self.fail_from(number, Outcome::Unknown);
+                self.settle(number);
+                true
+            }
+        }
+    }
+
+    fn committed(&mut self, number: u64, session: &Session) {
+        if self.waiting.front().is_some_and(|flight| flight.number == number) {
+            let flight = self.waiting.pop_front().expect("the front was just looked at");
+            self.answered = number;
+            session.set_committed(number);
+            flight.waiters.into_iter().for_each(|waiter| waiter(Outcome::Committed));
+        }
+    }
+
+    /// Answers this batch and all later ones, none of which can have been answered yet.
+    fn fail_from(&mut self, number: u64, outcome: Outcome) {
+        let place = self.waiting.partition_point(|flight| flight.number < number);
+        for flight in self.waiting.drain(place..) {
+            flight.waiters.into_iter().for_each(|waiter| waiter(outcome));
+        }
+    }
+
+    fn settle(&mut self, number: u64) -> Option<Vec<PartitionRef>> {
+        let place = self.unapplied.iter().position(|(other, _)| *other == number)?;
+        self.unapplied.remove(place).map(|(_, partitions)| partitions)
+    }
+}

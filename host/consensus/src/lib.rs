@@ -1,0 +1,39 @@
+//! Raft groups: one per replica set, and the meta group.
+//!
+//! Only this room names openraft. A [`Group`] is one replica of one Raft group on this node: its log lives in
+//! [`recoil_storage::Log`], shared with the node's other groups, its data in [`recoil_storage::Data`], and its messages travel
+//! by a [`Transport`] that the room above provides.
+//!
+//! The way of a write: [`Session::append`] puts the evaluated writes of one call into the open batch of the group's leader;
+//! the group's one proposer task turns a batch into one log entry ([`command`]), a few in flight; its commit releases
+//! the answers in order; the node's [`Applier`] thread brings it to the data ([`machine`]).
+//!
+//! Invariants, each with the hole it closes:
+//! - **Chain.** A proposal can be refused (the lease ran out) and a later one of the same leader accepted, though it was
+//!   evaluated on the refused one's writes. So each entry carries (leader id, chain number), and every replica treats an
+//!   entry whose number is not the last applied one's successor as empty. A refused or lost proposal seals the session;
+//!   the next one starts with an entry that begins a new chain and must be applied before anything is evaluated.
+//! - **Fence.** The leader id is captured before evaluation starts and goes with every proposal, from one task per group.
+//! - **Start of a term.** A session opens only after a ReadIndex in its own term and after its chain start is applied here.
+//! - **Order of applying.** Applied id, membership, chain and the data they describe change in one batch.
+//! - **Purge** follows only after the data up to that index has been persisted.
+//!
+//! Deliberately absent: what the data means, who may call, where partitions live.
+
+pub mod command;
+pub mod group;
+pub mod local;
+mod log_store;
+pub mod machine;
+mod messages;
+mod network;
+pub mod raft;
+pub mod session;
+mod snapshot;
+
+pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
+pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError};
+pub use local::{Local, LocalState, Locals};
+pub use machine::{Applier, CustomMachine, MachineKind};
+pub use network::{Transport, TransportError};
+pub use session::{Outcome, Session, SessionSealed};

@@ -1,0 +1,443 @@
+//! Applying committed entries to the data.
+//!
+//! One [`Applier`] thread a node does it for all groups, since fjall may block and halts its caller under backpressure: no
+//! tokio worker ever waits for it. What changes in one batch: the entries' writes, each written partition's clock, the
+//! group's applied id, membership and chain. Batches are not fsynced: the log is the truth, and what a crash loses is
+//! applied again from it. [`Machine::build_snapshot`] persists the data, and only that permits a purge.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend};
+use parking_lot::Mutex;
+use recoil_base::{AppId, GroupId, KeyspaceId, NodeId, PartitionId, task};
+use recoil_storage::{Batch, Data, DataError, Write, key};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::command::{Body, Command, PartitionRef};
+use crate::local::{Local, Locals, group_key, put_local};
+use crate::raft::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::snapshot::{SnapshotData, Staged};
+
+/// Entries and bytes that one batch may bring to the data.
+const BATCH_ENTRIES_MAX: usize = 256;
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Applies that may wait for the applier, all groups together.
+const APPLY_QUEUE: usize = 1024;
+
+/// The thread that writes to the data.
+#[derive(Clone)]
+pub struct Applier {
+    work: std::sync::mpsc::SyncSender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Applier {
+    /// Starts the thread; it ends when the last clone is dropped.
+    pub fn start(node: NodeId) -> Self {
+        let (work, queue) = std::sync::mpsc::sync_channel::<Box<dyn FnOnce() + Send>>(APPLY_QUEUE);
+        task::spawn_thread(format!("apply-{node}"), move || {
+            while let Ok(next) = queue.recv() {
+                next();
+            }
+        });
+        Applier { work }
+    }
+
+    /// Runs `work` on the thread and waits for its answer.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let mut boxed: Box<dyn FnOnce() + Send> = Box::new(move || {
+            let _ = answer.send(work());
+        });
+        loop {
+            match self.work.try_send(boxed) {
+                Ok(()) => break,
+                Err(std::sync::mpsc::TrySendError::Full(back)) => {
+                    boxed = back;
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(applier_gone()),
+            }
+        }
+        answered.await.map_err(|_| applier_gone())
+    }
+}
+
+fn applier_gone() -> io::Error {
+    io::Error::other("the applier thread has ended: the node is stopping or its data cannot be written")
+}
+
+/// A replicated machine other than partitions: the meta group.
+pub trait CustomMachine: Send {
+    /// Applies one entry: answers, and hands the rows to change to `write`. Must be deterministic. Keys start with a
+    /// kind byte, like an app's.
+    fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> Bytes;
+    /// Takes the state from the rows, at the start and after a snapshot.
+    fn load(&mut self, rows: Vec<(Bytes, Bytes)>);
+    /// Everything applied so far is visible in the data.
+    fn visible(&mut self);
+}
+
+/// What a group's entries mean.
+pub enum MachineKind {
+    /// [`Command`]s for the partitions that the group owns.
+    Partitions,
+    /// The room above knows. Its rows are under one copy of their own.
+    Custom(Box<dyn CustomMachine>),
+}
+
+/// The row beside the data that says how far a group has come.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct GroupRow {
+    pub(crate) applied: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    pub(crate) chain: Option<Chain>,
+}
+
+/// The last entry of the chain in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chain {
+    pub(crate) term: u64,
+    pub(crate) node: NodeId,
+    pub(crate) number: u64,
+}
+
+impl GroupRow {
+    pub(crate) fn decode(bytes: &[u8]) -> io::Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| io::Error::other(format!("a group's row cannot be read: {error}")))
+    }
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a group row has only text keys")
+    }
+    pub(crate) fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() }
+    }
+}
+
+/// The pseudo-partition under which a custom machine's rows lie.
+pub fn custom_partition(group: GroupId) -> PartitionRef {
+    PartitionRef { keyspace: KeyspaceId(u32::MAX), partition: PartitionId(group.0) }
+}
+
+pub(crate) struct Core {
+    pub(crate) group: GroupId,
+    pub(crate) data: Data,
+    pub(crate) locals: Locals,
+    pub(crate) row: GroupRow,
+    kind: MachineKind,
+}
+
+impl Core {
+    /// Reads the group's row. Blocks.
+    pub(crate) fn open(group: GroupId, data: Data, locals: Locals, kind: MachineKind) -> io::Result<Self> {
+        let row = match data.get(&group_key(group)).map_err(io::Error::other)? {
+            Some(bytes) => GroupRow::decode(&bytes)?,
+            None => GroupRow::default(),
+        };
+        if matches!(kind, MachineKind::Custom(_)) {
+            locals.create(group, &[(custom_partition(group), 0)]).map_err(io::Error::other)?;
+        }
+        let mut core = Core { group, data, locals, row, kind };
+        core.load_custom()?;
+        Ok(core)
+    }
+
+    fn load_custom(&mut self) -> io::Result<()> {
+        let Some(local) = self.locals.get(custom_partition(self.group)) else { return Ok(()) };
+        let MachineKind::Custom(machine) = &mut self.kind else { return Ok(()) };
+        let prefix = key::prefix(local.copy, AppId(0)).to_vec();
+        let mut end = prefix.clone();
+        end.push(0xff);
+        let mut rows = Vec::new();
+        for row in self.data.snapshot().range(prefix.clone(), Some(end), false) {
+            let (full, value) = row.map_err(io::Error::other)?;
+            rows.push((full.slice(prefix.len()..), value));
+        }
+        machine.load(rows);
+        Ok(())
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>) -> io::Result<Vec<Reply>> {
+        let mut batch = self.data.batch();
+        let mut replies = Vec::with_capacity(entries.len());
+        let mut row = self.row.clone();
+        for entry in entries {
+            row.applied = Some(entry.log_id);
+            replies.push(match entry.payload {
+                EntryPayload::Blank => Reply::Applied,
+                EntryPayload::Membership(membership) => {
+                    row.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    Reply::Applied
+                }
+                EntryPayload::Normal(payload) => match &mut self.kind {
+                    MachineKind::Partitions => {
+                        let command = Command::decode(payload.0).map_err(io::Error::other)?;
+                        apply_command(&self.locals, self.group, &mut row, &mut batch, command)
+                    }
+                    MachineKind::Custom(machine) => {
+                        let copy = self.locals.get(custom_partition(self.group)).map(|local| local.copy);
+                        let copy = copy.ok_or_else(|| io::Error::other("the meta group's copy is missing"))?;
+                        Reply::Custom(machine.apply(entry.log_id.index, payload.0, &mut |write| {
+                            batch.write(copy, AppId(0), &write);
+                        }))
+                    }
+                },
+            });
+        }
+        batch.put(group_key(self.group), row.encode());
+        self.data.commit(batch).map_err(io::Error::other)?;
+        self.row = row;
+        if let MachineKind::Custom(machine) = &mut self.kind {
+            machine.visible();
+        }
+        Ok(replies)
+    }
+
+    /// Switches to a snapshot that has been loaded under fresh copies.
+    fn install(&mut self, meta: SnapshotMeta, staged: Staged) -> io::Result<()> {
+        let mut batch = self.data.batch();
+        let mut switched = Vec::new();
+        let mut dead = Vec::new();
+        for (partition, epoch, copy) in staged.take() {
+            let before = self.locals.get(partition);
+            if before.is_some_and(|local| local.group != self.group || local.epoch > epoch) {
+                dead.push(copy);
+                continue;
+            }
+            dead.extend(before.map(|local| local.copy));
+            let local = Local { group: self.group, epoch, copy, state: crate::local::LocalState::Complete };
+            put_local(&mut batch, partition, &local);
+            switched.push((partition, local));
+        }
+        let chain = staged.chain();
+        let row = GroupRow { applied: meta.last_log_id, membership: meta.last_membership, chain };
+        batch.put(group_key(self.group), row.encode());
+        self.data.commit(batch).map_err(io::Error::other)?;
+        self.data.persist().map_err(io::Error::other)?;
+        self.row = row;
+        self.locals.switched(switched);
+        for copy in dead {
+            self.data.kill_copy(copy).map_err(io::Error::other)?;
+        }
+        self.load_custom()
+    }
+}
+
+fn apply_command(locals: &Locals, group: GroupId, row: &mut GroupRow, batch: &mut Batch, command: Command) -> Reply {
+    let link = Chain { term: command.term, node: command.node, number: command.chain };
+    let partitions = match command.body {
+        Body::Start => {
+            row.chain = Some(link);
+            return Reply::Applied;
+        }
+        Body::Writes { partitions, .. } => partitions,
+    };
+    // The chain rule: an entry evaluated on one that was refused must not be applied.
+    if row.chain != link.number.checked_sub(1).map(|number| Chain { number, ..link }) {
+        return Reply::Skipped;
+    }
+    row.chain = Some(link);
+    for part in partitions {
+        let Some(local) = locals.get(part.partition) else { continue };
+        if local.group != group || local.epoch != part.epoch {
+            continue;
+        }
+        batch.put(clock_key(&local), part.now_us.to_be_bytes().to_vec());
+        for app in part.apps {
+            for write in &app.writes {
+                batch.write(local.copy, app.app, write);
+            }
+        }
+    }
+    Reply::Applied
+}
+
+/// Where a partition's hybrid-logical time is kept: app 0, kind 1, `clock`.
+pub(crate) fn clock_key(local: &Local) -> Vec<u8> {
+    let mut full = key::prefix(local.copy, AppId(0)).to_vec();
+    full.extend_from_slice(b"\x01clock");
+    full
+}
+
+/// The hybrid-logical time of the last write that a copy holds, microseconds; 0 before the first. Blocks.
+pub fn read_clock(data: &Data, local: &Local) -> Result<u64, DataError> {
+    let stored = data.get(&clock_key(local))?;
+    Ok(stored.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+/// One group's state machine, as openraft drives it.
+pub struct Machine {
+    core: Arc<Mutex<Core>>,
+    applier: Applier,
+}
+
+impl Machine {
+    pub(crate) fn new(core: Arc<Mutex<Core>>, applier: Applier) -> Self {
+        Machine { core, applier }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let core = self.core.lock();
+        Ok((core.row.applied, core.row.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        loop {
+            let (mut batch, mut responders, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
+                let Some(next) = entries.next().await else { break };
+                let (entry, responder) = next?;
+                if let EntryPayload::Normal(payload) = &entry.payload {
+                    bytes += payload.0.len();
+                }
+                batch.push(entry);
+                responders.push(responder);
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let core = self.core.clone();
+            let replies = self.applier.run(move || core.lock().apply(batch)).await??;
+            for (responder, reply) in responders.into_iter().zip(replies) {
+                if let Some(responder) = responder {
+                    responder.send(reply);
+                }
+            }
+        }
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { core: self.core.clone() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        let SnapshotData::Staged(staged) = snapshot else {
+            return Err(io::Error::other("a snapshot must be loaded before it is installed"));
+        };
+        let (core, meta) = (self.core.clone(), meta.clone());
+        self.applier.run(move || core.lock().install(meta, staged)).await?
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>>, io::Error> {
+        let core = self.core.clone();
+        let source = task::spawn_blocking(move || {
+            let (group, data) = {
+                let core = core.lock();
+                (core.group, core.data.clone())
+            };
+            crate::snapshot::Source::take(group, &data)
+        });
+        let Some(source) = source.await.map_err(io::Error::other)?? else { return Ok(None) };
+        Ok(Some(Snapshot { meta: source.meta(), snapshot: SnapshotData::Source(Arc::new(source)) }))
+    }
+}
+
+/// Makes everything applied so far durable in the data; what that permits to purge is in the metadata.
+pub struct Builder {
+    core: Arc<Mutex<Core>>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>, io::Error> {
+        let core = self.core.clone();
+        let built = task::spawn_blocking(move || -> io::Result<_> {
+            let (group, data) = {
+                let core = core.lock();
+                (core.group, core.data.clone())
+            };
+            let source = crate::snapshot::Source::take(group, &data)?;
+            data.persist().map_err(io::Error::other)?;
+            source.ok_or_else(|| io::Error::other("nothing has been applied yet"))
+        });
+        let source = built.await.map_err(io::Error::other)??;
+        Ok(Snapshot { meta: source.meta(), snapshot: SnapshotData::Source(Arc::new(source)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{AppWrites, PartitionWrites};
+    use crate::raft::{LeaderId, Payload};
+
+    const GROUP: GroupId = GroupId(7);
+    const PARTITION: PartitionRef = PartitionRef { keyspace: KeyspaceId(1), partition: PartitionId(3) };
+    const LEADER: NodeId = NodeId(9);
+
+    fn core(folder: &std::path::Path) -> Core {
+        let data = Data::open(folder).unwrap();
+        let locals = Locals::open(data.clone()).unwrap();
+        locals.create(GROUP, &[(PARTITION, 1)]).unwrap();
+        Core::open(GROUP, data, locals, MachineKind::Partitions).unwrap()
+    }
+
+    fn entry(index: u64, chain: u64, body: Body) -> Entry {
+        let command = Command { term: 2, node: LEADER, chain, body };
+        let log_id = LogId { leader_id: LeaderId { term: 2, node_id: LEADER }, index };
+        Entry { log_id, payload: EntryPayload::Normal(Payload(command.encode(0))) }
+    }
+
+    fn put(key: &'static str, epoch: u64) -> Body {
+        let write = Write::Put { key: Bytes::from(format!("\u{1}{key}")), value: Bytes::from_static(b"v") };
+        let apps = vec![AppWrites { app: AppId(5), writes: vec![write] }];
+        Body::Writes { versions: vec![], partitions: vec![PartitionWrites { partition: PARTITION, epoch, now_us: 11, apps }] }
+    }
+
+    fn has(core: &Core, key: &str) -> bool {
+        let local = core.locals.get(PARTITION).unwrap();
+        core.data.get(&key::absolute(local.copy, AppId(5), format!("\u{1}{key}").as_bytes())).unwrap().is_some()
+    }
+
+    /// Red without the chain rule: "d", evaluated on the refused "c", would be applied.
+    #[test]
+    fn an_entry_whose_predecessor_was_refused_is_not_applied() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut core = core(folder.path());
+        let entries = vec![entry(1, 1, Body::Start), entry(2, 2, put("a", 1)), entry(3, 3, put("b", 1)), entry(4, 5, put("d", 1))];
+        let replies = core.apply(entries).unwrap();
+        assert_eq!(replies, [Reply::Applied, Reply::Applied, Reply::Applied, Reply::Skipped]);
+        assert!(has(&core, "a") && has(&core, "b") && !has(&core, "d"));
+        // Later ones of the broken chain neither, until a new chain starts behind all of its numbers.
+        let replies = core.apply(vec![entry(5, 6, put("e", 1)), entry(6, 7, Body::Start), entry(7, 8, put("f", 1))]).unwrap();
+        assert_eq!(replies, [Reply::Skipped, Reply::Applied, Reply::Applied]);
+        assert!(!has(&core, "e") && has(&core, "f"));
+    }
+
+    /// Red without the epoch rule.
+    #[test]
+    fn writes_of_another_epoch_are_not_applied() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut core = core(folder.path());
+        core.apply(vec![entry(1, 1, Body::Start), entry(2, 2, put("a", 2)), entry(3, 3, put("b", 1))]).unwrap();
+        assert!(!has(&core, "a") && has(&core, "b"));
+    }
+
+    #[test]
+    fn applied_index_clock_and_chain_survive_with_the_data_they_describe() {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let mut core = core(folder.path());
+            core.apply(vec![entry(1, 1, Body::Start), entry(2, 2, put("a", 1))]).unwrap();
+            core.data.persist().unwrap();
+        }
+        let mut core = core(folder.path());
+        assert_eq!(core.row.applied.unwrap().index, 2);
+        assert_eq!(read_clock(&core.data, &core.locals.get(PARTITION).unwrap()).unwrap(), 11);
+        assert_eq!(core.apply(vec![entry(3, 3, put("b", 1))]).unwrap(), [Reply::Applied]);
+        assert!(has(&core, "a") && has(&core, "b"));
+    }
+}

@@ -1,0 +1,251 @@
+//! Raft's messages between the replicas of a group, over whatever stream the room above keeps between two nodes.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use openraft::AnyError;
+use openraft::OptionalSend;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
+    VoteResponse,
+};
+use openraft::storage::Snapshot;
+use parking_lot::Mutex;
+use recoil_base::{DecodeError, GroupId, NodeId, task};
+use recoil_storage::Data;
+
+use crate::machine::Applier;
+use crate::messages;
+use crate::raft::{LeaderId, Raft, TypeConfig, Vote};
+use crate::snapshot::{Begin, SnapshotData, Staged};
+
+const APPEND: u8 = 1;
+const VOTE: u8 = 2;
+const PRE_VOTE: u8 = 3;
+const SNAPSHOT_BEGIN: u8 = 4;
+const SNAPSHOT_ROWS: u8 = 5;
+const SNAPSHOT_END: u8 = 6;
+const TRANSFER: u8 = 7;
+
+/// How long one chunk of a snapshot may take.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Chunks read ahead of the network.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Carries one request to another node and its answer back.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends a group's message of some kind. Requests to one node arrive in the order of these calls while the connection
+    /// holds. Fails, rather than waits, when the node cannot be reached.
+    fn call(&self, to: NodeId, group: GroupId, kind: u8, body: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+}
+
+/// Why no answer came.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TransportError {
+    /// Not connected; nothing was sent.
+    #[error("node {0} cannot be reached")]
+    Unreachable(NodeId),
+    /// The connection broke or the answer is late: the request may have arrived.
+    #[error("no answer from node {0}: {1}")]
+    NoAnswer(NodeId, String),
+    /// The other node answered that it cannot serve this.
+    #[error("node {0} answered: {1}")]
+    Refused(NodeId, String),
+}
+
+#[derive(Clone)]
+pub(crate) struct Network {
+    pub(crate) group: GroupId,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: NodeId, _node: &()) -> Link {
+        Link { target, group: self.group, transport: self.transport.clone() }
+    }
+}
+
+/// One replica's way to one other.
+pub(crate) struct Link {
+    target: NodeId,
+    group: GroupId,
+    transport: Arc<dyn Transport>,
+}
+
+fn unreachable(error: &(impl std::error::Error + 'static)) -> Unreachable<TypeConfig> {
+    Unreachable::new(error)
+}
+
+impl Link {
+    async fn call(&self, kind: u8, body: Bytes, timeout: Duration) -> Result<Bytes, RPCError<TypeConfig>> {
+        self.transport.call(self.target, self.group, kind, body, timeout).await.map_err(|error| match error {
+            TransportError::NoAnswer(..) => RPCError::Network(NetworkError::new(&error)),
+            _ => RPCError::Unreachable(unreachable(&error)),
+        })
+    }
+
+    async fn snapshot_call(&self, kind: u8, body: Bytes) -> Result<Bytes, StreamingError<TypeConfig>> {
+        let answer = self.transport.call(self.target, self.group, kind, body, CHUNK_TIMEOUT).await;
+        answer.map_err(|error| StreamingError::Unreachable(unreachable(&error)))
+    }
+
+    async fn send_snapshot(&self, vote: Vote, data: SnapshotData) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let SnapshotData::Source(source) = data else {
+            let error = AnyError::error("a received snapshot is not sent on");
+            return Err(StreamingError::Unreachable(Unreachable::new(&error)));
+        };
+        self.snapshot_call(SNAPSHOT_BEGIN, messages::encode_json(&source.begin(vote))).await?;
+        let (chunks, mut ahead) = tokio::sync::mpsc::channel(CHUNKS_AHEAD);
+        let reading = task::spawn_blocking(move || source.chunks(|chunk| chunks.blocking_send(chunk).is_ok()));
+        while let Some(chunk) = ahead.recv().await {
+            self.snapshot_call(SNAPSHOT_ROWS, chunk).await?;
+        }
+        // A read error must not pass for the end of the rows.
+        let read = reading.await.map_err(io::Error::other).and_then(|read| read.map_err(io::Error::other));
+        read.map_err(|error| StreamingError::Unreachable(unreachable(&error)))?;
+        let answer = self.snapshot_call(SNAPSHOT_END, Bytes::new()).await?;
+        messages::decode_json("snapshot answer", &answer).map_err(|error| StreamingError::Unreachable(unreachable(&error)))
+    }
+}
+
+fn decoded<T>(result: Result<T, DecodeError>) -> Result<T, RPCError<TypeConfig>> {
+    result.map_err(|error| RPCError::Network(NetworkError::new(&error)))
+}
+
+impl RaftNetworkV2<TypeConfig> for Link {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(APPEND, messages::encode_append(&request), option.hard_ttl()).await?;
+        decoded(messages::decode_append_response(answer))
+    }
+
+    async fn vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(VOTE, messages::encode_json(&request), option.hard_ttl()).await?;
+        decoded(messages::decode_json("vote answer", &answer))
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(PRE_VOTE, messages::encode_json(&request), option.hard_ttl()).await?;
+        decoded(messages::decode_json("pre-vote answer", &answer))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<LeaderId, NodeId, (), SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            sent = self.send_snapshot(vote, snapshot.snapshot) => sent,
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(TRANSFER, messages::encode_json(&request), option.hard_ttl()).await?;
+        decoded(messages::decode_json("transfer answer", &answer))
+    }
+}
+
+/// The receiving end: gives messages to this node's replica.
+pub(crate) struct Inbound {
+    pub(crate) raft: Raft,
+    pub(crate) data: Data,
+    pub(crate) applier: Applier,
+    /// The one snapshot transfer under way; a new one drops it.
+    pub(crate) staged: Mutex<Option<(Vote, Arc<Staged>)>>,
+}
+
+/// Why a message was not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InboundError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("unknown message kind {0}; is the other node of a later version?")]
+    Kind(u8),
+    #[error("{0}")]
+    Snapshot(String),
+    #[error("this replica has stopped: {0}")]
+    Stopped(String),
+}
+
+fn stopped(error: impl std::fmt::Display) -> InboundError {
+    InboundError::Stopped(error.to_string())
+}
+
+impl Inbound {
+    pub(crate) async fn handle(&self, kind: u8, body: Bytes) -> Result<Bytes, InboundError> {
+        match kind {
+            APPEND => {
+                let request = messages::decode_append(body)?;
+                let response = self.raft.append_entries(request).await.map_err(stopped)?;
+                Ok(messages::encode_append_response(&response))
+            }
+            VOTE => {
+                let request = messages::decode_json("vote request", &body)?;
+                Ok(messages::encode_json(&self.raft.vote(request).await.map_err(stopped)?))
+            }
+            PRE_VOTE => {
+                let request = messages::decode_json("pre-vote request", &body)?;
+                Ok(messages::encode_json(&self.raft.pre_vote(request).await.map_err(stopped)?))
+            }
+            TRANSFER => {
+                let request = messages::decode_json("transfer request", &body)?;
+                Ok(messages::encode_json(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?))
+            }
+            SNAPSHOT_BEGIN => self.snapshot_begin(messages::decode_json("snapshot begin", &body)?).await,
+            SNAPSHOT_ROWS => self.snapshot_rows(body).await,
+            SNAPSHOT_END => self.snapshot_end().await,
+            kind => Err(InboundError::Kind(kind)),
+        }
+    }
+
+    async fn snapshot_begin(&self, begin: Begin) -> Result<Bytes, InboundError> {
+        let (data, vote) = (self.data.clone(), begin.vote);
+        let staged = self.applier.run(move || Staged::begin(data, &begin)).await.map_err(stopped)?;
+        let staged = staged.map_err(|error| InboundError::Snapshot(error.to_string()))?;
+        let before = self.staged.lock().replace((vote, Arc::new(staged)));
+        self.drop_staged(before).await;
+        Ok(Bytes::new())
+    }
+
+    async fn snapshot_rows(&self, chunk: Bytes) -> Result<Bytes, InboundError> {
+        let staged = self.staged.lock().as_ref().map(|(_, staged)| staged.clone());
+        let staged = staged.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
+        let loaded = self.applier.run(move || staged.load(chunk)).await.map_err(stopped)?;
+        loaded.map(|()| Bytes::new()).map_err(|error| InboundError::Snapshot(error.to_string()))
+    }
+
+    async fn snapshot_end(&self) -> Result<Bytes, InboundError> {
+        let taken = self.staged.lock().take();
+        let (vote, staged) = taken.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
+        let staged = Arc::try_unwrap(staged).map_err(|_| InboundError::Snapshot("a chunk is still being loaded; begin again".into()))?;
+        let snapshot = Snapshot { meta: staged.meta(), snapshot: SnapshotData::Staged(staged) };
+        let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(messages::encode_json(&response))
+    }
+
+    /// Dropping a transfer writes to the data, so it happens where that may block.
+    async fn drop_staged(&self, staged: Option<(Vote, Arc<Staged>)>) {
+        if staged.is_some() {
+            let _ = self.applier.run(move || drop(staged)).await;
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! A leader's session: from one chain start to the first proposal that does not go through.
+//!
+//! Evaluators append the writes of each call to the *open batch*; the proposer task of [`crate::group`] closes it into the next
+//! entry of the chain whenever fewer than [`IN_FLIGHT_MAX`] entries fly. The batch's number is the entry's chain
+//! number, and tags what the evaluator keeps in its overlay until that entry is applied.
+//!
+//! Invariants: waiters of a batch are told `Committed` only if every earlier batch of the chain was; after sealing, no batch
+//! closes and nothing is appended; every waiter is told exactly once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use openraft::Instant as _;
+use openraft::ReadPolicy;
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use recoil_base::{AppId, Digest, NodeId};
+use recoil_storage::Write;
+use tokio::sync::Notify;
+
+use crate::command::{AppWrites, Body, Command, PartitionRef, PartitionWrites};
+use crate::raft::{LeaderId, Raft, TypeConfig};
+
+/// Entries of one group proposed and not yet committed.
+pub(crate) const IN_FLIGHT_MAX: usize = 3;
+/// A batch closes for good at this size, but for one larger transaction.
+pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// What became of the writes that a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// On a quorum, in order.
+    Committed,
+    /// Certainly not applied and never will be: run the call again.
+    Refused,
+    /// Leadership was lost with the entry under way.
+    Unknown,
+}
+
+/// Told once.
+pub type Waiter = Box<dyn FnOnce(Outcome) + Send>;
+
+/// The session has ended; nothing was appended. The call must find the next leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the leadership under which this was evaluated has ended")]
+pub struct SessionSealed;
+
+/// Called after a batch's writes are visible in the data, with the partitions it wrote.
+pub type AppliedObserver = Arc<dyn Fn(u64, &[PartitionRef]) + Send + Sync>;
+
+struct OpenBatch {
+    number: u64,
+    bytes: usize,
+    partitions: Vec<PartitionWrites>,
+    places: HashMap<PartitionRef, usize>,
+    versions: Vec<(AppId, Digest)>,
+    waiters: Vec<Waiter>,
+}
+
+impl OpenBatch {
+    fn new(number: u64) -> Self {
+        OpenBatch { number, bytes: 0, partitions: vec![], places: HashMap::new(), versions: vec![], waiters: vec![] }
+    }
+}
+
+/// A closed batch, ready to be proposed.
+pub(crate) struct ClosedBatch {
+    pub(crate) number: u64,
+    pub(crate) bytes: usize,
+    pub(crate) command: Command,
+    pub(crate) waiters: Vec<Waiter>,
+    pub(crate) partitions: Vec<PartitionRef>,
+}
+
+struct Inner {
+    open: OpenBatch,
+    /// Closed because full, waiting for a free place in flight.
+    closed: VecDeque<ClosedBatch>,
+    /// Waiters for batches that are not committed yet.
+    after: VecDeque<(u64, Waiter)>,
+}
+
+/// See the module's essay.
+pub struct Session {
+    leader: LeaderId,
+    raft: Raft,
+    lease: Duration,
+    sealed: AtomicBool,
+    committed: AtomicU64,
+    applied: AtomicU64,
+    inner: Mutex<Inner>,
+    pub(crate) work: Notify,
+}
+
+impl Session {
+    pub(crate) fn new(leader: LeaderId, raft: Raft, lease: Duration, chain_start: u64) -> Arc<Self> {
+        Arc::new(Session {
+            leader,
+            raft,
+            lease,
+            sealed: AtomicBool::new(false),
+            committed: AtomicU64::new(chain_start),
+            applied: AtomicU64::new(chain_start),
+            inner: Mutex::new(Inner { open: OpenBatch::new(chain_start + 1), closed: VecDeque::new(), after: VecDeque::new() }),
+            work: Notify::new(),
+        })
+    }
+
+    /// The term of this session's leader.
+    pub fn term(&self) -> u64 {
+        self.leader.term
+    }
+
+    /// True once nothing more will be appended.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// The newest batch whose writes are visible in the data.
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    /// Puts writes of one evaluated call (to one or, in a transaction, several partitions) into one entry. Answers the
+    /// number that tags them in the overlay; `waiter` learns what became of them.
+    pub fn append(&self, parts: Vec<CallWrites>, waiter: Waiter) -> Result<u64, SessionSealed> {
+        let bytes: usize = parts.iter().map(|part| 64 + part.writes.iter().map(Write::size).sum::<usize>()).sum();
+        let number = {
+            let mut inner = self.inner.lock();
+            if self.is_sealed() {
+                return Err(SessionSealed);
+            }
+            if !inner.open.partitions.is_empty() && inner.open.bytes + bytes > BATCH_BYTES_MAX {
+                let next = OpenBatch::new(inner.open.number + 1);
+                let full = std::mem::replace(&mut inner.open, next);
+                let full = self.close(full);
+                inner.closed.push_back(full);
+            }
+            let open = &mut inner.open;
+            open.bytes += bytes;
+            for part in parts {
+                open.add(part);
+            }
+            open.waiters.push(waiter);
+            open.number
+        };
+        self.work.notify_one();
+        Ok(number)
+    }
+
+    /// Tells `waiter` when batch `number` is committed: at once if it already is.
+    pub fn after(&self, number: u64, waiter: Waiter) {
+        let mut inner = self.inner.lock();
+        if number <= self.committed.load(Ordering::Acquire) {
+            drop(inner);
+            waiter(Outcome::Committed);
+        } else if self.is_sealed() {
+            drop(inner);
+            waiter(Outcome::Refused);
+        } else {
+            let place = inner.after.partition_point(|(other, _)| *other <= number);
+            inner.after.insert(place, (number, waiter));
+        }
+    }
+
+    /// True while a quorum's promise not to elect anybody else certainly holds: for three quarters of the lease after the
+    /// sending of the last message that a quorum acknowledged.
+    pub fn lease_holds(&self) -> bool {
+        if self.is_sealed() {
+            return false;
+        }
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.vote.leader_id != self.leader || !metrics.state.is_leader() {
+            return false;
+        }
+        let Some(acknowledged) = metrics.last_quorum_acked.as_ref() else { return false };
+        acknowledged.elapsed() < self.lease * 3 / 4
+    }
+
+    /// Asks a quorum whether this node still leads (ReadIndex). True only if it does, in this session's term.
+    pub async fn confirm(&self) -> bool {
+        let confirmed = match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => *linearizer.read_log_id().committed_leader_id() == self.leader,
+            Err(_) => false,
+        };
+        confirmed && !self.is_sealed()
+    }
+
+    /// Bytes appended and not yet proposed: what a caller looks at to hold back.
+    pub fn backlog_bytes(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.open.bytes + inner.closed.iter().map(|batch| batch.bytes).sum::<usize>()
+    }
+
+    pub(crate) fn leader(&self) -> LeaderId {
+        self.leader
+    }
+
+    fn close(&self, batch: OpenBatch) -> ClosedBatch {
+        let OpenBatch { number, bytes, partitions, versions, waiters, .. } = batch;
+        let written = partitions.iter().map(|part| part.partition).collect();
+        let body = Body::Writes { versions, partitions };
+        let command = Command { term: self.leader.term, node: self.leader.node_id, chain: number, body };
+        ClosedBatch { number, bytes, command, waiters, partitions: written }
+    }
+
+    /// The next batch to propose, if anything waits.
+    pub(crate) fn take_batch(&self) -> Option<ClosedBatch> {
+        let mut inner = self.inner.lock();
+        if let Some(batch) = inner.closed.pop_front() {
+            return Some(batch);
+        }
+        if inner.open.partitions.is_empty() {
+            return None;
+        }
+        let next = OpenBatch::new(inner.open.number + 1);
+        let batch = std::mem::replace(&mut inner.open, next);
+        Some(self.close(batch))
+    }
+
+    pub(crate) fn set_committed(&self, number: u64) {
+        let ready = {
+            let mut inner = self.inner.lock();
+            self.committed.store(number, Ordering::Release);
+            let count = inner.after.partition_point(|(other, _)| *other <= number);
+            inner.after.drain(..count).collect::<Vec<_>>()
+        };
+        for (_, waiter) in ready {
+            waiter(Outcome::Committed);
+        }
+    }
+
+    pub(crate) fn set_applied(&self, number: u64) {
+        self.applied.fetch_max(number, Ordering::AcqRel);
+    }
+
+    /// Ends the session: what was never proposed is refused, readers of anything uncommitted are to ask again. Answers the
+    /// number after the last one that any entry of this chain may carry.
+    pub(crate) fn seal(&self) -> u64 {
+        let (waiters, number) = {
+            let mut inner = self.inner.lock();
+            self.sealed.store(true, Ordering::Release);
+            let mut waiters = std::mem::take(&mut inner.open.waiters);
+            inner.open.partitions.clear();
+            for batch in inner.closed.drain(..) {
+                waiters.extend(batch.waiters);
+            }
+            waiters.extend(inner.after.drain(..).map(|(_, waiter)| waiter));
+            (waiters, inner.open.number)
+        };
+        for waiter in waiters {
+            waiter(Outcome::Refused);
+        }
+        number
+    }
+
+    /// The node that leads in this session.
+    pub fn node(&self) -> NodeId {
+        self.leader.node_id
+    }
+
+    /// Raft's own numbers, for `consensus.status`: (last committed, last applied) index.
+    pub fn indexes(&self) -> (u64, u64) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<openraft::alias::LogIdOf<TypeConfig>>| id.as_ref().map_or(0, |id| id.index);
+        (index(&metrics.local_committed), index(&metrics.last_applied))
+    }
+}
+
+/// What one call wrote to one partition.
+pub struct CallWrites {
+    /// The partition.
+    pub partition: PartitionRef,
+    /// The epoch it was evaluated in.
+    pub epoch: u64,
+    /// The transaction's time, microseconds.
+    pub now_us: u64,
+    /// The app whose handler wrote.
+    pub app: AppId,
+    /// The app's version.
+    pub version: Digest,
+    /// What it wrote, keys relative to (copy, app).
+    pub writes: Vec<Write>,
+}
+
+impl OpenBatch {
+    fn add(&mut self, call: CallWrites) {
+        if !self.versions.iter().any(|(app, _)| *app == call.app) {
+            self.versions.push((call.app, call.version));
+        }
+        let place = *self.places.entry(call.partition).or_insert_with(|| {
+            self.partitions.push(PartitionWrites { partition: call.partition, epoch: call.epoch, now_us: 0, apps: vec![] });
+            self.partitions.len() - 1
+        });
+        let part = &mut self.partitions[place];
+        part.now_us = part.now_us.max(call.now_us);
+        match part.apps.iter_mut().find(|app| app.app == call.app) {
+            Some(app) => app.writes.extend(call.writes),
+            None => part.apps.push(AppWrites { app: call.app, writes: call.writes }),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Snapshots: how a replica that lacks entries which are purged everywhere gets a group's data.
+//!
+//! The sender reads metadata and rows from one fjall snapshot ([`Source`]) and pushes the rows in chunks. The receiver loads
+//! them under fresh copy ids ([`Staged`]), which nobody reads yet; installing switches copies, applied id and membership in one
+//! batch, persists it, and lets the old copies die. A transfer given up half-way leaves only dead copies behind.
+//! Chunks are loaded in ordinary batches: a bulk ingestion would halt every group of the node.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use recoil_base::{CopyId, DecodeError, GroupId, KeyspaceId, PartitionId, Reader, Writer};
+use recoil_storage::{Data, DataError, DataSnapshot};
+use serde::{Deserialize, Serialize};
+
+use crate::command::PartitionRef;
+use crate::local::{Local, group_key, local_range_of};
+use crate::machine::{Chain, GroupRow};
+use crate::raft::{SnapshotMeta, Vote};
+
+/// Bytes of rows in one chunk; one row larger than this travels alone.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// What openraft carries about as a snapshot.
+pub enum SnapshotData {
+    /// To be sent.
+    Source(Arc<Source>),
+    /// Received and loaded.
+    Staged(Staged),
+}
+
+/// One moment of a group's data.
+pub struct Source {
+    row: GroupRow,
+    partitions: Vec<(PartitionRef, Local)>,
+    rows: DataSnapshot,
+}
+
+impl Source {
+    /// The present moment; none before anything was applied. Blocks.
+    pub(crate) fn take(group: GroupId, data: &Data) -> io::Result<Option<Self>> {
+        let rows = data.snapshot();
+        let Some(row) = rows.get(&group_key(group)).map_err(io::Error::other)? else { return Ok(None) };
+        let row = GroupRow::decode(&row)?;
+        if row.applied.is_none() {
+            return Ok(None);
+        }
+        let partitions = local_range_of(&rows, group).map_err(io::Error::other)?;
+        Ok(Some(Source { row, partitions, rows }))
+    }
+
+    pub(crate) fn meta(&self) -> SnapshotMeta {
+        self.row.meta()
+    }
+
+    /// The first message of a transfer.
+    pub(crate) fn begin(&self, vote: Vote) -> Begin {
+        let partitions = self.partitions.iter().map(|(p, local)| (p.keyspace, p.partition, local.epoch)).collect();
+        Begin { vote, row: self.row.clone(), partitions }
+    }
+
+    /// All rows, in chunks, each handed to `send`; ends early when `send` says no. Blocks.
+    pub(crate) fn chunks(&self, mut send: impl FnMut(Bytes) -> bool) -> Result<(), DataError> {
+        for (place, (_, local)) in self.partitions.iter().enumerate() {
+            let start = local.copy.0.to_be_bytes().to_vec();
+            let end = (local.copy.0 + 1).to_be_bytes().to_vec();
+            let mut chunk = Chunk::new(place as u32);
+            for row in self.rows.range(start, Some(end), false) {
+                let (key, value) = row?;
+                chunk.push(&key[8..], &value);
+                if chunk.len() >= CHUNK_BYTES && !send(std::mem::replace(&mut chunk, Chunk::new(place as u32)).finish()) {
+                    return Ok(());
+                }
+            }
+            if !chunk.is_empty() && !send(chunk.finish()) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Chunk {
+    writer: Writer,
+    count: u32,
+}
+
+impl Chunk {
+    fn new(place: u32) -> Self {
+        let mut writer = Writer::with_capacity(4096);
+        writer.u32(place).u32(0);
+        Chunk { writer, count: 0 }
+    }
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.writer.bytes(key).bytes(value);
+        self.count += 1;
+    }
+    fn len(&self) -> usize {
+        self.writer.len()
+    }
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+    fn finish(mut self) -> Bytes {
+        self.writer.set_u32(4, self.count);
+        self.writer.finish()
+    }
+}
+
+/// Opens a transfer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Begin {
+    pub(crate) vote: Vote,
+    row: GroupRow,
+    partitions: Vec<(KeyspaceId, PartitionId, u64)>,
+}
+
+/// A snapshot being loaded, or loaded and not yet installed. Dropped before [`Staged::take`], its copies die.
+pub struct Staged {
+    data: Data,
+    row: GroupRow,
+    copies: Mutex<Vec<(PartitionRef, u64, CopyId)>>,
+}
+
+impl Staged {
+    /// Fresh copies for every partition. Blocks.
+    pub(crate) fn begin(data: Data, begin: &Begin) -> Result<Self, DataError> {
+        let staged = Staged { data, row: begin.row.clone(), copies: Mutex::new(Vec::new()) };
+        for (keyspace, partition, epoch) in &begin.partitions {
+            let copy = staged.data.new_copy()?;
+            staged.copies.lock().push((PartitionRef { keyspace: *keyspace, partition: *partition }, *epoch, copy));
+        }
+        Ok(staged)
+    }
+
+    /// Loads one chunk. Blocks.
+    pub(crate) fn load(&self, chunk: Bytes) -> Result<(), LoadError> {
+        let mut reader = Reader::new("snapshot chunk", chunk);
+        let place = reader.u32()? as usize;
+        let copy = self.copies.lock().get(place).map(|(_, _, copy)| *copy);
+        let copy = copy.ok_or_else(|| reader.error("a row of a partition that the snapshot did not announce"))?;
+        let count = reader.count(8)?;
+        let mut batch = self.data.batch();
+        for _ in 0..count {
+            let (rest, value) = (reader.bytes()?, reader.bytes()?);
+            let mut full = copy.0.to_be_bytes().to_vec();
+            full.extend_from_slice(&rest);
+            batch.put(full, value);
+        }
+        reader.finish()?;
+        Ok(self.data.commit(batch)?)
+    }
+
+    pub(crate) fn meta(&self) -> SnapshotMeta {
+        self.row.meta()
+    }
+
+    pub(crate) fn chain(&self) -> Option<Chain> {
+        self.row.chain
+    }
+
+    /// The copies, now somebody else's to keep.
+    pub(crate) fn take(&self) -> Vec<(PartitionRef, u64, CopyId)> {
+        std::mem::take(&mut self.copies.lock())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        for (_, _, copy) in self.take() {
+            if let Err(error) = self.data.kill_copy(copy) {
+                tracing::warn!(%copy, %error, "the copy of an abandoned snapshot stays behind");
+            }
+        }
+    }
+}
+
+/// Why a chunk was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+}

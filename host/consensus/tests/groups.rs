@@ -1,0 +1,239 @@
+//! Whole groups in one process: real Raft, log and data, messages by function call.
+
+#![allow(missing_docs)]
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Shutdown, Tasks, task};
+use recoil_consensus::session::CallWrites;
+use recoil_consensus::{
+    Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Outcome, PartitionRef, Session, Transport, TransportError,
+};
+use recoil_storage::{Data, Log, LogOptions, Write, key};
+use tokio::sync::oneshot;
+
+const GROUP: GroupId = GroupId(1);
+const PARTITION: PartitionRef = PartitionRef { keyspace: KeyspaceId(1), partition: PartitionId(0) };
+const APP: AppId = AppId(4);
+
+/// Delivers messages unless one of the two nodes is cut off.
+#[derive(Clone, Default)]
+struct Wire {
+    groups: Arc<Mutex<HashMap<NodeId, Arc<Group>>>>,
+    cut: Arc<Mutex<HashSet<NodeId>>>,
+}
+
+#[derive(Clone)]
+struct End {
+    wire: Wire,
+    node: NodeId,
+}
+
+impl Transport for End {
+    fn call(&self, to: NodeId, _: GroupId, kind: u8, body: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let group = self.wire.groups.lock().get(&to).cloned();
+        let cut = self.wire.cut.lock();
+        let group = group.filter(|_| !cut.contains(&to) && !cut.contains(&self.node));
+        Box::pin(async move {
+            let group = group.ok_or(TransportError::Unreachable(to))?;
+            let answer = tokio::time::timeout(timeout, group.handle(kind, body)).await;
+            answer.map_err(|_| TransportError::NoAnswer(to, "late".into()))?.map_err(|text| TransportError::Refused(to, text))
+        })
+    }
+}
+
+struct Replica {
+    node: NodeId,
+    context: GroupContext,
+    group: Arc<Group>,
+}
+
+impl Replica {
+    async fn open(wire: &Wire, folder: &Path, node: NodeId, options: GroupOptions) -> Replica {
+        let path = folder.join(node.to_string());
+        let opened = task::spawn_blocking(move || {
+            let log = Log::open(&path.join("log"), LogOptions::default()).unwrap();
+            let data = Data::open(&path.join("data")).unwrap();
+            let locals = Locals::open(data.clone()).unwrap();
+            locals.create(GROUP, &[(PARTITION, 1)]).unwrap();
+            (log, data, locals)
+        });
+        let (log, data, locals) = opened.await.unwrap();
+        let context = GroupContext {
+            node,
+            clock: Clock::system(),
+            log,
+            data,
+            locals,
+            applier: Applier::start(node),
+            transport: Arc::new(End { wire: wire.clone(), node }),
+            tasks: Tasks::new(Shutdown::new()),
+            options,
+        };
+        let group = Group::open(&context, GROUP, MachineKind::Partitions, Arc::new(|_, _: &[PartitionRef]| {})).await.unwrap();
+        wire.groups.lock().insert(node, group.clone());
+        Replica { node, context, group }
+    }
+
+    async fn close(self, wire: &Wire) {
+        wire.groups.lock().remove(&self.node);
+        self.group.close().await;
+        let log = self.context.log.clone();
+        task::spawn_blocking(move || log.close()).await.unwrap();
+    }
+
+    fn value(&self, name: &str) -> Option<Bytes> {
+        let local = self.context.locals.get(PARTITION).unwrap();
+        self.context.data.get(&key::absolute(local.copy, APP, format!("\u{1}{name}").as_bytes())).unwrap()
+    }
+}
+
+fn nodes() -> Vec<NodeId> {
+    (1..=3).map(NodeId).collect()
+}
+
+async fn leader<'a>(replicas: impl Iterator<Item = &'a Replica> + Clone) -> (&'a Replica, Arc<Session>) {
+    let deadline = Duration::from_secs(20);
+    let found = tokio::time::timeout(deadline, async {
+        loop {
+            if let Some(found) = replicas.clone().find_map(|replica| Some((replica, replica.group.session()?))) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    found.await.expect("a leader within the deadline")
+}
+
+fn call(name: &str, value: &[u8]) -> Vec<CallWrites> {
+    let write = Write::Put { key: Bytes::from(format!("\u{1}{name}")), value: Bytes::copy_from_slice(value) };
+    vec![CallWrites { partition: PARTITION, epoch: 1, now_us: 1, app: APP, version: Digest::of(b"v"), writes: vec![write] }]
+}
+
+async fn put(session: &Session, name: &str, value: &[u8]) -> Outcome {
+    let (told, outcome) = oneshot::channel();
+    let appended = session.append(call(name, value), Box::new(move |outcome| drop(told.send(outcome))));
+    if appended.is_err() {
+        return Outcome::Refused;
+    }
+    tokio::time::timeout(Duration::from_secs(10), outcome).await.expect("an outcome in time").expect("every waiter is told")
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..4000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never came: {what}");
+}
+
+async fn three(wire: &Wire, folder: &Path, options: &GroupOptions) -> Vec<Replica> {
+    let mut replicas = Vec::new();
+    for node in nodes() {
+        replicas.push(Replica::open(wire, folder, node, options.clone()).await);
+    }
+    replicas
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn committed_writes_survive_the_leader_and_a_restart_of_all() {
+    let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
+    let options = GroupOptions::default();
+    let mut replicas = three(&wire, folder.path(), &options).await;
+    replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
+    let first = {
+        let (first, session) = leader(replicas.iter()).await;
+        for n in 0..100 {
+            assert_eq!(put(&session, &format!("key {n}"), b"before").await, Outcome::Committed);
+        }
+        first.node
+    };
+    let place = replicas.iter().position(|replica| replica.node == first).unwrap();
+    replicas.remove(place).close(&wire).await;
+    {
+        let (_, session) = leader(replicas.iter()).await;
+        assert_eq!(put(&session, "key 7", b"after").await, Outcome::Committed);
+    }
+    for replica in replicas {
+        replica.close(&wire).await;
+    }
+    let replicas = three(&wire, folder.path(), &options).await;
+    leader(replicas.iter()).await;
+    for replica in &replicas {
+        until("all writes on every replica", || replica.value("key 7").as_deref() == Some(b"after")).await;
+        assert!((0..100).filter(|n| *n != 7).all(|n| replica.value(&format!("key {n}")).as_deref() == Some(b"before")));
+    }
+    for replica in replicas {
+        replica.close(&wire).await;
+    }
+}
+
+/// A leader that is cut off can neither commit nor keep its lease; what it evaluated is not there when it comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_commits_nothing_and_loses_its_lease() {
+    let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
+    let replicas = three(&wire, folder.path(), &GroupOptions::default()).await;
+    replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
+    let (old, session) = leader(replicas.iter()).await;
+    assert_eq!(put(&session, "a", b"1").await, Outcome::Committed);
+    until("a lease", || session.lease_holds()).await;
+
+    wire.cut.lock().insert(old.node);
+    let (told, outcome) = oneshot::channel();
+    let appended = session.append(call("a", b"lost"), Box::new(move |outcome| drop(told.send(outcome))));
+    until("the lease has run out", || !session.lease_holds()).await;
+    let (new, other) = leader(replicas.iter().filter(|replica| replica.node != old.node)).await;
+    assert!(!session.lease_holds(), "two leaders must not both answer");
+    assert!(!session.confirm().await, "a quorum must not confirm a leader that was replaced");
+    assert_eq!(put(&other, "b", b"2").await, Outcome::Committed);
+
+    wire.cut.lock().clear();
+    if appended.is_ok() {
+        let outcome = tokio::time::timeout(Duration::from_secs(10), outcome).await.expect("told in time").expect("told at all");
+        assert_ne!(outcome, Outcome::Committed);
+    }
+    for replica in &replicas {
+        until("the writes of both leaders", || replica.value("b").is_some()).await;
+        assert_eq!(replica.value("a").as_deref(), Some(&b"1"[..]), "on {} after {} led", replica.node, new.node);
+    }
+    for replica in replicas {
+        replica.close(&wire).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_missed_purged_entries_gets_a_snapshot_under_a_fresh_copy() {
+    let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
+    // Small enough that the writes below are purged.
+    let options = GroupOptions { snapshot_log_bytes: 64 << 10, ..GroupOptions::default() };
+    let replicas = three(&wire, folder.path(), &options).await;
+    replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
+    let (first, session) = leader(replicas.iter()).await;
+    assert_eq!(put(&session, "early", b"1").await, Outcome::Committed);
+    let late = replicas.iter().find(|replica| replica.node != first.node).unwrap();
+    until("the first write everywhere", || late.value("early").is_some()).await;
+    let copy = late.context.locals.get(PARTITION).unwrap().copy;
+
+    wire.cut.lock().insert(late.node);
+    for n in 0..300 {
+        assert_eq!(put(&session, &format!("key {n}"), &[7; 2000]).await, Outcome::Committed);
+    }
+    let log = first.context.log.group(GROUP);
+    until("the leader has purged its log", || log.purged().is_some_and(|(index, _)| index > 100)).await;
+    wire.cut.lock().clear();
+    until("the snapshot and what follows", || late.value("key 299").is_some()).await;
+    assert_ne!(late.context.locals.get(PARTITION).unwrap().copy, copy, "a snapshot loads under a fresh copy id");
+    assert!((0..300).all(|n| late.value(&format!("key {n}")).is_some_and(|value| value.len() == 2000)));
+    assert_eq!(late.value("early").as_deref(), Some(&b"1"[..]));
+    for replica in replicas {
+        replica.close(&wire).await;
+    }
+}

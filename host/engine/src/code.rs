@@ -1,0 +1,183 @@
+//! A loaded component: compiled, checked against the contract and linked, ready to be instantiated.
+//!
+//! A component's exports tell its roles. Its imports say nothing about permissions (JavaScript and Python components import
+//! the whole world), so what the host does not provide is linked to a refusal that traps when it is called.
+//!
+//! Invariant: what loads has a handler of the contract's shape; calling an instance of it cannot fail for its type.
+
+pub(crate) mod cache;
+
+use std::sync::Arc;
+
+use recoil_base::Digest;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, Type};
+
+use crate::engine::{Engine, EngineError};
+use crate::handler::{self, HandlerState};
+use crate::listener::{self, ListenerState};
+
+/// What a component can be used as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Owns data in partitions. Always, in code that loaded.
+    pub handler: bool,
+    /// Speaks a protocol of its own over TCP.
+    pub tcp_listener: bool,
+    /// May set timers.
+    pub timer: bool,
+    /// Answers HTTP requests.
+    pub http_handler: bool,
+    /// Has its log applied on every replica.
+    pub state_machine: bool,
+    /// Plans where partitions live.
+    pub scheduler: bool,
+}
+
+/// The functions of an instance that the host calls.
+pub(crate) struct Exports {
+    pub(crate) handle: ComponentExportIndex,
+    pub(crate) fire: Option<ComponentExportIndex>,
+    pub(crate) serve: Option<ComponentExportIndex>,
+}
+
+/// A component ready to run. Made by [`Engine::load`].
+pub struct AppCode {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) exports: Exports,
+    pub(crate) handlers: InstancePre<HandlerState>,
+    pub(crate) listeners: InstancePre<ListenerState>,
+    digest: Digest,
+    roles: Roles,
+}
+
+impl AppCode {
+    pub(crate) fn new(engine: Arc<Engine>, digest: Digest, component: Component) -> Result<Self, EngineError> {
+        let found = Found::of(&component, engine.wasmtime());
+        let Some(handler) = &found.handler else {
+            let exports = if found.all.is_empty() { "nothing".to_owned() } else { found.all.join(", ") };
+            return Err(EngineError::NoHandler { exports });
+        };
+        let optional = |interface: &Option<String>, name, expected| {
+            interface.as_deref().map(|interface| function(&component, interface, name, expected)).transpose()
+        };
+        let exports = Exports {
+            handle: function(&component, handler, "handle", HANDLE)?,
+            fire: optional(&found.timer, "fire", FIRE)?,
+            serve: optional(&found.listener, "serve", SERVE)?,
+        };
+        let wasmtime = engine.wasmtime();
+        let handlers = link(wasmtime, &component, handler::link)?;
+        let listeners = link(wasmtime, &component, listener::link)?;
+        Ok(AppCode { exports, handlers, listeners, digest, roles: found.roles, engine })
+    }
+
+    /// The digest it was loaded by.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What it can be used as.
+    pub fn roles(&self) -> Roles {
+        self.roles
+    }
+}
+
+/// The exports that matter, by their full names.
+#[derive(Default)]
+struct Found {
+    all: Vec<String>,
+    handler: Option<String>,
+    timer: Option<String>,
+    listener: Option<String>,
+    roles: Roles,
+}
+
+impl Found {
+    fn of(component: &Component, engine: &wasmtime::Engine) -> Self {
+        let mut found = Found::default();
+        for (name, _) in component.component_type().exports(engine) {
+            found.all.push(name.to_owned());
+            let Some(interface) = contract_interface(name) else { continue };
+            let roles = &mut found.roles;
+            match interface {
+                "handler" => {
+                    roles.handler = true;
+                    found.handler = Some(name.to_owned());
+                }
+                "timer" => {
+                    roles.timer = true;
+                    found.timer = Some(name.to_owned());
+                }
+                "tcp-listener" => {
+                    roles.tcp_listener = true;
+                    found.listener = Some(name.to_owned());
+                }
+                "http-handler" => roles.http_handler = true,
+                "state-machine" => roles.state_machine = true,
+                "scheduler" => roles.scheduler = true,
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// The interface that an export's name says, if it is one of the contract in a compatible version (0.1.x).
+fn contract_interface(export: &str) -> Option<&str> {
+    let (interface, version) = export.strip_prefix("recoil:plugin/")?.split_once('@')?;
+    let patch = version.strip_prefix("0.1.")?;
+    (!patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit())).then_some(interface)
+}
+
+/// The functions of the contract that the host calls, as [`signature`] writes them.
+const HANDLE: &str = "func(list<u8>) -> result<list<u8>, string>";
+const FIRE: &str = "func(list<u8>, list<u8>) -> result<_, string>";
+const SERVE: &str = "func(own<resource>) -> result<_, string>";
+
+/// The exported function `interface`#`name`, if it is what the contract says.
+fn function(component: &Component, interface: &str, name: &str, expected: &str) -> Result<ComponentExportIndex, EngineError> {
+    let mismatch = |why: String| EngineError::Mismatch { export: format!("{interface}#{name}"), why };
+    let absent = || mismatch("it is absent".to_owned());
+    let instance = component.get_export_index(None, interface).ok_or_else(absent)?;
+    let (item, index) = component.get_export(Some(&instance), name).ok_or_else(absent)?;
+    let ComponentItem::ComponentFunc(function) = item else { return Err(mismatch("it is not a function".to_owned())) };
+    let found = signature(&function);
+    if found != expected {
+        return Err(mismatch(format!("it is {found}, not {expected}")));
+    }
+    Ok(index)
+}
+
+fn signature(function: &ComponentFunc) -> String {
+    let params: Vec<String> = function.params().map(|(_, param)| type_name(&param)).collect();
+    let results: Vec<String> = function.results().map(|result| type_name(&result)).collect();
+    let kind = if function.async_() { "async func" } else { "func" };
+    format!("{kind}({}) -> {}", params.join(", "), results.join(", "))
+}
+
+/// A type as WIT writes it, as far as the functions above need.
+fn type_name(of: &Type) -> String {
+    let or_none = |of: Option<Type>| of.map_or_else(|| "_".to_owned(), |of| type_name(&of));
+    match of {
+        Type::U8 => "u8".to_owned(),
+        Type::String => "string".to_owned(),
+        Type::List(list) => format!("list<{}>", type_name(&list.ty())),
+        Type::Result(result) => format!("result<{}, {}>", or_none(result.ok()), or_none(result.err())),
+        Type::Own(_) => "own<resource>".to_owned(),
+        other => format!("{other:?}").split(['(', ' ']).next().unwrap_or_default().to_lowercase(),
+    }
+}
+
+fn link<T: 'static>(
+    engine: &wasmtime::Engine,
+    component: &Component,
+    provide: impl FnOnce(&mut Linker<T>) -> wasmtime::Result<()>,
+) -> Result<InstancePre<T>, EngineError> {
+    let mut linker = Linker::new(engine);
+    let linked = provide(&mut linker).and_then(|()| {
+        linker.define_unknown_imports_as_traps(component)?;
+        linker.instantiate_pre(component)
+    });
+    linked.map_err(|error| EngineError::Link(format!("{error:#}")))
+}

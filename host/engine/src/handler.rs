@@ -1,0 +1,234 @@
+//! Handler instances: one partition's piece of an app, called synchronously on an evaluation thread.
+//!
+//! Invariants:
+//! - One call at a time, each in a [`Transaction`] that moves in and out; between calls the instance holds none.
+//! - A failed call (rejected, trapped, late) gives its transaction back empty.
+//! - A trap poisons: the instance must be dropped and made anew. An `err` does not.
+//!
+//! Deliberately absent: retries, queues, and who owns the partition. Calls block; never call from an async task.
+
+mod host;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmtime::Store;
+use wasmtime::component::{HasSelf, Linker, TypedFunc};
+use wasmtime_wasi::{WasiCtxView, WasiView};
+
+use crate::app_log::LogLevel;
+use crate::bindings::blocking::recoil::plugin as contract;
+use crate::call::{CallBody, CallError, evaluate_storage};
+use crate::code::AppCode;
+use crate::engine::TICK_MS;
+use crate::environment::{Environment, MemoryLimiter};
+use crate::transaction::{StorageError, Transaction};
+use crate::trap::{self, Circumstances};
+use crate::wasi::{self, BoundedWait, Wasi};
+
+/// A submitted call that a handler may not make: waiting answers `rejected`.
+#[allow(unreachable_pub)] // bindgen! exports it again
+pub struct NoPending;
+/// A subscription, which a handler cannot have.
+#[allow(unreachable_pub)] // bindgen! exports it again
+pub struct NoSubscription;
+/// A connection, which a handler cannot have.
+#[allow(unreachable_pub)] // bindgen! exports it again
+pub struct NoConnection;
+
+type HandleFunc = TypedFunc<(&'static [u8],), (Result<Vec<u8>, String>,)>;
+type FireFunc = TypedFunc<(&'static [u8], &'static [u8]), (Result<(), String>,)>;
+
+/// What a handler's host functions work on.
+pub(crate) struct HandlerState {
+    wasi: Wasi,
+    limiter: MemoryLimiter,
+    environment: Environment,
+    may_set_timers: bool,
+    /// Present during a call.
+    transaction: Option<Transaction>,
+    /// Calls submitted and neither waited for nor dropped: each is a handle in the instance's table.
+    pendings: u32,
+}
+
+impl WasiView for HandlerState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi.context, table: &mut self.wasi.table }
+    }
+}
+
+impl BoundedWait for HandlerState {
+    fn wait_max(&self) -> Duration {
+        Duration::from_millis(self.environment.limits.call_ms_max.into())
+    }
+}
+
+/// Provides everything that a handler may import.
+pub(crate) fn link(linker: &mut Linker<HandlerState>) -> wasmtime::Result<()> {
+    wasi::link_blocking(linker)?;
+    contract::storage::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
+    contract::partition::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
+    contract::consensus::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
+    contract::router::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
+    contract::tcp::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
+    contract::log::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)
+}
+
+/// An instance of an app's handler. See the module's text.
+pub struct HandlerInstance {
+    store: Store<HandlerState>,
+    handle: HandleFunc,
+    fire: Option<FireFunc>,
+    deadline_ticks: u64,
+    poisoned: bool,
+}
+
+impl AppCode {
+    /// Makes an instance: 50 µs for most languages. `Unavailable` when the engine's instances are used up, `Failed` when the
+    /// component traps while it starts.
+    pub fn new_handler(&self, environment: Environment) -> Result<HandlerInstance, CallError> {
+        let limits = environment.limits;
+        let memory_bytes_max = limits.memory_bytes_max.min(self.engine.memory_bytes_max());
+        let state = HandlerState {
+            wasi: Wasi::new(&environment.log),
+            limiter: MemoryLimiter::new(memory_bytes_max),
+            environment,
+            may_set_timers: self.roles().timer,
+            transaction: None,
+            pendings: 0,
+        };
+        let mut store = Store::new(self.engine.wasmtime(), state);
+        store.limiter(|state| &mut state.limiter);
+        // One tick may be over at once: a call never gets less than its time.
+        let deadline_ticks = u64::from(limits.call_ms_max).div_ceil(TICK_MS) + 1;
+        store.set_epoch_deadline(deadline_ticks);
+        store.epoch_deadline_trap();
+        let made = self.handlers.instantiate(&mut store).and_then(|instance| {
+            let handle = instance.get_typed_func(&mut store, &self.exports.handle)?;
+            let fire = self.exports.fire.as_ref().map(|fire| instance.get_typed_func(&mut store, fire)).transpose()?;
+            Ok((handle, fire))
+        });
+        match made {
+            Ok((handle, fire)) => Ok(HandlerInstance { store, handle, fire, deadline_ticks, poisoned: false }),
+            Err(error) if trap::is_pool_exhausted(&error) => {
+                Err(CallError::Unavailable("no room for another instance on this node; retry, or raise its instance limit".to_owned()))
+            }
+            Err(error) => {
+                let why = trap::describe(&error, circumstances(&mut store));
+                store.data().environment.log.push(LogLevel::Error, None, &format!("the handler could not start: {why}"));
+                Err(CallError::Failed(format!("the handler could not start: {why}")))
+            }
+        }
+    }
+}
+
+impl HandlerInstance {
+    /// Runs the handler on one request. The transaction comes back with what the handler wrote, or empty if it failed.
+    pub fn handle(&mut self, transaction: Transaction, request: &[u8]) -> (Transaction, Result<Vec<u8>, CallError>) {
+        let handle = self.handle;
+        let answer_bytes_max = transaction.limits().answer_bytes_max;
+        let (transaction, answer) = self.run(transaction, |store| Ok(handle.call(store, (request,))?.0));
+        self.settle(transaction, answer, |answer| match answer.len() {
+            size if size > answer_bytes_max => {
+                Err(CallError::Failed(format!("the answer has {size} bytes; the limit is {answer_bytes_max}; answer in pages")))
+            }
+            _ => Ok(answer),
+        })
+    }
+
+    /// Delivers a timer. The caller removes its row in the same transaction ([`Transaction::take_timer`]); [`evaluate`](Self::evaluate)
+    /// does both.
+    pub fn fire(&mut self, transaction: Transaction, id: &[u8], payload: &[u8]) -> (Transaction, Result<(), CallError>) {
+        let Some(fire) = self.fire else {
+            let why = CallError::Rejected("the app's handler does not export recoil:plugin/timer: it cannot take timers".to_owned());
+            return (rolled_back(transaction), Err(why));
+        };
+        let (transaction, answer) = self.run(transaction, |store| Ok(fire.call(store, (id, payload))?.0));
+        self.settle(transaction, answer, Ok)
+    }
+
+    /// Evaluates whatever a routed call asks. The answer to a timer is empty, also if it had fired or been replaced before.
+    pub fn evaluate(&mut self, mut transaction: Transaction, body: &CallBody) -> (Transaction, Result<Bytes, CallError>) {
+        match body {
+            CallBody::Handle(request) => {
+                let (transaction, answer) = self.handle(transaction, request);
+                (transaction, answer.map(Bytes::from))
+            }
+            CallBody::Fire { id, payload, at_us } => match transaction.take_timer(id, *at_us) {
+                Ok(Some(_)) => {
+                    let (transaction, answer) = self.fire(transaction, id, payload);
+                    (transaction, answer.map(|()| Bytes::new()))
+                }
+                Ok(None) => (transaction, Ok(Bytes::new())),
+                Err(error) => (rolled_back(transaction), Err(error.into())),
+            },
+            CallBody::Get(_) | CallBody::Write(_) | CallBody::Scan { .. } => {
+                let answer = evaluate_storage(&mut transaction, body);
+                (transaction, answer)
+            }
+        }
+    }
+
+    /// True after a trap: the instance answers nothing any more and must be made anew.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// Lends the transaction to the instance for one call. The outer error is a trap, described.
+    fn run<T>(&mut self, transaction: Transaction, call: impl FnOnce(&mut Store<HandlerState>) -> wasmtime::Result<T>) -> (Transaction, Result<T, String>) {
+        if self.poisoned {
+            return (transaction, Err("the instance trapped before and cannot be used".to_owned()));
+        }
+        let partition = transaction.info().partition;
+        let state = self.store.data_mut();
+        state.wasi.set_partition(partition);
+        state.limiter.take_refused();
+        state.transaction = Some(transaction);
+        self.store.set_epoch_deadline(self.deadline_ticks);
+        let answer = call(&mut self.store).map_err(|error| {
+            self.poisoned = true;
+            let why = trap::describe(&error, circumstances(&mut self.store));
+            self.store.data().environment.log.push(LogLevel::Error, Some(partition), &format!("the handler failed: {why}"));
+            why
+        });
+        let transaction = self.store.data_mut().transaction.take();
+        (transaction.expect("a call leaves its transaction in place"), answer)
+    }
+
+    /// Turns an instance's answer into the call's, and rolls back what failed.
+    fn settle<T>(
+        &self,
+        transaction: Transaction,
+        answer: Result<Result<T, String>, String>,
+        check: impl FnOnce(T) -> Result<T, CallError>,
+    ) -> (Transaction, Result<T, CallError>) {
+        let answer = match answer {
+            Ok(Ok(answer)) => check(answer),
+            Ok(Err(why)) => Err(CallError::Rejected(why)),
+            Err(why) => Err(CallError::Failed(why)),
+        };
+        let transaction = if answer.is_err() { rolled_back(transaction) } else { transaction };
+        (transaction, answer)
+    }
+}
+
+fn rolled_back(mut transaction: Transaction) -> Transaction {
+    transaction.roll_back();
+    transaction
+}
+
+fn circumstances(store: &mut Store<HandlerState>) -> Circumstances {
+    let state = store.data_mut();
+    Circumstances {
+        call_ms_max: state.environment.limits.call_ms_max,
+        memory_bytes_max: state.limiter.bytes_max(),
+        memory_refused: state.limiter.take_refused(),
+    }
+}
+
+impl HandlerState {
+    /// The call's transaction; there is none while an instance starts.
+    fn transaction(&mut self) -> Result<&mut Transaction, StorageError> {
+        self.transaction.as_mut().ok_or_else(|| StorageError::Unavailable("storage is there during a call, not while an instance starts".to_owned()))
+    }
+}

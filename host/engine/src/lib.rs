@@ -1,0 +1,57 @@
+//! The engine: compiles packages and runs their instances.
+//!
+//! Only this room names wasmtime. It turns a component into [`AppCode`], code into [`HandlerInstance`]s (one per partition,
+//! called synchronously on evaluation threads) and into listener instances (one per connection, on fibers, [`AppCode::serve`]),
+//! and gives both what the contract in `wit/` promises.
+//!
+//! What a handler reads and writes is a [`Transaction`] over a [`View`]: evaluation is pure, its result is data ([`Effects`]),
+//! and the rooms above replicate it. [`Overlay`] holds writes that are on their way. What a listener asks of partitions
+//! leaves through a [`Router`].
+//!
+//! Invariants:
+//! - A trap, a deadline or an exhausted memory costs one instance and one call, never the process or another app.
+//! - A failed call leaves no effect: its transaction is empty when it comes back.
+//! - Nothing a guest says is believed: sizes, counts and times are checked here, and what a guest may make the host hold
+//!   is bounded.
+//! - Numbers handed to guests stay exact in JavaScript: below 2^53, and 2^31 for 32 bits.
+//!
+//! Deliberately absent: Raft, disks, sockets' acceptance, placement. Which partition leads where is the router's knowledge.
+
+mod app_log;
+mod bindings;
+pub mod call;
+mod code;
+mod engine;
+mod environment;
+mod handler;
+mod listener;
+mod overlay;
+pub mod timers;
+mod transaction;
+mod trap;
+mod wasi;
+
+pub use app_log::{AppLog, AppLogOptions, LogLevel, LogLine};
+pub use call::{Address, CallBody, CallError, Mode, RoutedCall};
+pub use code::{AppCode, Roles};
+pub use engine::{Engine, EngineError, EngineOptions, EngineStats};
+pub use environment::{Environment, Limits};
+pub use handler::HandlerInstance;
+pub use listener::{BoxFuture, PartitionInfo, Router, ServeError};
+pub use overlay::Overlay;
+pub use transaction::{
+    ConsensusAccess, Effects, GroupRole, GroupStatus, KEY_BYTES_MAX, StorageError, Transaction, TransactionInfo, TransactionLimits, View, ViewError,
+};
+
+/// The largest integer that every language holds exactly: JavaScript's numbers end here.
+pub const SAFE_U64_MAX: u64 = (1 << 53) - 1;
+
+/// A 64-bit number as guests may see it.
+pub(crate) fn safe_u64(value: u64) -> u64 {
+    value.min(SAFE_U64_MAX)
+}
+
+/// A 32-bit number as guests may see it.
+pub(crate) fn safe_u32(value: u32) -> u32 {
+    value.min(i32::MAX as u32)
+}

@@ -1,0 +1,44 @@
+//! What went wrong in a guest, in words for the author of the package.
+
+use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
+
+/// How an instance failed; the words that depend on its limits come from the caller.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circumstances {
+    /// The time a call may take, milliseconds.
+    pub(crate) call_ms_max: u32,
+    /// The memory limit, bytes.
+    pub(crate) memory_bytes_max: usize,
+    /// Whether memory was refused during the call.
+    pub(crate) memory_refused: bool,
+}
+
+/// Says what went wrong: the cause, and the function where it happened if the component kept its names.
+pub(crate) fn describe(error: &Error, circumstances: Circumstances) -> String {
+    let trap = error.downcast_ref::<Trap>();
+    let cause = match trap {
+        Some(Trap::Interrupt) => format!("ran longer than {} ms", circumstances.call_ms_max),
+        _ if circumstances.memory_refused => {
+            format!("out of memory (limit {} MiB)", circumstances.memory_bytes_max >> 20)
+        }
+        Some(Trap::UnreachableCodeReached) => "reached unreachable code (a panic or an abort)".to_owned(),
+        Some(Trap::StackOverflow) => "overflowed its stack".to_owned(),
+        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
+        None => error.root_cause().to_string(),
+    };
+    match function(error) {
+        Some(name) => format!("{cause}, in {name}"),
+        None => cause,
+    }
+}
+
+/// True when the engine has no room for another instance.
+pub(crate) fn is_pool_exhausted(error: &Error) -> bool {
+    error.downcast_ref::<PoolConcurrencyLimitError>().is_some()
+}
+
+/// The innermost function with a name.
+fn function(error: &Error) -> Option<String> {
+    let frames = error.downcast_ref::<WasmBacktrace>()?.frames();
+    frames.iter().find_map(|frame| frame.func_name()).map(|name| name.chars().take(200).collect())
+}

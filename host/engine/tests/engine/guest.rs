@@ -1,0 +1,91 @@
+//! Components for the tests, from core modules in text form and the contract in `wit/`.
+
+use std::path::Path;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::{PackageId, Resolve};
+
+/// WASI as far as the test guest uses it, in a version that some tool chain uses.
+const WASI: [&str; 3] = [
+    "package wasi:io@0.2.6;
+     interface poll { resource pollable { block: func(); } }
+     interface error { resource error; }
+     interface streams {
+       use error.{error};
+       variant stream-error { last-operation-failed(error), closed }
+       resource output-stream { blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>; }
+     }",
+    "package wasi:clocks@0.2.6;
+     interface monotonic-clock { use wasi:io/poll@0.2.6.{pollable}; subscribe-duration: func(when: u64) -> pollable; }",
+    "package wasi:cli@0.2.6;
+     interface stdout { use wasi:io/streams@0.2.6.{output-stream}; get-stdout: func() -> output-stream; }",
+];
+
+const WORLDS: &str = "package test:guest;
+    interface elsewhere { reach: func(); }
+    interface stray { handle: func(request: string) -> string; }
+    world full {
+      include recoil:plugin/plugin@0.1.0;
+      export recoil:plugin/timer@0.1.0;
+      import wasi:clocks/monotonic-clock@0.2.6;
+      import wasi:io/poll@0.2.6;
+      import wasi:io/streams@0.2.6;
+      import wasi:cli/stdout@0.2.6;
+      import elsewhere;
+    }
+    world data { include recoil:plugin/data-plugin@0.1.0; }
+    world none { export stray; }";
+
+/// The guest of `guest.wat`: a handler, a timer and a listener.
+pub(crate) fn full() -> Vec<u8> {
+    component("full", include_str!("guest.wat"))
+}
+
+/// A handler alone, whose `handle` has this body: `(param $at i32) (param $length i32) (result i32)`, 16 free bytes at 64.
+pub(crate) fn handler(body: &str) -> Vec<u8> {
+    let module = format!(
+        r#"(module
+          (memory (export "memory") 2)
+          (import "recoil:plugin/partition@0.1.0" "set-timer" (func $set-timer (param i32 i32 i64 i32 i32)))
+          (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+          (func (export "recoil:plugin/handler@0.1.0#handle") (param $at i32) (param $length i32) (result i32) {body}))"#
+    );
+    component("data", &module)
+}
+
+/// A component that exports something else than a handler.
+pub(crate) fn no_handler() -> Vec<u8> {
+    let module = r#"(module
+      (memory (export "memory") 1)
+      (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 16))
+      (func (export "test:guest/stray#handle") (param i32 i32) (result i32) (i32.const 0)))"#;
+    component("none", module)
+}
+
+/// A component whose export has the contract's name but not its shape.
+pub(crate) fn wrong_shape() -> Vec<u8> {
+    let text = r#"(component
+      (core module $m (func (export "handle") (param i32) (result i32) (local.get 0)))
+      (core instance $i (instantiate $m))
+      (func $handle (param "request" u32) (result u32) (canon lift (core func $i "handle")))
+      (instance (export "recoil:plugin/handler@0.1.7") (export "handle" (func $handle))))"#;
+    wat::parse_str(text).unwrap()
+}
+
+fn component(world: &str, module: &str) -> Vec<u8> {
+    let (resolve, package) = contract();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    let mut module = wat::parse_str(module).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+}
+
+fn contract() -> (Resolve, PackageId) {
+    let mut resolve = Resolve::default();
+    resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).unwrap();
+    for text in WASI {
+        resolve.push_str("wasi.wit", text).unwrap();
+    }
+    let package = resolve.push_str("guest.wit", WORLDS).unwrap();
+    (resolve, package)
+}

@@ -1,0 +1,319 @@
+//! The admin API over HTTP/1.1, on one stream that somebody else accepted.
+//!
+//! The node's single port is shared with its peers: the node looks at the first bytes and hands operators' streams to
+//! [`serve_connection`]. Invariant: a connection costs at most one request's body (64 MiB for an upload, 64 KiB otherwise)
+//! and ends when its peer is silent for [`HEADER_TIMEOUT`] or needs longer than [`BODY_TIMEOUT`] for a body.
+//!
+//! There is no authentication yet, which is why nodes bind to loopback unless told otherwise. Requests that a web page
+//! made a browser send are refused: they carry `Origin`, and no operator's tool does.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Body, Frame};
+use hyper::header::{ALLOW, CONTENT_TYPE, ORIGIN};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use recoil_package::ARCHIVE_BYTES_MAX;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::api::{AdminApi, AdminError, AdminErrorCode, ErrorBody, InstallRequest, LogPage, Version};
+
+/// How long a peer may take for a request's header, and be silent between requests.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a peer may take for a request's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of a JSON request.
+const JSON_BYTES_MAX: usize = 64 << 10;
+/// Bytes of buffered header and of a written chunk.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Lines asked of a log at once.
+const LOG_LINES_MAX: usize = 1000;
+/// How often a followed log shows that it is alive, so that both ends notice a lost peer.
+const FOLLOW_HEARTBEAT: Duration = Duration::from_secs(5);
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// Serve operators' requests on `stream` until it closes. Whatever arrives, this returns and never panics.
+pub async fn serve_connection<S>(stream: S, api: Arc<dyn AdminApi>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let api = api.clone();
+        async move { Ok::<_, Infallible>(answer(request, api).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        // The peer's doing (it left, sent garbage, was too slow): worth a line only when somebody is looking.
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+}
+
+/// A failure with a status of its own, or one of the API's.
+struct Failure {
+    status: StatusCode,
+    allow: Option<&'static str>,
+    error: AdminError,
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        let status = match error.code {
+            AdminErrorCode::Invalid => StatusCode::BAD_REQUEST,
+            AdminErrorCode::NotFound => StatusCode::NOT_FOUND,
+            AdminErrorCode::Conflict => StatusCode::CONFLICT,
+            AdminErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            AdminErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Failure { status, allow: None, error }
+    }
+}
+
+impl Failure {
+    fn with_status(status: StatusCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Failure { status, allow: None, error: AdminError::invalid(message, hint) }
+    }
+}
+
+async fn answer<B>(request: Request<B>, api: Arc<dyn AdminApi>) -> Answer
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    match route(request, api).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let mut answer = json(failure.status, &ErrorBody { error: failure.error });
+            if let Some(allow) = failure.allow {
+                answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allow));
+            }
+            answer
+        }
+    }
+}
+
+async fn route<B>(request: Request<B>, api: Arc<dyn AdminApi>) -> Result<Answer, Failure>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    if request.headers().contains_key(ORIGIN) {
+        return Err(Failure::with_status(
+            StatusCode::FORBIDDEN,
+            "requests from web pages are refused",
+            "use recoilctl, or a program that sends no Origin header",
+        ));
+    }
+    let path = request.uri().path().to_owned();
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let method = request.method().clone();
+    match segments.as_slice() {
+        ["v1", "status"] if method == Method::GET => Ok(ok(&api.status().await?)),
+        ["v1", "version"] if method == Method::GET => {
+            Ok(ok(&Version { version: env!("CARGO_PKG_VERSION").to_owned() }))
+        }
+        ["v1", "health"] if method == Method::GET => {
+            let health = api.health().await;
+            Ok(json(if health.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health))
+        }
+        ["v1", "apps"] if method == Method::GET => Ok(ok(&api.apps().await?)),
+        ["v1", "apps"] if method == Method::POST => install(request, api).await,
+        ["v1", "packages"] if method == Method::POST => {
+            let archive = body(request, ARCHIVE_BYTES_MAX).await?;
+            Ok(json(StatusCode::CREATED, &api.upload(archive).await?))
+        }
+        ["v1", "apps", name] if method == Method::GET => Ok(ok(&api.app(app_name(name)?).await?)),
+        ["v1", "apps", name] if method == Method::DELETE => {
+            api.uninstall(app_name(name)?).await?;
+            Ok(ok(&serde_json::json!({ "uninstalled": name })))
+        }
+        ["v1", "apps", name, "logs"] if method == Method::GET => {
+            logs(app_name(name)?, request.uri().query().unwrap_or(""), api).await
+        }
+        other => Err(unknown(other, &method, &path)),
+    }
+}
+
+/// A known path with the wrong method, or an unknown path.
+fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
+    let allow = match segments {
+        ["v1", "status" | "version" | "health"] | ["v1", "apps", _, "logs"] => "GET",
+        ["v1", "apps"] => "GET, POST",
+        ["v1", "packages"] => "POST",
+        ["v1", "apps", _] => "GET, DELETE",
+        _ => {
+            let shown: String = path.chars().take(100).collect();
+            return AdminError::not_found(
+                format!("there is nothing at '{}'", shown.escape_debug()),
+                "the API begins at /v1/status",
+            )
+            .into();
+        }
+    };
+    Failure {
+        allow: Some(allow),
+        ..Failure::with_status(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("{method} does not work here"),
+            format!("use {allow}"),
+        )
+    }
+}
+
+/// Names are lower-case words; whatever else a path holds cannot be one, and is not passed on.
+fn app_name(segment: &str) -> Result<&str, AdminError> {
+    let good = !segment.is_empty()
+        && segment.len() <= 64
+        && segment.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if good {
+        return Ok(segment);
+    }
+    let shown: String = segment.chars().take(64).collect();
+    Err(AdminError::invalid(
+        format!("'{}' cannot be an app's name", shown.escape_debug()),
+        "names are lower-case letters, digits and hyphens",
+    ))
+}
+
+async fn install<B>(request: Request<B>, api: Arc<dyn AdminApi>) -> Result<Answer, Failure>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let body = body(request, JSON_BYTES_MAX).await?;
+    let install: InstallRequest = serde_json::from_slice(&body).map_err(|error| {
+        AdminError::invalid(
+            format!("the request is not what was expected: {error}"),
+            r#"send {"name": "redis-server"} or {"digest": "sha256:…"}"#,
+        )
+    })?;
+    if let InstallRequest::Name(name) = &install {
+        app_name(name)?;
+    }
+    Ok(ok(&api.install(install).await?))
+}
+
+async fn logs(name: &str, query: &str, api: Arc<dyn AdminApi>) -> Result<Answer, Failure> {
+    let mut since = 0u64;
+    let mut follow = false;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=').unwrap_or((pair, "true")) {
+            ("since", value) => {
+                since = value.parse().map_err(|_| {
+                    AdminError::invalid(
+                        "`since` is not a number",
+                        "use the `sequence` of the last line you have, plus 1",
+                    )
+                })?;
+            }
+            ("follow", "true" | "1") => follow = true,
+            ("follow", "false" | "0") => follow = false,
+            _ => {
+                return Err(AdminError::invalid(
+                    "the query has a parameter that logs do not know",
+                    "use since=NUMBER and follow=true",
+                )
+                .into());
+            }
+        }
+    }
+    // The first page decides between an answer and an error; later ones can only end the stream.
+    let first = api.logs(name, since, LOG_LINES_MAX, Duration::ZERO).await?;
+    let name = name.to_owned();
+    let pages = futures::stream::unfold(Some((first, true)), move |state| {
+        let (api, name) = (api.clone(), name.clone());
+        async move {
+            let (page, is_first) = state?;
+            let empty = page.lines.is_empty();
+            let mut text = ndjson(&page);
+            if empty && follow && !is_first {
+                text.extend_from_slice(b"\n"); // the heartbeat: an empty line, which readers skip
+            }
+            let wait = if follow { FOLLOW_HEARTBEAT } else { Duration::ZERO };
+            let next = if empty && !follow {
+                None
+            } else {
+                api.logs(&name, page.next, LOG_LINES_MAX, wait).await.ok().map(|next| (next, false))
+            };
+            Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), next))
+        }
+    });
+    let mut answer = Response::new(StreamBody::new(pages).boxed_unsync());
+    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/x-ndjson"));
+    Ok(answer)
+}
+
+fn ndjson(page: &LogPage) -> Vec<u8> {
+    let mut text = Vec::new();
+    for line in &page.lines {
+        if serde_json::to_writer(&mut text, line).is_ok() {
+            text.push(b'\n');
+        }
+    }
+    text
+}
+
+async fn body<B>(request: Request<B>, limit: usize) -> Result<Bytes, Failure>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let too_large = || {
+        Failure::with_status(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {limit} bytes"),
+            "send less",
+        )
+    };
+    // Refuse by the announced length before reading anything.
+    if request.body().size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(request.into_body(), limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => {
+            Err(AdminError::invalid(format!("the body could not be read: {error}"), "send it again").into())
+        }
+        Err(_) => Err(Failure::with_status(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()),
+            "send it again over a faster connection",
+        )),
+    }
+}
+
+fn ok(value: &impl Serialize) -> Answer {
+    json(StatusCode::OK, value)
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let (status, text) = match serde_json::to_vec(value) {
+        Ok(text) => (status, text),
+        Err(error) => {
+            tracing::error!(%error, "an answer of the admin API could not be written as JSON");
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                br#"{"error":{"code":"internal","message":"the answer could not be written","hint":""}}"#.to_vec(),
+            )
+        }
+    };
+    let mut answer = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+    answer
+}
+
+#[cfg(test)]
+mod tests;

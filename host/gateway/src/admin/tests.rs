@@ -1,0 +1,212 @@
+//! Requests as they come over the wire, to an API that answers from memory.
+
+use parking_lot::Mutex;
+use recoil_base::{Digest, NodeId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::api::{AppDetail, AppState, AppSummary, Health, LogLine, PackageSummary, Status};
+
+/// An API whose answers are fixed and which remembers what it was asked.
+#[derive(Default)]
+struct Fixed {
+    asked: Mutex<Vec<String>>,
+}
+
+fn summary() -> AppSummary {
+    let (name, version) = ("redis-server".to_owned(), "0.1.0".to_owned());
+    AppSummary {
+        name,
+        version,
+        digest: Digest::of(b""),
+        state: AppState::Serving,
+        listeners: Vec::new(),
+        nodes_ready: 3,
+        nodes: 3,
+    }
+}
+
+#[async_trait::async_trait]
+impl AdminApi for Fixed {
+    async fn status(&self) -> Result<Status, AdminError> {
+        Ok(Status {
+            cluster: None,
+            node: NodeId(7),
+            nodes: Vec::new(),
+            keyspaces: Vec::new(),
+            groups: Vec::new(),
+            apps: vec![summary()],
+            ready: false,
+        })
+    }
+    async fn health(&self) -> Health {
+        Health { ready: false, reason: Some("no leader".to_owned()) }
+    }
+    async fn apps(&self) -> Result<Vec<AppSummary>, AdminError> {
+        Ok(vec![summary()])
+    }
+    async fn app(&self, name: &str) -> Result<AppDetail, AdminError> {
+        Err(AdminError::not_found(format!("there is no app '{name}'"), "see `recoilctl list`"))
+    }
+    async fn install(&self, request: InstallRequest) -> Result<AppSummary, AdminError> {
+        self.asked.lock().push(format!("{request:?}"));
+        Ok(summary())
+    }
+    async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError> {
+        self.asked.lock().push(format!("upload {}", archive.len()));
+        Ok(PackageSummary { digest: Digest::of(&archive), name: "a".to_owned(), version: "1.0.0".to_owned() })
+    }
+    async fn uninstall(&self, name: &str) -> Result<(), AdminError> {
+        self.asked.lock().push(format!("uninstall {name}"));
+        Ok(())
+    }
+    async fn logs(&self, _: &str, since: u64, _: usize, wait: Duration) -> Result<LogPage, AdminError> {
+        if since >= 3 {
+            tokio::time::sleep(wait).await;
+            return Ok(LogPage { lines: Vec::new(), next: since });
+        }
+        let line = LogLine {
+            sequence: since,
+            time_us: 5,
+            level: "info".to_owned(),
+            node: NodeId(7),
+            partition: None,
+            message: "hello".to_owned(),
+        };
+        Ok(LogPage { lines: vec![line], next: since + 1 })
+    }
+}
+
+/// Send `bytes`, perhaps close our side, and give back all that is answered.
+async fn exchange(api: Arc<Fixed>, bytes: &[u8], then_close: bool) -> String {
+    let (mut ours, theirs) = tokio::io::duplex(1 << 20);
+    let serving = serve_connection(theirs, api);
+    let asking = async move {
+        // The server may close before all is sent, for instance after an announced length it refuses.
+        let _ = ours.write_all(bytes).await;
+        if then_close {
+            let _ = ours.shutdown().await;
+        }
+        let mut answer = Vec::new();
+        let _ = ours.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(serving, asking).1 })
+        .await
+        .expect("an answer in time")
+}
+
+async fn ask(api: &Arc<Fixed>, method: &str, path: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    );
+    exchange(api.clone(), request.as_bytes(), false).await
+}
+
+#[tokio::test]
+async fn every_path_answers_with_its_status_and_json() {
+    let api = Arc::new(Fixed::default());
+    let digest = Digest::of(b"x");
+    let by_digest = format!(r#"{{"digest":"{digest}"}}"#);
+    for (method, path, body, status, expected) in [
+        ("GET", "/v1/status", "", 200, r#""node":"00000007""#),
+        ("GET", "/v1/version", "", 200, r#""version":"#),
+        ("GET", "/v1/health", "", 503, r#""reason":"no leader""#),
+        ("GET", "/v1/apps", "", 200, r#""state":"serving""#),
+        ("GET", "/v1/apps/", "", 200, r#""state":"serving""#),
+        ("GET", "/v1/apps/none", "", 404, r#""code":"not-found""#),
+        ("GET", "/v1/apps/..%2f", "", 400, r#""code":"invalid""#),
+        ("POST", "/v1/apps", r#"{"name":"redis-server"}"#, 200, r#""digest":"sha256:"#),
+        ("POST", "/v1/apps", by_digest.as_str(), 200, r#""nodes_ready":3"#),
+        ("POST", "/v1/apps", r#"{"name":"Redis"}"#, 400, "cannot be an app's name"),
+        ("POST", "/v1/apps", r#"{"digest":"sha256:00"}"#, 400, "64 hexadecimal digits"),
+        ("POST", "/v1/apps", r#"{"path":"/etc"}"#, 400, "hint"),
+        ("POST", "/v1/apps", "", 400, r#""code":"invalid""#),
+        ("POST", "/v1/packages", "archive", 201, r#""name":"a""#),
+        ("DELETE", "/v1/apps/redis-server", "", 200, "uninstalled"),
+        ("PUT", "/v1/apps", "", 405, "use GET, POST"),
+        ("POST", "/v1/status", "", 405, "use GET"),
+        ("GET", "/", "", 404, "/v1/status"),
+        ("GET", "/v1/apps/a/logs?since=x", "", 400, "`since`"),
+        ("GET", "/v1/apps/a/logs?until=1", "", 400, "since=NUMBER"),
+    ] {
+        let answer = ask(&api, method, path, "", body).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path}: {answer}");
+        assert!(answer.contains(expected), "{method} {path}: {answer}");
+    }
+    let installs = [r#"Name("redis-server")"#.to_owned(), format!("Digest({digest})")];
+    let expected = [&installs[..], &["upload 7".to_owned(), "uninstall redis-server".to_owned()]].concat();
+    assert_eq!(*api.asked.lock(), expected);
+}
+
+#[tokio::test]
+async fn logs_end_or_follow() {
+    let api = Arc::new(Fixed::default());
+    let answer = ask(&api, "GET", "/v1/apps/a/logs?since=1", "", "").await;
+    assert_eq!(answer.matches(r#""message":"hello""#).count(), 2, "{answer}");
+    assert!(answer.contains("application/x-ndjson"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_followed_log_shows_that_it_is_alive() {
+    let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+    let reading = async move {
+        ours.write_all(b"GET /v1/apps/a/logs?follow=true HTTP/1.1\r\nhost: node\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        let mut buffer = [0; 4096];
+        // Three lines, then at least two heartbeats: chunks of one byte.
+        while text.matches("1\r\n\n\r\n").count() < 2 {
+            let length = ours.read(&mut buffer).await.unwrap();
+            assert!(length > 0, "{text}");
+            text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+        assert_eq!(text.matches("hello").count(), 3, "{text}");
+    };
+    let both = async { tokio::join!(serve_connection(theirs, Arc::new(Fixed::default())), reading) };
+    tokio::time::timeout(Duration::from_secs(60), both).await.expect("heartbeats");
+}
+
+#[tokio::test]
+async fn requests_of_web_pages_are_refused() {
+    let api = Arc::new(Fixed::default());
+    let answer = ask(&api, "POST", "/v1/apps", "origin: http://evil.example\r\n", r#"{"name":"redis-server"}"#).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(api.asked.lock().is_empty());
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_whether_announced_or_not() {
+    let api = Arc::new(Fixed::default());
+    let announced = b"POST /v1/apps HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\n";
+    assert!(exchange(api.clone(), announced, false).await.starts_with("HTTP/1.1 413 "));
+    let mut chunked =
+        b"POST /v1/apps HTTP/1.1\r\nhost: node\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    chunked.extend_from_slice(b"20000\r\n");
+    chunked.extend_from_slice(&vec![b' '; 0x20000]);
+    chunked.extend_from_slice(b"\r\n0\r\n\r\n");
+    assert!(exchange(api, &chunked, false).await.starts_with("HTTP/1.1 413 "));
+}
+
+#[tokio::test]
+async fn garbage_ends_the_connection_and_nothing_else() {
+    for garbage in
+        [&b""[..], b"\0\0\0\0", b"GET", b"GET /\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n", &[0xff; 70_000]]
+    {
+        exchange(Arc::new(Fixed::default()), garbage, true).await;
+    }
+    let mut long = b"GET / HTTP/1.1\r\n".to_vec();
+    for _ in 0..5_000 {
+        long.extend_from_slice(b"x-header: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n");
+    }
+    let answer = exchange(Arc::new(Fixed::default()), &long, true).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_let_go() {
+    let (ours, theirs) = tokio::io::duplex(64);
+    let serving = serve_connection(theirs, Arc::new(Fixed::default()));
+    tokio::time::timeout(HEADER_TIMEOUT * 2, serving).await.expect("the connection ends by itself");
+    drop(ours);
+}

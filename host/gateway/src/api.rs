@@ -1,0 +1,314 @@
+//! What the admin API says: the JSON of requests and answers, and the trait behind them.
+//!
+//! These types are a public contract, read by `recoilctl` and by scripts: fields are added, never renamed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use recoil_base::{Digest, GroupId, NodeId};
+use recoil_package::{Limits, Manifest};
+use serde::{Deserialize, Serialize};
+
+/// What a node answers to operators. Every method may be called at any time and many times at once, on every node,
+/// whichever leads.
+#[async_trait]
+pub trait AdminApi: Send + Sync + 'static {
+    /// The cluster as this node knows it.
+    async fn status(&self) -> Result<Status, AdminError>;
+    /// Whether this node can serve, and if not, why.
+    async fn health(&self) -> Health;
+    /// All apps, by name.
+    async fn apps(&self) -> Result<Vec<AppSummary>, AdminError>;
+    /// One app in detail.
+    async fn app(&self, name: &str) -> Result<AppDetail, AdminError>;
+    /// Install a package and return once it serves on every live node, or with the reason why it does not. Installing
+    /// what is already installed under the same digest succeeds and changes nothing.
+    async fn install(&self, request: InstallRequest) -> Result<AppSummary, AdminError>;
+    /// Store an archive (at most [`recoil_package::ARCHIVE_BYTES_MAX`] bytes) in the cluster, to be installed by digest.
+    async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError>;
+    /// Remove an app and its data. Returns once no node takes connections for it.
+    async fn uninstall(&self, name: &str) -> Result<(), AdminError>;
+    /// At most `limit` lines of the app's log on this node, from sequence `since` on. If there are none yet, waits up to
+    /// `wait` for the first.
+    async fn logs(&self, name: &str, since: u64, limit: usize, wait: Duration) -> Result<LogPage, AdminError>;
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster's id, 32 hexadecimal digits; absent until the cluster exists.
+    pub cluster: Option<String>,
+    /// The node that answered.
+    pub node: NodeId,
+    /// Every member.
+    pub nodes: Vec<NodeStatus>,
+    /// Every keyspace.
+    pub keyspaces: Vec<KeyspaceStatus>,
+    /// Every Raft group, as far as the answering node knows.
+    pub groups: Vec<GroupStatus>,
+    /// Every app.
+    pub apps: Vec<AppSummary>,
+    /// True when every partition has a leader.
+    pub ready: bool,
+}
+
+/// One member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node's id.
+    pub id: NodeId,
+    /// Its member number, by which packages name it.
+    pub member: u32,
+    /// Where its admin API and its peers reach it.
+    pub address: SocketAddr,
+    /// Whether it is heard of.
+    pub state: NodeState,
+    /// Partitions it leads.
+    pub partitions_led: u32,
+    /// Partitions it holds a copy of.
+    pub replicas: u32,
+    /// True on the leader of the meta group.
+    pub is_meta_leader: bool,
+    /// The version it runs; empty when not known.
+    pub version: String,
+}
+
+/// Whether a member is heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// Heard of lately.
+    Live,
+    /// Not heard of for longer than the failure detector allows.
+    Down,
+    /// The answering node cannot tell.
+    Unknown,
+}
+
+/// One keyspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyspaceStatus {
+    /// Its name.
+    pub name: String,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// Copies of each partition.
+    pub replication: u32,
+    /// Partitions that have a leader now.
+    pub leaders_present: u32,
+}
+
+/// One Raft group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its id; 0 is the meta group.
+    pub id: GroupId,
+    /// Its members, in order of preference for leading.
+    pub members: Vec<NodeId>,
+    /// Its leader, absent during an election or where the answering node does not know.
+    pub leader: Option<NodeId>,
+    /// Raft term, 0 where the answering node is not a member.
+    pub term: u64,
+    /// Index of the last entry applied by the answering node, 0 where it is not a member.
+    pub applied: u64,
+    /// Partitions that it owns.
+    pub partitions: u32,
+}
+
+/// One app in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppSummary {
+    /// Its name.
+    pub name: String,
+    /// The package's version.
+    pub version: String,
+    /// The package that is pinned.
+    pub digest: Digest,
+    /// What it is doing.
+    pub state: AppState,
+    /// Where it listens.
+    pub listeners: Vec<ListenerSummary>,
+    /// Nodes that have it ready.
+    pub nodes_ready: u32,
+    /// Nodes that should.
+    pub nodes: u32,
+}
+
+/// What an app is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppState {
+    /// Nodes are making it ready.
+    Installing,
+    /// Switched on.
+    Serving,
+    /// Some node cannot make it ready; the detail says why.
+    Failed,
+}
+
+/// Where an app listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerSummary {
+    /// The listener's name in the manifest.
+    pub name: String,
+    /// One address for each node that serves it, in the order of the nodes.
+    pub addresses: Vec<String>,
+}
+
+/// `GET /v1/apps/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppDetail {
+    /// What lists show.
+    #[serde(flatten)]
+    pub summary: AppSummary,
+    /// Roles found in the component's exports, such as `handler` and `tcp-listener`.
+    pub roles: Vec<String>,
+    /// The limits in force, defaults filled in.
+    pub limits: Limits,
+    /// The package's own words.
+    pub manifest: Manifest,
+    /// How each node stands.
+    pub on_nodes: Vec<AppOnNode>,
+}
+
+/// How one node stands with an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppOnNode {
+    /// The node.
+    pub node: NodeId,
+    /// Compiled and, if it listens, bound.
+    pub ready: bool,
+    /// Why it is not, when something failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// `POST /v1/apps`: a package that comes with the nodes, by name, or one that was uploaded, by digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum InstallRequest {
+    /// A package that comes with the binaries.
+    Name(String),
+    /// A package uploaded with `POST /v1/packages`.
+    Digest(Digest),
+}
+
+/// `POST /v1/packages`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageSummary {
+    /// Names the archive.
+    pub digest: Digest,
+    /// From its manifest.
+    pub name: String,
+    /// From its manifest.
+    pub version: String,
+}
+
+/// Lines of an app's log on one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPage {
+    /// Lines in order.
+    pub lines: Vec<LogLine>,
+    /// Ask for this sequence next.
+    pub next: u64,
+}
+
+/// One line of `GET /v1/apps/{name}/logs`. A gap in `sequence` means lines that the log no longer holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Counted by the node from its start.
+    pub sequence: u64,
+    /// Microseconds since the Unix epoch.
+    pub time_us: u64,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The node that wrote it.
+    pub node: NodeId,
+    /// The partition, absent for listeners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// The text.
+    pub message: String,
+}
+
+/// `GET /v1/health`: status 200 when ready, 503 otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// True when every partition has a leader, as far as this node knows.
+    pub ready: bool,
+    /// Why not, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `GET /v1/version`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The program's version.
+    pub version: String,
+}
+
+/// How an operator's request failed, by consequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdminErrorCode {
+    /// The request makes no sense; repeating it does not help.
+    Invalid,
+    /// It names something that does not exist.
+    NotFound,
+    /// It contradicts the present state.
+    Conflict,
+    /// It cannot be served now; repeating it may help.
+    Unavailable,
+    /// Something broke that should not have; the node's log says more.
+    Internal,
+}
+
+/// Why an operator's request failed: what and why in the message, what to do in the hint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}{}{hint}", if hint.is_empty() { "" } else { ": " })]
+pub struct AdminError {
+    /// The class of failure.
+    pub code: AdminErrorCode,
+    /// What was wrong and why.
+    pub message: String,
+    /// What to do next; may be empty.
+    #[serde(default)]
+    pub hint: String,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The failure.
+    pub error: AdminError,
+}
+
+impl AdminError {
+    /// A failure of class `code`.
+    pub fn new(code: AdminErrorCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        AdminError { code, message: message.into(), hint: hint.into() }
+    }
+    /// The request makes no sense.
+    pub fn invalid(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        AdminError::new(AdminErrorCode::Invalid, message, hint)
+    }
+    /// It names something that does not exist.
+    pub fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        AdminError::new(AdminErrorCode::NotFound, message, hint)
+    }
+    /// It contradicts the present state.
+    pub fn conflict(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        AdminError::new(AdminErrorCode::Conflict, message, hint)
+    }
+    /// It cannot be served now.
+    pub fn unavailable(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        AdminError::new(AdminErrorCode::Unavailable, message, hint)
+    }
+    /// Something broke that should not have.
+    pub fn internal(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        AdminError::new(AdminErrorCode::Internal, message, hint)
+    }
+}

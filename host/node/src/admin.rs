@@ -1,0 +1,343 @@
+//! What operators ask of a node. Every node answers everything, from the meta state it follows; changes go to the meta leader.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use recoil_base::{Digest, GroupId, NodeId};
+use recoil_cluster::meta::{self, App, MetaState, PACKAGE_CHUNK_BYTES};
+use recoil_cluster::MetaCommand;
+use recoil_gateway::api::{
+    AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, GroupStatus, Health, InstallRequest, KeyspaceStatus,
+    ListenerSummary, LogLine, LogPage, NodeState, NodeStatus, PackageSummary, Status,
+};
+use recoil_package::{Limits as ManifestLimits, Manifest};
+use tokio::net::TcpStream;
+
+use crate::membership::ChangeError;
+use crate::node::Parts;
+use crate::{apps, meta_machine};
+
+/// How long an install may take: compiling on the slowest node.
+const INSTALL_DEADLINE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+impl From<ChangeError> for AdminError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Rejected(text) if text.starts_with("there is no") => AdminError::not_found(text, "see recoilctl list"),
+            ChangeError::Rejected(text) => AdminError::conflict(text, ""),
+            ChangeError::Unavailable(text) => {
+                AdminError::unavailable(text, "retry; if it stays so, see recoilctl status for nodes that are down")
+            }
+        }
+    }
+}
+
+fn not_installed(name: &str) -> AdminError {
+    AdminError::not_found(format!("there is no app named {name}"), "recoilctl list shows the installed apps")
+}
+
+impl Parts {
+    fn summary(&self, state: &MetaState, name: &str, app: &App) -> AppSummary {
+        let addresses = |port: u16| {
+            let address = |member: &meta::Member| Some(SocketAddr::new(member.address.ip(), port.checked_add(member.port_offset)?).to_string());
+            ordered(state).into_iter().filter_map(|(_, member)| address(member)).collect()
+        };
+        let listeners =
+            app.manifest.listeners.iter().map(|l| ListenerSummary { name: l.name.clone(), addresses: addresses(l.port) }).collect();
+        AppSummary {
+            name: name.into(),
+            version: app.manifest.version.clone(),
+            digest: app.digest,
+            state: match app.state {
+                meta::AppState::Installing => AppState::Installing,
+                meta::AppState::Serving => AppState::Serving,
+                meta::AppState::Failed => AppState::Failed,
+            },
+            listeners,
+            nodes_ready: app.ready.values().filter(|error| error.is_none()).count() as u32,
+            nodes: state.members.len() as u32,
+        }
+    }
+
+    fn groups(&self, state: &MetaState) -> Vec<GroupStatus> {
+        let mut groups = Vec::new();
+        if let Some(meta) = self.meta() {
+            let numbers = meta.numbers();
+            let members = numbers.voters.iter().chain(&numbers.learners).copied().collect();
+            let (id, term, applied) = (GroupId::META, numbers.term, numbers.applied);
+            groups.push(GroupStatus { id, members, leader: numbers.leader, term, applied, partitions: 0 });
+        }
+        for (id, record) in state.groups.iter().filter(|(_, record)| !record.removed) {
+            let numbers = self.host.group(*id).map(|group| group.numbers());
+            groups.push(GroupStatus {
+                id: *id,
+                members: record.members.clone(),
+                leader: self.router.leader(*id),
+                term: numbers.as_ref().map_or(0, |numbers| numbers.term),
+                applied: numbers.as_ref().map_or(0, |numbers| numbers.applied),
+                partitions: state.partitions_of(*id).len() as u32,
+            });
+        }
+        groups
+    }
+
+    /// The cluster as this node knows it.
+    pub(crate) fn status_now(&self) -> Status {
+        let state = self.states.borrow().clone();
+        let groups = self.groups(&state);
+        let meta_leader = groups.first().and_then(|meta| meta.leader);
+        let of = |node: NodeId, wanted: &dyn Fn(&GroupStatus) -> bool| -> u32 {
+            groups.iter().filter(|group| group.members.contains(&node) && wanted(group)).map(|group| group.partitions).sum()
+        };
+        let nodes = ordered(&state).into_iter().map(|(id, member)| NodeStatus {
+            id: *id,
+            member: member.number,
+            address: member.address,
+            state: if self.peers.is_live(*id) { NodeState::Live } else { NodeState::Down },
+            partitions_led: of(*id, &|group| group.leader == Some(*id)),
+            replicas: of(*id, &|_| true),
+            is_meta_leader: meta_leader == Some(*id),
+            version: member.version.clone(),
+        });
+        let nodes = nodes.collect();
+        let led = |keyspace: &meta::Keyspace| {
+            let has_leader = |group: GroupId| groups.iter().any(|status| status.id == group && status.leader.is_some_and(|node| self.peers.is_live(node)));
+            keyspace.partitions.iter().filter(|placement| has_leader(placement.group)).count() as u32
+        };
+        let keyspaces: Vec<KeyspaceStatus> = state
+            .keyspaces
+            .values()
+            .map(|keyspace| KeyspaceStatus {
+                name: keyspace.name.clone(),
+                partitions: keyspace.partitions.len() as u32,
+                replication: keyspace.replication,
+                leaders_present: led(keyspace),
+            })
+            .collect();
+        let ready = !keyspaces.is_empty() && keyspaces.iter().all(|keyspace| keyspace.leaders_present == keyspace.partitions);
+        let apps = state.apps.iter().map(|(name, app)| self.summary(&state, name, app)).collect();
+        let cluster = (!state.cluster.is_empty()).then(|| state.cluster.clone());
+        Status { cluster, node: self.node, nodes, keyspaces, groups, apps, ready }
+    }
+
+    fn reason_not_ready(&self) -> Option<String> {
+        let state = self.states.borrow().clone();
+        let status = self.status_now();
+        if status.ready {
+            None
+        } else if state.cluster.is_empty() {
+            Some("this node has not found its cluster yet".into())
+        } else if state.keyspaces.is_empty() {
+            Some(format!("{} of {} expected members have joined; the partition map is made when all have", state.members.len(), state.expect))
+        } else {
+            let missing: u32 = status.keyspaces.iter().map(|keyspace| keyspace.partitions - keyspace.leaders_present).sum();
+            Some(format!("{missing} partitions have no leader that this node can reach"))
+        }
+    }
+
+    async fn store(&self, archive: &Bytes, digest: Digest) -> Result<(), AdminError> {
+        if self.states.borrow().packages.get(&digest).is_some_and(|package| package.complete) {
+            return Ok(());
+        }
+        let size = archive.len() as u64;
+        for (index, chunk) in archive.chunks(PACKAGE_CHUNK_BYTES).enumerate() {
+            self.change(&MetaCommand::PackageChunk { digest, size, index: index as u32 }, chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn stored_manifest(&self, digest: Digest) -> Result<Manifest, AdminError> {
+        let record = self.states.borrow().packages.get(&digest).filter(|package| package.complete).cloned();
+        let missing = || AdminError::not_found(format!("package {digest} is not stored in the cluster"), "upload it first: recoilctl install ./FILE.wasm");
+        let record = record.ok_or_else(missing)?;
+        let (data, locals) = (self.context.data.clone(), self.context.locals.clone());
+        let read = recoil_base::task::spawn_blocking(move || meta_machine::read_package(&data, &locals, digest, record.chunks)).await;
+        let archive = read.map_err(|error| AdminError::internal(error.to_string(), ""))?.map_err(|error| AdminError::internal(error.to_string(), ""))?;
+        read_manifest(&archive.ok_or_else(missing)?)
+    }
+
+    /// Installs and waits until every live node takes connections.
+    pub(crate) async fn install_and_wait(&self, request: InstallRequest) -> Result<AppSummary, AdminError> {
+        let (manifest, digest) = match request {
+            InstallRequest::Name(name) => {
+                let known: Vec<&str> = self.options.packages.iter().map(|package| package.name).collect();
+                let bundled = self.options.packages.iter().find(|package| package.name == name).ok_or_else(|| {
+                    AdminError::not_found(format!("no package named {name} comes with this node"), format!("these do: {}", known.join(", ")))
+                })?;
+                let archive = Bytes::from_static(bundled.archive);
+                let digest = Digest::of(&archive);
+                let manifest = read_manifest(&archive)?;
+                self.store(&archive, digest).await?;
+                (manifest, digest)
+            }
+            InstallRequest::Digest(digest) => (self.stored_manifest(digest).await?, digest),
+        };
+        let name = manifest.name.clone();
+        self.change(&MetaCommand::Install { name: name.clone(), digest, manifest: Box::new(manifest) }, &[]).await?;
+        let waited = tokio::time::timeout(INSTALL_DEADLINE, self.wait_serving(&name)).await;
+        waited.unwrap_or_else(|_| {
+            let why = self.reason_not_ready().unwrap_or_else(|| "some node is still making it ready".into());
+            Err(AdminError::unavailable(format!("{name} does not serve everywhere yet: {why}"), format!("recoilctl inspect {name} tells how each node stands")))
+        })
+    }
+
+    /// Returns once every live node takes connections for the app, or it failed.
+    pub(crate) async fn wait_serving(&self, name: &str) -> Result<AppSummary, AdminError> {
+        let mut states = self.states.clone();
+        loop {
+            let state = states.borrow_and_update().clone();
+            let app = state.apps.get(name).ok_or_else(|| not_installed(name))?;
+            match app.state {
+                meta::AppState::Failed => {
+                    let why: Vec<String> = app.ready.iter().filter_map(|(node, error)| Some(format!("node {node}: {}", error.as_ref()?))).collect();
+                    let hint = format!("mend the cause, then recoilctl uninstall {name} and install it again");
+                    return Err(AdminError::conflict(format!("{name} cannot be made ready: {}", why.join("; ")), hint));
+                }
+                meta::AppState::Serving => break,
+                meta::AppState::Installing => {}
+            }
+            states.changed().await.map_err(|_| AdminError::unavailable("the node is stopping", "ask another node"))?;
+        }
+        loop {
+            let state = self.states.borrow().clone();
+            let app = state.apps.get(name).ok_or_else(|| not_installed(name))?;
+            if self.accepts_everywhere(&state, app).await {
+                return Ok(self.summary(&state, name, app));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn accepts_everywhere(&self, state: &MetaState, app: &App) -> bool {
+        for (_, member) in state.members.iter().filter(|(node, _)| self.peers.is_live(**node)) {
+            for port in app.manifest.listeners.iter().filter_map(|listener| listener.port.checked_add(member.port_offset)) {
+                if TcpStream::connect((member.address.ip(), port)).await.is_err() {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+fn ordered(state: &MetaState) -> Vec<(&NodeId, &meta::Member)> {
+    let mut members: Vec<_> = state.members.iter().collect();
+    members.sort_by_key(|(_, member)| member.number);
+    members
+}
+
+fn role_names(roles: recoil_engine::Roles) -> Vec<String> {
+    let named = [
+        (roles.handler, "handler"),
+        (roles.tcp_listener, "tcp-listener"),
+        (roles.timer, "timer"),
+        (roles.http_handler, "http-handler"),
+        (roles.state_machine, "state-machine"),
+        (roles.scheduler, "scheduler"),
+    ];
+    named.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.into()).collect()
+}
+
+fn read_manifest(archive: &[u8]) -> Result<Manifest, AdminError> {
+    recoil_package::read(archive).map_err(|error| AdminError::invalid(error.to_string(), ""))
+}
+
+#[async_trait]
+impl AdminApi for Parts {
+    async fn status(&self) -> Result<Status, AdminError> {
+        Ok(self.status_now())
+    }
+
+    async fn health(&self) -> Health {
+        let reason = self.reason_not_ready();
+        Health { ready: reason.is_none(), reason }
+    }
+
+    async fn apps(&self) -> Result<Vec<AppSummary>, AdminError> {
+        Ok(self.status_now().apps)
+    }
+
+    async fn app(&self, name: &str) -> Result<AppDetail, AdminError> {
+        let state = self.states.borrow().clone();
+        let app = state.apps.get(name).ok_or_else(|| not_installed(name))?;
+        let roles = self.apps.roles(app.id);
+        let roles = roles.map(|roles| role_names(roles)).unwrap_or_default();
+        let limits = apps::limits(&app.manifest.limits);
+        let on_nodes = ordered(&state).into_iter().map(|(node, _)| {
+            let said = app.ready.get(node);
+            let mut error = said.cloned().flatten();
+            if *node == self.node && error.is_none() {
+                error = self.apps.failed_listeners(app.id).into_iter().next();
+            }
+            AppOnNode { node: *node, ready: said.is_some() && error.is_none(), error }
+        });
+        Ok(AppDetail {
+            summary: self.summary(&state, name, app),
+            roles,
+            limits: ManifestLimits {
+                memory_bytes: Some(limits.memory_bytes_max as u64),
+                call_ms: Some(limits.call_ms_max),
+                idle_ms: app.manifest.limits.idle_ms,
+                connections: app.manifest.limits.connections.or(Some(10_000)),
+            },
+            on_nodes: on_nodes.collect(),
+            manifest: app.manifest.clone(),
+        })
+    }
+
+    async fn install(&self, request: InstallRequest) -> Result<AppSummary, AdminError> {
+        self.install_and_wait(request).await
+    }
+
+    async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError> {
+        let manifest = read_manifest(&archive)?;
+        let digest = Digest::of(&archive);
+        self.store(&archive, digest).await?;
+        Ok(PackageSummary { digest, name: manifest.name, version: manifest.version })
+    }
+
+    async fn uninstall(&self, name: &str) -> Result<(), AdminError> {
+        let app = self.states.borrow().apps.get(name).cloned().ok_or_else(|| not_installed(name))?;
+        self.change(&MetaCommand::Uninstall { name: name.into() }, &[]).await?;
+        let closed = async {
+            loop {
+                let state = self.states.borrow().clone();
+                let mut open = false;
+                for (_, member) in state.members.iter().filter(|(node, _)| self.peers.is_live(**node)) {
+                    for port in app.manifest.listeners.iter().filter_map(|listener| listener.port.checked_add(member.port_offset)) {
+                        open |= TcpStream::connect((member.address.ip(), port)).await.is_ok();
+                    }
+                }
+                if !open {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let waited = tokio::time::timeout(INSTALL_DEADLINE, closed).await;
+        waited.map_err(|_| AdminError::unavailable(format!("{name} is uninstalled, but a node still takes connections"), "see recoilctl status"))
+    }
+
+    async fn logs(&self, name: &str, since: u64, limit: usize, wait: Duration) -> Result<LogPage, AdminError> {
+        let id = self.states.borrow().apps.get(name).map(|app| app.id).ok_or_else(|| not_installed(name))?;
+        let Some(log) = self.apps.log(id) else { return Ok(LogPage { lines: vec![], next: since }) };
+        let mut changed = log.changed();
+        let (mut lines, mut next) = log.since(since, limit);
+        if lines.is_empty() && !wait.is_zero() {
+            let _ = tokio::time::timeout(wait, changed.changed()).await;
+            (lines, next) = log.since(since, limit);
+        }
+        let line = |line: recoil_engine::LogLine| LogLine {
+            sequence: line.sequence,
+            time_us: line.time_us,
+            level: line.level.as_str().into(),
+            node: self.node,
+            partition: line.partition,
+            message: line.message,
+        };
+        Ok(LogPage { lines: lines.into_iter().map(line).collect(), next })
+    }
+}

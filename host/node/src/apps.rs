@@ -1,0 +1,246 @@
+//! The life of apps on this node: from the entry that installs one to the one that removes it.
+//!
+//! A loop over the newest state. An app that is not loaded is read from the cluster's storage, checked against its digest, compiled
+//! (or taken from the cache) and reported ready; one that serves gets its ports; one that is gone loses ports, code and,
+//! row by row, its data. App ids are never reused, so removing rows late or twice harms nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use recoil_base::{AppId, task};
+use recoil_cluster::meta::{App, AppState};
+use recoil_cluster::{EvaluatedApp, MetaCommand, MetaState};
+use recoil_engine::{AppCode, AppLog, AppLogOptions, Environment, Limits, LogLevel, Roles};
+use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState};
+use recoil_package::{Limits as ManifestLimits, Manifest};
+use recoil_storage::key;
+use tokio::net::TcpStream;
+
+use crate::meta_machine::read_package;
+use crate::node::Parts;
+
+/// Rows of a removed app taken away in one batch.
+const REMOVE_BATCH: usize = 1000;
+/// Connections an app may have on a node, unless its manifest says fewer.
+const CONNECTIONS_MAX: u32 = 10_000;
+
+/// An app on this node.
+pub(crate) struct Loaded {
+    pub(crate) name: Arc<str>,
+    pub(crate) code: Arc<AppCode>,
+    pub(crate) log: AppLog,
+    pub(crate) limits: Limits,
+    listeners: Vec<(String, AppListener)>,
+}
+
+/// The apps of a node.
+#[derive(Default)]
+pub(crate) struct Apps {
+    loaded: Mutex<HashMap<AppId, Loaded>>,
+    loading: Mutex<BTreeSet<AppId>>,
+    cleaned: Mutex<BTreeSet<AppId>>,
+}
+
+impl Apps {
+    pub(crate) fn log(&self, app: AppId) -> Option<AppLog> {
+        self.loaded.lock().get(&app).map(|loaded| loaded.log.clone())
+    }
+
+    pub(crate) fn roles(&self, app: AppId) -> Option<Roles> {
+        self.loaded.lock().get(&app).map(|loaded| loaded.code.roles())
+    }
+
+    /// The ports that could not be opened, in words.
+    pub(crate) fn failed_listeners(&self, app: AppId) -> Vec<String> {
+        let loaded = self.loaded.lock();
+        let listeners = loaded.get(&app).map(|loaded| &loaded.listeners[..]).unwrap_or_default();
+        listeners.iter().filter_map(|(_, listener)| if let ListenerState::Failed(why) = listener.state() { Some(why) } else { None }).collect()
+    }
+
+    /// Stops all ports, letting connections end.
+    pub(crate) async fn stop(&self) {
+        let all: Vec<_> = self.loaded.lock().drain().collect();
+        for (_, loaded) in all {
+            for (_, listener) in loaded.listeners {
+                listener.stop().await;
+            }
+        }
+    }
+}
+
+/// Brings this node's apps into line with the state.
+pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
+    for (name, app) in &state.apps {
+        let known = parts.apps.loaded.lock().contains_key(&app.id);
+        if !known && app.state != AppState::Failed && parts.apps.loading.lock().insert(app.id) {
+            let (parts, name, app, chunks) = (parts.clone(), name.clone(), app.clone(), state.packages.get(&app.digest).map_or(0, |p| p.chunks));
+            let tasks = parts.tasks.clone();
+            tasks.spawn(async move {
+                let error = load(&parts, &name, &app, chunks).await.err();
+                parts.apps.loading.lock().remove(&app.id);
+                if let Some(error) = &error {
+                    tracing::warn!(app = %name, %error, "the app cannot be made ready on this node");
+                }
+                let command = MetaCommand::Ready { app: app.id, node: parts.node, error };
+                if let Err(error) = parts.change(&command, &[]).await {
+                    tracing::warn!(app = %name, %error, "cannot report the app's readiness");
+                }
+                parts.look_again.notify_one();
+            });
+        }
+        if known && app.state == AppState::Serving {
+            listen(parts, app);
+        }
+    }
+    let present: BTreeSet<AppId> = state.apps.values().map(|app| app.id).collect();
+    let gone: Vec<AppId> = parts.apps.loaded.lock().keys().filter(|id| !present.contains(id)).copied().collect();
+    for id in gone {
+        let loaded = parts.apps.loaded.lock().remove(&id);
+        parts.host.remove_app(id);
+        for (_, listener) in loaded.into_iter().flat_map(|loaded| loaded.listeners) {
+            listener.stop().await;
+        }
+    }
+    for id in &state.removed_apps {
+        if parts.apps.cleaned.lock().insert(*id) {
+            let (parts, id) = (parts.clone(), *id);
+            let tasks = parts.tasks.clone();
+            tasks.spawn(async move {
+                if let Err(error) = remove_data(&parts, id).await {
+                    tracing::warn!(app = %id, %error, "the data of a removed app stays behind until the next start");
+                }
+            });
+        }
+    }
+}
+
+async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<(), String> {
+    let (data, locals, digest, engine) = (parts.context.data.clone(), parts.context.locals.clone(), app.digest, parts.shared.engine().clone());
+    let code = task::spawn_blocking(move || -> Result<Arc<AppCode>, String> {
+        let archive = read_package(&data, &locals, digest, chunks).map_err(|error| error.to_string())?;
+        let archive = archive.ok_or("the package is not stored on this node")?;
+        let found = recoil_base::Digest::of(&archive);
+        if found != digest {
+            return Err(format!("the stored package has the digest {found} instead of {digest}"));
+        }
+        engine.load(digest, &archive).map_err(|error| error.to_string())
+    });
+    let code = code.await.map_err(|error| error.to_string())??;
+    check_roles(code.roles(), &app.manifest)?;
+    for listener in &app.manifest.listeners {
+        check_port(parts, listener.port)?;
+    }
+    let limits = limits(&app.manifest.limits);
+    let (log, name): (AppLog, Arc<str>) = (AppLog::new(parts.clock.clone(), AppLogOptions::default()), name.into());
+    let evaluated =
+        EvaluatedApp { id: app.id, name: name.clone(), digest, code: code.clone(), limits, log: log.clone() };
+    parts.host.add_app(evaluated);
+    parts.apps.loaded.lock().insert(app.id, Loaded { name, code, log, limits, listeners: vec![] });
+    Ok(())
+}
+
+/// What this version of the host cannot run is refused by name.
+pub(crate) fn check_roles(roles: Roles, manifest: &Manifest) -> Result<(), String> {
+    let refused = [(roles.http_handler, "http-handler"), (roles.state_machine, "state-machine"), (roles.scheduler, "scheduler")];
+    if let Some((_, role)) = refused.iter().find(|(exported, _)| *exported) {
+        return Err(format!("the component exports recoil:plugin/{role}, which this version of Recoil does not run"));
+    }
+    if !manifest.listeners.is_empty() && !roles.tcp_listener {
+        return Err("the manifest names a listener but the component does not export recoil:plugin/tcp-listener".into());
+    }
+    Ok(())
+}
+
+/// A manifest's limits, with what the host allows where it says nothing.
+pub(crate) fn limits(manifest: &ManifestLimits) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(bytes) = manifest.memory_bytes {
+        limits.memory_bytes_max = limits.memory_bytes_max.min(bytes as usize);
+    }
+    if let Some(call_ms) = manifest.call_ms {
+        limits.call_ms_max = call_ms;
+    }
+    if let Some(idle_ms) = manifest.idle_ms {
+        limits.idle_ms_max = idle_ms.into();
+    }
+    limits
+}
+
+fn app_address(parts: &Parts, port: u16) -> Result<SocketAddr, String> {
+    let shifted = port.checked_add(parts.options.port_offset);
+    let shifted = shifted.ok_or_else(|| format!("port {port} and the port offset {} are above 65535", parts.options.port_offset))?;
+    Ok(SocketAddr::new(parts.address.ip(), shifted))
+}
+
+#[allow(clippy::disallowed_methods)] // a look at a port, not a server
+fn check_port(parts: &Parts, port: u16) -> Result<(), String> {
+    let address = app_address(parts, port)?;
+    let free = std::net::TcpListener::bind(address);
+    free.map(drop).map_err(|error| format!("cannot listen on {address}: {error}. End what listens there, or start the node with another --port-offset"))
+}
+
+fn listen(parts: &Arc<Parts>, app: &App) {
+    let mut loaded = parts.apps.loaded.lock();
+    let Some(loaded) = loaded.get_mut(&app.id) else { return };
+    for listener in &app.manifest.listeners {
+        if loaded.listeners.iter().any(|(name, _)| *name == listener.name) {
+            continue;
+        }
+        let Ok(address) = app_address(parts, listener.port) else { continue };
+        let mut options = ListenerOptions::new(format!("{}/{}", loaded.name, listener.name), address);
+        options.connections_max = app.manifest.limits.connections.unwrap_or(CONNECTIONS_MAX).min(CONNECTIONS_MAX) as usize;
+        let environment = Environment { app: loaded.name.clone(), log: loaded.log.clone(), limits: loaded.limits };
+        let serving = Serving { code: loaded.code.clone(), environment, router: parts.router.of_app(app.id) };
+        loaded.listeners.push((listener.name.clone(), AppListener::start(options, Arc::new(serving), parts.tasks.shutdown())));
+    }
+}
+
+/// Gives each accepted connection an instance of its own.
+struct Serving {
+    code: Arc<AppCode>,
+    environment: Environment,
+    router: Arc<dyn recoil_engine::Router>,
+}
+
+#[async_trait]
+impl ConnectionHandler for Serving {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let served = self.code.serve(stream, self.environment.clone(), self.router.clone()).await;
+        if let Err(error) = served {
+            self.environment.log.push(LogLevel::Warn, None, &format!("the connection from {peer} ended: {error}"));
+        }
+    }
+}
+
+async fn remove_data(parts: &Arc<Parts>, app: AppId) -> Result<(), String> {
+    let state = parts.states.borrow().clone();
+    let groups: Vec<_> = state.groups.keys().copied().collect();
+    for (_, local) in groups.into_iter().flat_map(|group| parts.context.locals.of_group(group)) {
+        let prefix = key::prefix(local.copy, app).to_vec();
+        let mut end = prefix.clone();
+        end.push(0xff);
+        loop {
+            let (data, start, end) = (parts.context.data.clone(), prefix.clone(), end.clone());
+            let removed = parts.context.applier.run(move || -> Result<usize, recoil_storage::DataError> {
+                let mut batch = data.batch();
+                let mut count = 0;
+                for row in data.snapshot().range(start, Some(end), false).take(REMOVE_BATCH) {
+                    batch.remove(row?.0.to_vec());
+                    count += 1;
+                }
+                if count > 0 {
+                    data.commit(batch)?;
+                }
+                Ok(count)
+            });
+            let removed = removed.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+            if removed < REMOVE_BATCH {
+                break;
+            }
+        }
+    }
+    Ok(())
+}

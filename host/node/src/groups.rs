@@ -1,0 +1,89 @@
+//! Opening the replicas that the map gives this node.
+//!
+//! Order matters: the node's rows for the partitions of a group are written before the group opens, so that no entry meets a partition
+//! that is not known here. The first member of a new group initialises it at once and so leads it; the others do the same
+//! two seconds later if meta still does not say that a leader has been seen, with the same membership, which Raft allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use recoil_base::GroupId;
+use recoil_cluster::meta::GroupRecord;
+use recoil_cluster::{MetaCommand, MetaState, RoutingTable};
+use recoil_consensus::{Group, MachineKind, PartitionRef};
+
+use crate::node::{NodeError, Parts};
+
+const INITIALISE_LATER: Duration = Duration::from_secs(2);
+const INITIALISE_RETRY: Duration = Duration::from_millis(500);
+
+/// Opens every group that has a replica here and is not open yet.
+pub(crate) async fn open_all(parts: &Arc<Parts>, state: &MetaState, table: &RoutingTable) -> Result<(), NodeError> {
+    for (id, record) in &state.groups {
+        if record.members.contains(&parts.node) && !record.removed && parts.host.group(*id).is_none() {
+            open(parts, state, table, *id, record).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn open(parts: &Arc<Parts>, state: &MetaState, table: &RoutingTable, id: GroupId, record: &GroupRecord) -> Result<(), NodeError> {
+    let placed = state.partitions_of(id);
+    let placed: Vec<_> = placed.into_iter().map(|(keyspace, partition, epoch)| (PartitionRef { keyspace, partition }, epoch)).collect();
+    let (locals, rows) = (parts.context.locals.clone(), placed.clone());
+    let created = parts.context.applier.run(move || locals.create(id, &rows)).await;
+    created.map_err(|error| NodeError::Storage(error.to_string()))?.map_err(|error| NodeError::Storage(error.to_string()))?;
+
+    let host = Arc::downgrade(&parts.host);
+    let applied = Arc::new(move |_, partitions: &[PartitionRef]| {
+        if let Some(host) = host.upgrade() {
+            host.applied(partitions);
+        }
+    });
+    let group = Group::open(&parts.context, id, MachineKind::Partitions, applied).await.map_err(|error| NodeError::Storage(error.to_string()))?;
+    let partitions: Vec<_> = placed.iter().map(|(partition, _)| *partition).collect();
+    parts.host.add_group(group.clone(), &partitions, &table.keyspace_name, table.count());
+    parts.tasks.spawn(follow(parts.clone(), group.clone()));
+    if !record.initialised {
+        parts.tasks.spawn(initialise(parts.clone(), group, record.members.clone()));
+    }
+    Ok(())
+}
+
+/// Wakes the partitions whenever this node comes to lead them.
+async fn follow(parts: Arc<Parts>, group: Arc<Group>) {
+    let mut leadership = group.leadership();
+    loop {
+        let serving = leadership.borrow_and_update().session.is_some();
+        if serving {
+            parts.host.wake(group.id());
+        }
+        if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn initialise(parts: Arc<Parts>, group: Arc<Group>, members: Vec<recoil_base::NodeId>) {
+    let id = group.id();
+    if members.first() != Some(&parts.node) {
+        tokio::time::sleep(INITIALISE_LATER).await;
+    }
+    let pending = |parts: &Parts| parts.states.borrow().groups.get(&id).is_some_and(|record| !record.initialised);
+    while pending(&parts) {
+        match group.leadership().borrow().leader {
+            Some(leader) if leader == parts.node => {}
+            Some(_) => return,
+            None => {}
+        }
+        if group.leadership().borrow().leader == Some(parts.node) {
+            if let Err(error) = parts.change(&MetaCommand::Initialised { group: id }, &[]).await {
+                tracing::debug!(group = %id, %error, "cannot record that the group has a leader; it is tried again");
+            }
+        } else if let Err(error) = group.initialize(members.iter().copied().collect()).await {
+            tracing::warn!(group = %id, %error, "cannot initialise the group; it is tried again");
+        }
+        let mut leadership = group.leadership();
+        let _ = tokio::time::timeout(INITIALISE_RETRY, leadership.wait_for(|now| now.leader.is_some())).await;
+    }
+}

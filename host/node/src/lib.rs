@@ -1,0 +1,20 @@
+//! A node: it puts the rooms together, and is the same under `recoil start` and in the simulator.
+//!
+//! Everything a node does after its start follows from the meta state: [`membership`] brings the node into a cluster and does the meta
+//! leader's chores, [`groups`] opens the replicas that the map gives it, [`apps`] makes installed packages ready and switches
+//! them on, [`admin`] answers operators. Each is a loop over the newest state and idempotent, so that a crash anywhere is
+//! resumed by looking again.
+//!
+//! Invariant: whatever a node has started ends with it; nothing is served before the node has found its cluster. Deliberately
+//! absent: evaluation, replication, storage, which stand below.
+
+mod accept;
+mod admin;
+mod apps;
+mod groups;
+mod membership;
+mod meta_machine;
+mod node;
+
+pub use node::{BundledPackage, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};
+pub use recoil_gateway::api;

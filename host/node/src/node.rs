@@ -1,0 +1,404 @@
+//! Starting and ending a node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, task};
+use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, Topics};
+use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind};
+use recoil_engine::{Engine, EngineOptions};
+use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
+use recoil_storage::{Data, Folder, Log, LogOptions};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+
+use crate::apps::Apps;
+use crate::meta_machine::MetaMachine;
+use crate::{accept, apps, groups, membership};
+
+/// Replicas of a partition, where there are as many nodes.
+const REPLICATION: u32 = 3;
+/// How often a node looks at its state even if nothing has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Handler and listener instances of all nodes that share an engine.
+const INSTANCES_MAX: u32 = 4000;
+
+/// A package that comes with the program.
+#[derive(Clone, Copy, Debug)]
+pub struct BundledPackage {
+    /// What it is installed by.
+    pub name: &'static str,
+    /// The component with its manifest inside.
+    pub archive: &'static [u8],
+}
+
+/// How a node is started.
+#[derive(Clone)]
+pub struct NodeOptions {
+    /// Everything the node keeps.
+    pub data_dir: PathBuf,
+    /// Where peers and operators reach it; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A node of the cluster to join, unless the folder belongs to one already.
+    pub join: Option<SocketAddr>,
+    /// A new cluster makes its partition map when this many members are there.
+    pub expect: u32,
+    /// Partitions of a new cluster.
+    pub partitions: u32,
+    /// Replicas of a partition of a new cluster.
+    pub replication: u32,
+    /// Added to the ports of apps.
+    pub port_offset: u16,
+    /// What nodes of one process share.
+    pub shared: Arc<Shared>,
+    /// Packages that can be installed by name.
+    pub packages: Vec<BundledPackage>,
+}
+
+impl NodeOptions {
+    /// A node that founds a cluster of its own, with 265 partitions.
+    pub fn new(data_dir: PathBuf, listen: SocketAddr, shared: Arc<Shared>) -> Self {
+        NodeOptions { data_dir, listen, join: None, expect: 1, partitions: 265, replication: REPLICATION, port_offset: 0, shared, packages: vec![] }
+    }
+}
+
+/// Why a node does not start, or ended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NodeError {
+    /// The address.
+    #[error("cannot listen on {address}: {why}. End what listens there, or choose another address")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        why: String,
+    },
+    /// The data folder.
+    #[error("{0}")]
+    Folder(String),
+    /// The log or the data.
+    #[error("{0}")]
+    Storage(String),
+    /// The cluster.
+    #[error("{0}")]
+    Cluster(String),
+    /// The WebAssembly engine.
+    #[error("cannot start the WebAssembly engine: {0}")]
+    Engine(String),
+}
+
+/// How the nodes of one process share what is the process's.
+#[derive(Clone, Debug, Default)]
+pub struct SharedOptions {
+    /// Where compiled packages are kept; nowhere if none.
+    pub code_cache: Option<PathBuf>,
+    /// Evaluation threads; as many as processors, at most 4, if none.
+    pub eval_threads: Option<usize>,
+}
+
+/// The WebAssembly engine and the evaluation threads, which nodes in one process share.
+pub struct Shared {
+    engine: Arc<Engine>,
+    pool: EvaluationPool,
+}
+
+impl Shared {
+    /// Starts them.
+    pub fn new(options: SharedOptions) -> Result<Arc<Self>, NodeError> {
+        let engine_options = EngineOptions { code_cache: options.code_cache, instances_max: INSTANCES_MAX, ..Default::default() };
+        let engine = Engine::new(engine_options).map_err(|error| NodeError::Engine(error.to_string()))?;
+        let threads = options.eval_threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |count| count.get().min(4)));
+        Ok(Arc::new(Shared { engine, pool: EvaluationPool::start(threads) }))
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.pool.stop();
+    }
+}
+
+/// What a node says once it knows the partition map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hosting {
+    /// Partitions of the cluster.
+    pub partitions: u32,
+    /// Founded the cluster just now, rather than joined or came back to one.
+    pub bootstrapped: bool,
+}
+
+/// A node's insides, shared by its loops.
+pub(crate) struct Parts {
+    pub(crate) node: NodeId,
+    pub(crate) address: SocketAddr,
+    pub(crate) incarnation: u64,
+    pub(crate) options: NodeOptions,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
+    pub(crate) folder: Folder,
+    pub(crate) context: GroupContext,
+    pub(crate) peers: Peers,
+    pub(crate) topics: Topics,
+    pub(crate) host: Arc<Host>,
+    pub(crate) router: Router,
+    pub(crate) states: watch::Receiver<Arc<MetaState>>,
+    pub(crate) apps: Apps,
+    pub(crate) look_again: Notify,
+    meta: Mutex<Option<Arc<Group>>>,
+    failure: watch::Sender<Option<String>>,
+    bootstrapped: Mutex<bool>,
+}
+
+impl Parts {
+    pub(crate) fn meta(&self) -> Option<Arc<Group>> {
+        self.meta.lock().clone()
+    }
+
+    fn fail(&self, why: String) {
+        tracing::error!(%why, "the node cannot go on");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert(why);
+            first
+        });
+    }
+}
+
+/// A running node. Dropped without [`Node::stop`], it goes on until its shutdown signal.
+pub struct Node {
+    parts: Arc<Parts>,
+}
+
+struct Storage {
+    folder: Folder,
+    log: Log,
+    data: Data,
+    locals: Locals,
+}
+
+fn open_storage(path: &std::path::Path) -> Result<Storage, NodeError> {
+    let folder = Folder::open(path).map_err(|error| NodeError::Folder(error.to_string()))?;
+    let storage = |error: &dyn std::fmt::Display| NodeError::Storage(error.to_string());
+    let log = Log::open(&folder.log_dir(), LogOptions::default()).map_err(|error| storage(&error))?;
+    let data = Data::open(&folder.data_dir()).map_err(|error| storage(&error))?;
+    let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
+    Ok(Storage { folder, log, data, locals })
+}
+
+impl Node {
+    /// Starts a node: opens its folder, listens, finds its cluster. Returns once it is a member; serving follows by itself.
+    pub async fn start(options: NodeOptions, shutdown: Shutdown) -> Result<Self, NodeError> {
+        let path = options.data_dir.clone();
+        let opened = task::spawn_blocking(move || open_storage(&path)).await;
+        let storage = opened.map_err(|error| NodeError::Storage(error.to_string()))??;
+        let listen_error = |error: std::io::Error| NodeError::Listen { address: options.listen, why: error.to_string() };
+        let listener = TcpListener::bind(options.listen).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+
+        let (clock, tasks, node) = (Clock::system(), Tasks::new(shutdown.child()), storage.folder.node_id());
+        let peers = Peers::new(node, String::new(), address, clock.clone(), tasks.clone());
+        let topics = Topics::new(peers.clone());
+        let context = GroupContext {
+            node,
+            clock: clock.clone(),
+            log: storage.log,
+            data: storage.data.clone(),
+            locals: storage.locals.clone(),
+            applier: Applier::start(node),
+            transport: Arc::new(peers.clone()),
+            tasks: tasks.clone(),
+            options: GroupOptions::default(),
+        };
+        let host = Host::new(HostParts {
+            node,
+            clock: clock.clone(),
+            data: storage.data,
+            locals: storage.locals,
+            pool: options.shared.pool.clone(),
+            runtime: Runtime::current(),
+            topics: topics.clone(),
+            instances_max: INSTANCES_MAX as usize / 4,
+        });
+        let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone());
+        let (machine, states) = MetaMachine::new();
+        let parts = Arc::new(Parts {
+            node,
+            address,
+            incarnation: storage.folder.incarnation(),
+            shared: options.shared.clone(),
+            options,
+            clock,
+            tasks,
+            folder: storage.folder,
+            context,
+            peers,
+            topics,
+            host,
+            router,
+            states,
+            apps: Apps::default(),
+            look_again: Notify::new(),
+            meta: Mutex::new(None),
+            failure: watch::channel(None).0,
+            bootstrapped: Mutex::new(false),
+        });
+        match Self::begin(&parts, machine, listener).await {
+            Ok(()) => Ok(Node { parts }),
+            Err(error) => {
+                Node { parts }.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(parts: &Arc<Parts>, machine: MetaMachine, listener: TcpListener) -> Result<(), NodeError> {
+        let applied = Arc::new(|_, _: &[recoil_consensus::PartitionRef]| {});
+        // The stored state is published by the machine's loading, so peers are known before the group speaks.
+        let kind = MachineKind::Custom(Box::new(machine));
+        if let Some(cluster) = parts.folder.cluster_id() {
+            parts.peers.set_cluster(cluster.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        let meta = Group::open(&parts.context, GroupId::META, kind, applied).await.map_err(|error| NodeError::Storage(error.to_string()))?;
+        *parts.meta.lock() = Some(meta);
+        for (node, member) in &parts.states.borrow().members {
+            parts.peers.know(*node, member.address);
+        }
+        parts.tasks.spawn(accept::run(listener, parts.clone()));
+        let new = membership::find_cluster(parts).await?;
+        *parts.bootstrapped.lock() = new;
+
+        parts.tasks.spawn(follow(parts.clone()));
+        parts.tasks.spawn(membership::run_chores(parts.clone()));
+        parts.tasks.spawn(parts.host.clone().run_timers());
+        let registering = parts.clone();
+        parts.tasks.spawn(async move {
+            if let Err(why) = membership::register(&registering).await {
+                registering.fail(why);
+            }
+        });
+        let watching = parts.clone();
+        parts.tasks.spawn(async move {
+            let why = watching.context.log.failed().await;
+            watching.fail(format!("the log can no longer be written, so this node takes part in nothing more: {why}"));
+        });
+        Ok(())
+    }
+
+    /// The node's id.
+    pub fn id(&self) -> NodeId {
+        self.parts.node
+    }
+
+    /// Where peers and operators reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.parts.address
+    }
+
+    /// Returns once the node has the partition map.
+    pub async fn wait_hosting(&self) -> Hosting {
+        let mut states = self.parts.states.clone();
+        loop {
+            if let Some((_, keyspace)) = states.borrow_and_update().default_keyspace() {
+                return Hosting { partitions: keyspace.partitions.len() as u32, bootstrapped: *self.parts.bootstrapped.lock() };
+            }
+            if states.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Returns once every partition has a leader and the named apps serve.
+    pub async fn wait_ready(&self, apps: &[String]) -> Result<(), AdminError> {
+        while !self.parts.status_now().ready {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for app in apps {
+            self.parts.wait_serving(app).await?;
+        }
+        Ok(())
+    }
+
+    /// Installs a package that comes with the program.
+    pub async fn install(&self, name: &str) -> Result<AppSummary, AdminError> {
+        self.parts.install_and_wait(InstallRequest::Name(name.into())).await
+    }
+
+    /// The cluster as this node knows it.
+    pub async fn status(&self) -> Status {
+        self.parts.status_now()
+    }
+
+    /// Returns when the node cannot go on, with the reason.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.parts.failure.subscribe();
+        loop {
+            if let Some(why) = failure.borrow_and_update().clone() {
+                return why;
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Ends the node in order: its ports, its groups, its data made durable.
+    pub async fn stop(self) {
+        self.parts.apps.stop().await;
+        self.end().await;
+        let data = self.parts.context.data.clone();
+        let persisted = task::spawn_blocking(move || data.persist()).await;
+        if let Ok(Err(error)) = persisted {
+            tracing::warn!(%error, "the data could not be made durable; the log will bring it back");
+        }
+        self.parts.context.log.close();
+    }
+
+    /// Ends the node as a crash would, as far as a process can: nothing is flushed, nobody is told.
+    pub async fn kill(self) {
+        self.end().await;
+    }
+
+    async fn end(&self) {
+        self.parts.tasks.stop().await;
+        for group in self.parts.host.groups().into_iter().chain(self.parts.meta()) {
+            group.close().await;
+        }
+        *self.parts.meta.lock() = None;
+    }
+}
+
+/// Brings the node into line with each new state.
+async fn follow(parts: Arc<Parts>) {
+    let mut states = parts.states.clone();
+    loop {
+        let state = states.borrow_and_update().clone();
+        for (node, member) in &state.members {
+            parts.peers.know(*node, member.address);
+        }
+        if let Some(table) = RoutingTable::of(&state) {
+            parts.host.set_numbers(table.numbers.clone());
+            if let Err(error) = groups::open_all(&parts, &state, &table).await {
+                parts.fail(error.to_string());
+            }
+            parts.router.set_table(table);
+            apps::follow(&parts, &state).await;
+        }
+        tokio::select! {
+            changed = states.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = parts.look_again.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The data: the rows of all partitions of the node, and the node's own, in one fjall keyspace ([`crate::key`]).
+//!
+//! The log is the truth and the data follows it. A batch is atomic and visible at once, but durable only after
+//! [`Data::persist`]: after a crash the data is what it was after *some* earlier batch, all batches up to that one and none after
+//! it. So what must agree (rows, the applied index, the membership) goes into one batch, and a log is purged only behind a persist.
+//!
+//! Copies of partitions ([`copies`]) get ids that are never used again, and are dropped by name: a compaction filter discards
+//! what is left of them.
+//!
+//! Invariants:
+//! - After the first failed write or persist nothing is written any more ([`DataError::Poisoned`]).
+//! - A snapshot keeps seeing what it saw, also of copies that are dropped meanwhile.
+//!
+//! **Every call may block** on the disk, and commits on fjall's backpressure (100 ms and more): never call from a tokio worker. Only the
+//! thread that applies should commit.
+//!
+//! Deliberately absent: what rows mean, and any lock between writers; one thread applies.
+
+mod batch;
+mod copies;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
+use recoil_base::CopyId;
+
+pub use batch::Batch;
+use copies::{Copies, DeadCopies, Pin};
+
+use crate::failure::Failure;
+
+const KEYSPACE: &str = "data";
+const CACHE_BYTES: u64 = 64 << 20;
+/// Values up to this size are copied out of fjall's blocks, so that a small one does not keep a large buffer alive.
+const COPIED_BYTES_MAX: usize = 256;
+
+/// Why the data refuses.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DataError {
+    /// The folder cannot be opened.
+    #[error(
+        "cannot open the data in {folder}: {why}; see that the disk is there, works and has space, then start the node again"
+    )]
+    Open {
+        /// The folder.
+        folder: String,
+        /// Why not.
+        why: String,
+    },
+    /// A read failed. Retrying rarely helps.
+    #[error("cannot read the data: {why}; if this stays, replace the node's data: it is brought back by a snapshot")]
+    Read {
+        /// Why not.
+        why: String,
+    },
+    /// This write or an earlier one failed.
+    #[error(
+        "the data takes no more writes since one failed: {reason}. Stop the node, mend the disk, and start it again"
+    )]
+    Poisoned {
+        /// The first failure.
+        reason: Arc<str>,
+    },
+    /// A batch holds a key that cannot be stored; nothing of it was written.
+    #[error("a key of {bytes} bytes cannot be stored: keys have 1 to {} bytes", crate::key::KEY_BYTES_MAX)]
+    Key {
+        /// The key's length.
+        bytes: usize,
+    },
+    /// The node's own rows are not a copy of anything.
+    #[error("copy 0 holds the node's own rows and cannot be dropped")]
+    NodeCopy,
+    /// The node has given away all copy ids that there are.
+    #[error("the ids for copies of partitions are used up; replace this node by one with an empty data folder")]
+    NoMoreCopies,
+}
+
+/// The open data. Clones share it.
+#[derive(Clone)]
+pub struct Data {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Database,
+    keyspace: fjall::Keyspace,
+    dead: DeadCopies,
+    copies: Copies,
+    failure: Failure,
+}
+
+/// One moment of the data. Cheap to take; held for long, it keeps old rows on disk.
+#[derive(Clone)]
+pub struct DataSnapshot {
+    data: Data,
+    snapshot: fjall::Snapshot,
+    pin: Arc<Pin>,
+}
+
+/// The rows of a range, in key order or against it. Keeps its moment alive.
+pub struct Rows {
+    /// None: an empty range.
+    rows: Option<fjall::Iter>,
+    reverse: bool,
+    _pin: Arc<Pin>,
+}
+
+impl Data {
+    /// Opens the data in `folder`, or makes it there. The caller sees to it that nobody else has it open.
+    pub fn open(folder: &Path) -> Result<Self, DataError> {
+        let open_error =
+            |error: fjall::Error| DataError::Open { folder: folder.display().to_string(), why: error.to_string() };
+        // Nothing is dead until the list has been read, which needs the open keyspace.
+        let dead = DeadCopies::default();
+        let filter = dead.clone();
+        let database = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .manual_journal_persist(true)
+            .with_compaction_filter_factories(Arc::new(move |name| (name == KEYSPACE).then(|| filter.factory())))
+            .open()
+            .map_err(open_error)?;
+        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
+        let keyspace = database.keyspace(KEYSPACE, options).map_err(open_error)?;
+        let copies = Copies::default();
+        let data = Data { inner: Arc::new(Inner { database, keyspace, dead, copies, failure: Failure::new() }) };
+        data.recover_copies()?;
+        Ok(data)
+    }
+
+    /// The value of a key: the newest one committed. Two calls may see two moments; [`Data::snapshot`] sees one.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, DataError> {
+        if key.is_empty() {
+            return Ok(None);
+        }
+        let value = self.inner.keyspace.get(key).map_err(|error| read_error(&error))?;
+        Ok(value.map(into_bytes))
+    }
+
+    /// The present moment.
+    pub fn snapshot(&self) -> DataSnapshot {
+        // Pinned first: a copy that dies in between stays until the pin is gone, though this moment may not see it.
+        let pin = self.inner.dead.pin();
+        DataSnapshot { data: self.clone(), snapshot: self.inner.database.snapshot(), pin }
+    }
+
+    /// An empty batch.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    /// Writes a batch: visible at once and as a whole, durable after [`Data::persist`]. Of an error, nothing is known to have been
+    /// written but for [`DataError::Key`], which writes nothing.
+    pub fn commit(&self, batch: Batch) -> Result<(), DataError> {
+        let rows = batch.into_rows()?;
+        self.usable()?;
+        let mut fjall_batch = fjall::OwnedWriteBatch::with_capacity(self.inner.database.clone(), rows.len());
+        for (key, value) in rows {
+            match value {
+                Some(value) => fjall_batch.insert(&self.inner.keyspace, &key[..], &value[..]),
+                None => fjall_batch.remove(&self.inner.keyspace, &key[..]),
+            }
+        }
+        fjall_batch.commit().map_err(|error| self.poison("write", &error))
+    }
+
+    /// Makes everything committed before durable.
+    pub fn persist(&self) -> Result<(), DataError> {
+        self.usable()?;
+        self.inner.database.persist(PersistMode::SyncAll).map_err(|error| self.poison("persist", &error))
+    }
+
+    /// Writes everything to tables and compacts them all: discards what dead copies left behind. Takes as long as reading and writing
+    /// all data; nothing needs it.
+    pub fn compact(&self) -> Result<(), DataError> {
+        self.usable()?;
+        let compacted =
+            self.inner.keyspace.rotate_memtable_and_wait().and_then(|()| self.inner.keyspace.major_compact());
+        compacted.map_err(|error| self.poison("compact", &error))
+    }
+
+    /// Told of the first failed write.
+    pub fn failure(&self) -> Failure {
+        self.inner.failure.clone()
+    }
+
+    /// Resolves with the reason when the data has failed for good: for ever pending, if all goes well.
+    pub fn failed(&self) -> impl Future<Output = Arc<str>> + Send + 'static + use<> {
+        let failure = self.inner.failure.clone();
+        async move { failure.wait().await }
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.inner.database.disk_space().unwrap_or_else(|_| self.inner.keyspace.disk_space())
+    }
+
+    fn usable(&self) -> Result<(), DataError> {
+        self.inner.failure.reason().map_or(Ok(()), |reason| Err(DataError::Poisoned { reason }))
+    }
+
+    fn poison(&self, action: &str, error: &fjall::Error) -> DataError {
+        let reason = self.inner.failure.report(format!("cannot {action} the data: {error}"));
+        tracing::error!(%reason, "the data takes no more writes");
+        DataError::Poisoned { reason }
+    }
+
+    /// An id for a new copy, never given before and never to be given again.
+    pub fn new_copy(&self) -> Result<CopyId, DataError> {
+        self.inner.copies.new_copy(self)
+    }
+
+    /// Drops a copy: nothing may write under it any more, and what is left of it goes bit by bit. Durable on return, and so is
+    /// everything committed before, such as the batch that put another copy in its place. Repeating it is fine. Snapshots taken
+    /// before keep seeing the copy's rows; other reads may see any of them or none.
+    pub fn kill_copy(&self, copy: CopyId) -> Result<(), DataError> {
+        self.inner.copies.kill(self, copy)
+    }
+
+    /// The copies that have been dropped and may still have rows.
+    pub fn dead_copies(&self) -> Result<Vec<CopyId>, DataError> {
+        copies::read_dead(self)
+    }
+
+    /// Forgets the dead copies of which nothing is left; answers how many. For quiet times: it looks for rows of every dead copy.
+    pub fn prune_dead_copies(&self) -> Result<usize, DataError> {
+        self.inner.copies.prune(self)
+    }
+
+    fn recover_copies(&self) -> Result<(), DataError> {
+        self.inner.copies.recover(self)
+    }
+}
+
+impl DataSnapshot {
+    /// The value of a key at this moment.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, DataError> {
+        if key.is_empty() {
+            return Ok(None);
+        }
+        let value = self.snapshot.get(&self.data.inner.keyspace, key).map_err(|error| read_error(&error))?;
+        Ok(value.map(into_bytes))
+    }
+
+    /// The rows from `start` on and before `end` (absent: to the end of the data), descending if `reverse`.
+    pub fn range(&self, start: Vec<u8>, end: Option<Vec<u8>>, reverse: bool) -> Rows {
+        let keyspace = &self.data.inner.keyspace;
+        let rows = match end {
+            Some(end) if end <= start => None,
+            Some(end) => Some(self.snapshot.range(keyspace, start..end)),
+            None => Some(self.snapshot.range(keyspace, start..)),
+        };
+        Rows { rows, reverse, _pin: self.pin.clone() }
+    }
+
+    /// The rows whose keys begin with `prefix`.
+    pub fn prefix(&self, prefix: &[u8], reverse: bool) -> Rows {
+        self.range(prefix.to_vec(), crate::key::after(prefix), reverse)
+    }
+
+    /// The last row of all.
+    fn last_key(&self) -> Result<Option<Bytes>, DataError> {
+        let last = self.snapshot.last_key_value(&self.data.inner.keyspace);
+        last.map(|row| row.key().map(into_bytes).map_err(|error| read_error(&error))).transpose()
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<(Bytes, Bytes), DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rows = self.rows.as_mut()?;
+        let row = if self.reverse { rows.next_back() } else { rows.next() }?;
+        let read = row.into_inner();
+        if read.is_err() {
+            self.rows = None; // whoever goes on after an error must not mistake what follows for the rest
+        }
+        Some(read.map(|(key, value)| (into_bytes(key), into_bytes(value))).map_err(|error| read_error(&error)))
+    }
+}
+
+fn into_bytes(slice: fjall::Slice) -> Bytes {
+    if slice.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&slice) } else { Bytes::from_owner(slice) }
+}
+
+fn read_error(error: &fjall::Error) -> DataError {
+    DataError::Read { why: error.to_string() }
+}

@@ -1,0 +1,221 @@
+//! The data on real files: batches, ranges, and copies that die.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use recoil_base::{AppId, CopyId};
+
+use super::{Data, DataError};
+use crate::{Write, key};
+
+fn keys(data: &Data, prefix: &[u8]) -> Vec<Bytes> {
+    data.snapshot().prefix(prefix, false).map(|row| row.unwrap().0).collect()
+}
+
+fn put(data: &Data, key: &[u8], value: &[u8]) {
+    let mut batch = data.batch();
+    batch.put(key.to_vec(), value.to_vec());
+    data.commit(batch).unwrap();
+}
+
+#[test]
+fn a_batch_is_seen_whole_and_its_last_write_of_a_key_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Data::open(dir.path()).unwrap();
+    put(&data, b"a", b"old");
+    let before = data.snapshot();
+    let mut batch = data.batch();
+    batch.put(&b"a"[..], &b"1"[..]);
+    batch.put(&b"a"[..], &b"22"[..]);
+    batch.put(&b"b"[..], vec![7; 1000]);
+    batch.remove(&b"b"[..]);
+    batch.put(&b"c"[..], vec![9; 1000]);
+    assert_eq!((batch.len(), batch.bytes()), (3, 3 * 17 + 2 + 1000));
+    assert_eq!(data.get(b"a").unwrap().unwrap(), "old", "nothing is seen before the commit");
+    data.commit(batch).unwrap();
+    assert_eq!(data.get(b"a").unwrap().unwrap(), "22");
+    assert_eq!(data.get(b"b").unwrap(), None);
+    assert_eq!(data.get(b"c").unwrap().unwrap(), vec![9; 1000]);
+    assert_eq!((before.get(b"a").unwrap().unwrap(), before.get(b"c").unwrap()), ("old".into(), None));
+    assert_eq!(data.get(b"").unwrap(), None);
+    data.persist().unwrap();
+    drop((before, data));
+    let data = Data::open(dir.path()).unwrap();
+    assert_eq!(data.get(b"a").unwrap().unwrap(), "22");
+}
+
+#[test]
+fn ranges_go_both_ways_keep_their_moment_and_may_be_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Data::open(dir.path()).unwrap();
+    for key in [b"ka", b"kb", b"kc", b"kd"] {
+        put(&data, key, b"v");
+    }
+    let snapshot = data.snapshot();
+    let found = |start: &[u8], end: Option<&[u8]>, reverse| -> Vec<Bytes> {
+        snapshot.range(start.to_vec(), end.map(<[u8]>::to_vec), reverse).map(|row| row.unwrap().0).collect()
+    };
+    let late = snapshot.range(b"k".to_vec(), None, false);
+    put(&data, b"kbb", b"later");
+    assert_eq!(found(b"kb", Some(b"kd"), false), ["kb", "kc"]);
+    assert_eq!(found(b"kb", Some(b"kd"), true), ["kc", "kb"]);
+    assert_eq!(found(b"kc", None, true), ["kd", "kc"]);
+    assert!(found(b"kc", Some(b"kc"), false).is_empty() && found(b"kd", Some(b"ka"), true).is_empty());
+    drop(snapshot);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    recoil_base::task::spawn_thread("reader", move || sender.send(late.count()).unwrap()).join().unwrap();
+    assert_eq!(receiver.recv().unwrap(), 4, "the rows own their moment");
+    assert_eq!(keys(&data, b"kb"), ["kb", "kbb"]);
+}
+
+#[test]
+fn a_range_removal_takes_committed_rows_and_the_batchs_own_and_stays_in_its_kind() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Data::open(dir.path()).unwrap();
+    let (copy, app) = (data.new_copy().unwrap(), AppId(4));
+    let relative = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    let mut batch = data.batch();
+    for key in ["\u{1}a", "\u{1}b", "\u{1}c", "\u{2}t"] {
+        batch.write(copy, app, &Write::Put { key: relative(key), value: Bytes::new() });
+    }
+    batch.write(copy, AppId(5), &Write::Put { key: relative("\u{1}a"), value: Bytes::new() });
+    data.commit(batch).unwrap();
+
+    let mut batch = data.batch();
+    batch.write(copy, app, &Write::Put { key: relative("\u{1}bb"), value: Bytes::new() });
+    batch.write(copy, app, &Write::RemoveRange { start: relative("\u{1}b"), end: Some(relative("\u{1}c")) });
+    batch.write(copy, app, &Write::Put { key: relative("\u{1}b1"), value: Bytes::new() });
+    data.commit(batch).unwrap();
+    let rest = |data: &Data| -> Vec<Vec<u8>> {
+        keys(data, &key::prefix(copy, app)).iter().map(|key| key[key::PREFIX_BYTES..].to_vec()).collect()
+    };
+    assert_eq!(rest(&data), [b"\x01a".to_vec(), b"\x01b1".to_vec(), b"\x01c".to_vec(), b"\x02t".to_vec()]);
+
+    for end in [None, Some(relative("\u{3}"))] {
+        let mut batch = data.batch();
+        batch.write(copy, app, &Write::Put { key: relative("\u{1}z"), value: Bytes::new() });
+        batch.write(copy, app, &Write::RemoveRange { start: relative("\u{1}"), end });
+        data.commit(batch).unwrap();
+        assert_eq!(rest(&data), [b"\x02t".to_vec()]);
+    }
+    assert_eq!(keys(&data, &key::prefix(copy, AppId(5))).len(), 1, "another app's rows stay");
+}
+
+#[test]
+fn keys_that_cannot_be_stored_fail_their_batch_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Data::open(dir.path()).unwrap();
+    for (length, good) in [(0, false), (key::KEY_BYTES_MAX, true), (key::KEY_BYTES_MAX + 1, false)] {
+        let mut batch = data.batch();
+        batch.put(&b"beside"[..], &b""[..]);
+        batch.put(vec![b'x'; length], &b""[..]);
+        let committed = data.commit(batch);
+        assert_eq!(committed.is_ok(), good, "{length}");
+        assert!(good || matches!(committed, Err(DataError::Key { bytes }) if bytes == length));
+    }
+    assert!(data.failure().reason().is_none());
+}
+
+#[test]
+fn ids_of_copies_are_never_given_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut given = BTreeSet::new();
+    for round in 0..3 {
+        let data = Data::open(dir.path()).unwrap();
+        for _ in 0..70 {
+            let copy = data.new_copy().unwrap();
+            assert!(copy != CopyId(0) && given.insert(copy), "{copy} in round {round}");
+        }
+        // As a crash leaves it: neither persisted nor closed in order. The folder is copied while it is open.
+        let crashed = tempfile::tempdir().unwrap();
+        copy_folder(dir.path(), crashed.path());
+        let data = Data::open(crashed.path()).unwrap();
+        let copy = data.new_copy().unwrap();
+        assert!(!given.contains(&copy), "{copy} after a crash");
+    }
+    // Even if the reservation itself is lost, ids with rows are not given again.
+    let data = Data::open(dir.path()).unwrap();
+    let far = CopyId(given.last().unwrap().0 + 1000);
+    put(&data, &key::full(far, AppId(1), key::DATA, b"k"), b"v");
+    drop(data);
+    assert!(Data::open(dir.path()).unwrap().new_copy().unwrap() > far);
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Data::open(dir.path()).unwrap();
+    let copies: Vec<CopyId> = (0..3).map(|_| data.new_copy().unwrap()).collect();
+    for round in 0..3u8 {
+        let mut batch = data.batch();
+        for copy in &copies {
+            for number in 0..50u8 {
+                batch.put(key::full(*copy, AppId(1), key::DATA, &[number]), vec![round; 100]);
+            }
+        }
+        data.commit(batch).unwrap();
+        data.compact().unwrap(); // so that versions lie in several tables
+    }
+    let count = |data: &Data, copy: CopyId| keys(data, &copy.0.to_be_bytes()).len();
+    let snapshot = data.snapshot();
+    data.kill_copy(copies[1]).unwrap();
+    data.kill_copy(copies[1]).unwrap();
+    assert!(matches!(data.kill_copy(CopyId(0)), Err(DataError::NodeCopy)));
+    put(&data, b"\xff", b"so that there is something to compact");
+    data.compact().unwrap();
+    assert_eq!(snapshot.prefix(&copies[1].0.to_be_bytes(), true).count(), 50, "the snapshot came first");
+    let rows = snapshot.prefix(&copies[1].0.to_be_bytes(), false);
+    drop(snapshot);
+    put(&data, b"\xff", b"once more");
+    data.compact().unwrap();
+    assert_eq!(
+        rows.map(|row| assert_eq!(row.unwrap().1, vec![2; 100])).count(),
+        50,
+        "an iterator keeps its moment, too"
+    );
+    assert_eq!((data.dead_copies().unwrap(), data.prune_dead_copies().unwrap()), (vec![copies[1]], 0));
+    put(&data, b"\xff", b"and again");
+    data.compact().unwrap();
+    assert_eq!((count(&data, copies[0]), count(&data, copies[1]), count(&data, copies[2])), (50, 0, 50));
+
+    // The list is remembered, and the filter with it, until nothing of the copies is left.
+    data.kill_copy(copies[2]).unwrap();
+    drop(data);
+    let data = Data::open(dir.path()).unwrap();
+    assert_eq!(data.dead_copies().unwrap(), copies[1..]);
+    assert_eq!((data.prune_dead_copies().unwrap(), data.dead_copies().unwrap()), (1, vec![copies[2]]));
+    put(&data, b"\xff", b"a last time");
+    data.compact().unwrap();
+    assert_eq!((count(&data, copies[0]), count(&data, copies[2])), (50, 0));
+    assert_eq!((data.prune_dead_copies().unwrap(), data.dead_copies().unwrap()), (1, vec![]));
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_is_written_and_the_reason_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = Data::open(dir.path()).unwrap();
+    put(&data, b"a", b"1");
+    let failed = data.failed();
+    data.poison("write", &fjall::Error::Io(std::io::Error::other("the disk is gone")));
+    assert!(failed.await.contains("the disk is gone"));
+    let mut batch = data.batch();
+    batch.put(&b"a"[..], &b"2"[..]);
+    assert!(matches!(data.commit(batch), Err(DataError::Poisoned { .. })));
+    assert!(matches!(data.persist(), Err(DataError::Poisoned { .. })));
+    assert!(matches!(data.new_copy(), Err(DataError::Poisoned { .. })));
+    assert!(matches!(data.kill_copy(CopyId(1)), Err(DataError::Poisoned { .. })));
+    assert_eq!(data.get(b"a").unwrap().unwrap(), "1");
+}

@@ -1,0 +1,338 @@
+//! The data folder: who the node is, and where its log, data and compiled code lie.
+//!
+//! Invariant: one process has a folder open at a time, and a folder names one node for ever. The node's id is made with the
+//! folder; a lost or unreadable log means a new folder and a new id, since a voter that forgot its votes must not vote again.
+//! The incarnation grows durably on every open, so that an old copy of a folder can be told from the folder itself.
+//!
+//! Files: `LOCK` (locked while open), `NODE` (id, cluster, incarnation; replaced atomically), `FORMAT` (written last when a folder
+//! is made, so that a folder without it was never used).
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use recoil_base::{NodeId, random};
+use rustix::fs::{FlockOperation, flock};
+
+const FORMAT: &str = "recoil data folder, format 1\n";
+const LOCK_FILE: &str = "LOCK";
+const NODE_FILE: &str = "NODE";
+const FORMAT_FILE: &str = "FORMAT";
+
+/// Why a folder cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Another process has it.
+    #[error(
+        "the data folder {folder} is in use by another process; stop that one, or give this one a folder of its own"
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// It holds something else.
+    #[error(
+        "{folder} holds '{found}' and is not a Recoil data folder; give an empty folder, or one that does not exist yet"
+    )]
+    NotAFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Something in it.
+        found: String,
+    },
+    /// It was written by another version.
+    #[error(
+        "the data folder {folder} has a format that this version does not know ({found:?}); use the version that wrote it or a later one"
+    )]
+    Format {
+        /// The folder.
+        folder: PathBuf,
+        /// The first words of its format file.
+        found: String,
+    },
+    /// The identity is gone.
+    #[error(
+        "the node's identity {file} cannot be read: {why}; without it the node cannot prove which votes it gave. Replace this node: \
+         start it with an empty data folder, under a new id"
+    )]
+    Identity {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The cluster is another one.
+    #[error("the data folder {folder} belongs to another cluster; give this node an empty folder")]
+    OtherCluster {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}; see that the folder exists, is writable and has space")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// An open data folder. Clones share it; it is free again when the last is dropped.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    identity: Mutex<Identity>,
+    /// Holds the lock as long as it is open.
+    _lock: fs::File,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    node: NodeId,
+    cluster: Option<[u8; 16]>,
+    incarnation: u64,
+}
+
+impl Folder {
+    /// Opens the folder at `path`, or makes it; durably raises the incarnation. Blocks.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        fs::create_dir_all(path).map_err(failed("create", path))?;
+        let lock = take_lock(path)?;
+        let format_path = path.join(FORMAT_FILE);
+        let mut identity = match fs::read(&format_path) {
+            Ok(format) if format == FORMAT.as_bytes() => read_identity(&path.join(NODE_FILE))?,
+            Ok(format) => {
+                let found = String::from_utf8_lossy(&format[..format.len().min(64)]).into_owned();
+                return Err(FolderError::Format { folder: path.to_owned(), found });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                refuse_strange_content(path)?;
+                Identity { node: NodeId(random::nonzero_u32()), cluster: None, incarnation: 0 }
+            }
+            Err(error) => return Err(failed("read", &format_path)(error)),
+        };
+        identity.incarnation += 1;
+        replace_file(path, NODE_FILE, identity.to_text().as_bytes())?;
+        if identity.incarnation == 1 {
+            replace_file(path, FORMAT_FILE, FORMAT.as_bytes())?;
+        }
+        let folder =
+            Folder { inner: Arc::new(Inner { path: path.to_owned(), identity: Mutex::new(identity), _lock: lock }) };
+        for sub in [folder.log_dir(), folder.data_dir(), folder.code_cache_dir()] {
+            fs::create_dir_all(&sub).map_err(failed("create", &sub))?;
+        }
+        sync_directory(path)?;
+        Ok(folder)
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The node that lives here.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.identity.lock().node
+    }
+
+    /// The cluster it belongs to, once it does.
+    pub fn cluster_id(&self) -> Option<[u8; 16]> {
+        self.inner.identity.lock().cluster
+    }
+
+    /// Which opening of the folder this is, counted from 1.
+    pub fn incarnation(&self) -> u64 {
+        self.inner.identity.lock().incarnation
+    }
+
+    /// Durably records the cluster. Repeating the same id is fine; another one is refused. Blocks.
+    pub fn set_cluster(&self, id: [u8; 16]) -> Result<(), FolderError> {
+        let mut identity = self.inner.identity.lock();
+        match identity.cluster {
+            Some(present) if present == id => Ok(()),
+            Some(_) => Err(FolderError::OtherCluster { folder: self.inner.path.clone() }),
+            None => {
+                let next = Identity { cluster: Some(id), ..identity.clone() };
+                replace_file(&self.inner.path, NODE_FILE, next.to_text().as_bytes())?;
+                *identity = next;
+                Ok(())
+            }
+        }
+    }
+
+    /// Where [`crate::Log`] lives.
+    pub fn log_dir(&self) -> PathBuf {
+        self.inner.path.join("log")
+    }
+
+    /// Where [`crate::Data`] lives.
+    pub fn data_dir(&self) -> PathBuf {
+        self.inner.path.join("data")
+    }
+
+    /// Where compiled code may be kept. Nothing in it is needed: it may be emptied while no node runs.
+    pub fn code_cache_dir(&self) -> PathBuf {
+        self.inner.path.join("code")
+    }
+}
+
+impl Identity {
+    fn to_text(&self) -> String {
+        let cluster = match &self.cluster {
+            Some(id) => id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            None => "none".to_owned(),
+        };
+        let body = format!("node {}\ncluster {cluster}\nincarnation {}\n", self.node, self.incarnation);
+        let sum = crc32fast::hash(body.as_bytes());
+        format!("{body}checksum {sum:08x}\n")
+    }
+
+    fn from_text(text: &str) -> Result<Self, &'static str> {
+        let (body, sum) = text.rsplit_once("checksum ").ok_or("it has no checksum")?;
+        if u32::from_str_radix(sum.trim_end(), 16) != Ok(crc32fast::hash(body.as_bytes())) {
+            return Err("its checksum is wrong");
+        }
+        let mut lines = body.lines();
+        let mut field = |name: &str| lines.next().and_then(|line| line.strip_prefix(name)).ok_or("a line is missing");
+        let node = field("node ")?.parse().map_err(|_| "the node id is not one")?;
+        let cluster = match field("cluster ")? {
+            "none" => None,
+            hex => Some(cluster_from_hex(hex).ok_or("the cluster id is not one")?),
+        };
+        let incarnation = field("incarnation ")?.parse().map_err(|_| "the incarnation is not a number")?;
+        Ok(Identity { node, cluster, incarnation })
+    }
+}
+
+fn cluster_from_hex(hex: &str) -> Option<[u8; 16]> {
+    let number = (hex.len() == 32).then(|| u128::from_str_radix(hex, 16).ok())?;
+    number.map(u128::to_be_bytes)
+}
+
+fn take_lock(path: &Path) -> Result<fs::File, FolderError> {
+    let lock_path = path.join(LOCK_FILE);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(failed("open", &lock_path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::InUse { folder: path.to_owned() }),
+        Err(error) => Err(failed("lock", &lock_path)(error.into())),
+    }
+}
+
+/// A folder without a format file may hold nothing but what an interrupted creation leaves.
+fn refuse_strange_content(path: &Path) -> Result<(), FolderError> {
+    for entry in fs::read_dir(path).map_err(failed("read", path))? {
+        let name = entry.map_err(failed("read", path))?.file_name().to_string_lossy().into_owned();
+        let ours = [LOCK_FILE, NODE_FILE].contains(&name.as_str()) || name.ends_with(".tmp");
+        if !ours {
+            return Err(FolderError::NotAFolder { folder: path.to_owned(), found: name });
+        }
+    }
+    Ok(())
+}
+
+fn read_identity(file: &Path) -> Result<Identity, FolderError> {
+    let wrong = |why: String| FolderError::Identity { file: file.to_owned(), why };
+    let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    Identity::from_text(&text).map_err(|why| wrong(why.to_owned()))
+}
+
+/// Readers see the old content or the new, also after a crash; the new is durable on return.
+fn replace_file(folder: &Path, name: &str, content: &[u8]) -> Result<(), FolderError> {
+    let (path, temporary) = (folder.join(name), folder.join(format!("{name}.tmp")));
+    let mut file = fs::File::create(&temporary).map_err(failed("create", &temporary))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed("write", &temporary))?;
+    fs::rename(&temporary, &path).map_err(failed("replace", &path))?;
+    sync_directory(folder)
+}
+
+fn sync_directory(path: &Path) -> Result<(), FolderError> {
+    fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(failed("sync", path))
+}
+
+fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FolderError + 'a {
+    move |source| FolderError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_its_node_and_cluster_and_counts_its_openings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/node");
+        let folder = Folder::open(&path).unwrap();
+        let node = folder.node_id();
+        assert_eq!((folder.incarnation(), folder.cluster_id()), (1, None));
+        assert!(folder.log_dir().is_dir() && folder.data_dir().is_dir() && folder.code_cache_dir().is_dir());
+        folder.set_cluster([7; 16]).unwrap();
+        folder.set_cluster([7; 16]).unwrap();
+        assert!(matches!(folder.set_cluster([8; 16]), Err(FolderError::OtherCluster { .. })));
+        drop(folder);
+        let folder = Folder::open(&path).unwrap();
+        assert_eq!((folder.node_id(), folder.incarnation(), folder.cluster_id()), (node, 2, Some([7; 16])));
+    }
+
+    #[test]
+    fn a_second_opener_is_refused_by_name_until_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Folder::open(dir.path()).unwrap();
+        let error = Folder::open(dir.path()).unwrap_err();
+        assert!(matches!(error, FolderError::InUse { .. }));
+        assert!(error.to_string().contains(&dir.path().display().to_string()));
+        drop(first);
+        assert_eq!(Folder::open(dir.path()).unwrap().incarnation(), 2);
+    }
+
+    #[test]
+    fn strange_folders_and_damaged_identities_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.txt"), "years of work").unwrap();
+        assert!(
+            matches!(Folder::open(dir.path()), Err(FolderError::NotAFolder { found, .. }) if found == "thesis.txt")
+        );
+        fs::remove_file(dir.path().join("thesis.txt")).unwrap();
+        drop(Folder::open(dir.path()).unwrap());
+
+        let identity = dir.path().join(NODE_FILE);
+        let good = fs::read(&identity).unwrap();
+        for position in 0..good.len() - 1 {
+            let mut bad = good.clone();
+            bad[position] ^= 1;
+            fs::write(&identity, bad).unwrap();
+            assert!(matches!(Folder::open(dir.path()), Err(FolderError::Identity { .. })), "{position}");
+        }
+        fs::remove_file(&identity).unwrap();
+        assert!(matches!(Folder::open(dir.path()), Err(FolderError::Identity { .. })));
+        fs::write(&identity, good).unwrap();
+        fs::write(dir.path().join(FORMAT_FILE), "recoil data folder, format 2\n").unwrap();
+        assert!(matches!(Folder::open(dir.path()), Err(FolderError::Format { .. })));
+    }
+
+    #[test]
+    fn a_creation_cut_short_is_finished_by_the_next_open() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Folder::open(dir.path()).unwrap());
+        for sub in ["log", "data", "code"] {
+            fs::remove_dir(dir.path().join(sub)).unwrap();
+        }
+        fs::remove_file(dir.path().join(FORMAT_FILE)).unwrap();
+        fs::write(dir.path().join("FORMAT.tmp"), "reco").unwrap();
+        assert_eq!(Folder::open(dir.path()).unwrap().incarnation(), 1);
+    }
+}

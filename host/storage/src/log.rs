@@ -1,0 +1,248 @@
+//! The log: one segmented write-ahead log for the Raft logs of all groups of a node.
+//!
+//! Why one: a node's groups share its disk, and an fsync costs the same for one record or four thousand. A committer thread
+//! ([`committer`]) gathers what all groups have queued into one frame, writes it, syncs it, and only then acknowledges and
+//! goes on to the next. Why our own: a log must tell the torn end of a write that nobody was promised from damage to what was.
+//! Frames are numbered and only one is ever in flight, so a bad frame before a good one is damage, and the node must not vote
+//! again; a bad frame with nothing good behind it was never acknowledged ([`recovery`]).
+//!
+//! Invariants:
+//! - A frame is written only after the fsync of the one before it. After the first failed write or fsync nothing is written
+//!   or acknowledged any more ([`LogError::Poisoned`]).
+//! - Changes take effect in memory when they are asked for and on disk in that same order; completions run in that order.
+//! - A segment begins with a checkpoint of all groups, so older ones are needed only for live entries. They are deleted from
+//!   the front only, when nothing in them is live and what made it so is durable.
+//!
+//! Deliberately absent: Raft. Entries, votes and log ids are bytes. Indexes are the only thing understood, so that a gap is
+//! refused when it is made and not found when it is too late.
+
+mod committer;
+pub mod disk;
+mod format;
+mod group;
+mod index;
+mod recovery;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use recoil_base::{GroupId, task};
+
+pub use group::GroupLog;
+
+use crate::failure::Failure;
+use committer::Committer;
+use disk::{Disk, SystemDisk};
+use state::{Change, Shared, ended};
+
+/// An entry's payload, a vote or a log id may have this many bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+/// Segments are not made larger than this, except for one entry that needs it.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+
+/// How a log uses space.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Bytes of a segment's file (4 KiB to 1 GiB). Smaller ones are deleted sooner, larger ones made more rarely.
+    pub segment_bytes: u64,
+    /// Bytes of payloads kept in memory for reading, all groups together, beside those not yet on disk.
+    pub cache_bytes: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions { segment_bytes: 64 << 20, cache_bytes: 32 << 20 }
+    }
+}
+
+/// Why the log refuses. All but [`LogError::Invalid`] and [`LogError::TooLarge`] are the end of this log in this process.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// What was acknowledged is not there any more.
+    #[error(
+        "the log is damaged: {file}, byte {offset}: {why}. What this node promised to others may be lost, so it must not vote again: \
+         replace it by a node with an empty data folder, under a new id"
+    )]
+    Corrupt {
+        /// The segment.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// The operating system refused, while opening or reading.
+    #[error(
+        "cannot {action} the log's {file}: {why}; see that the disk is there, works and has space, then start the node again"
+    )]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        file: String,
+        /// Why not.
+        why: String,
+    },
+    /// An earlier write or fsync failed.
+    #[error(
+        "the log takes no more writes since one failed: {reason}. Stop the node, mend the disk, and start it again"
+    )]
+    Poisoned {
+        /// The first failure.
+        reason: Arc<str>,
+    },
+    /// The log has been closed.
+    #[error("the log is closed: the node is stopping")]
+    Closed,
+    /// The request contradicts what the log holds; nothing was changed.
+    #[error("group {group} asks its log for the impossible: {why}")]
+    Invalid {
+        /// Whose request.
+        group: GroupId,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The payload cannot be stored; nothing was changed.
+    #[error("group {group} wants to log {bytes} bytes in one piece; the limit is {PAYLOAD_BYTES_MAX}")]
+    TooLarge {
+        /// Whose request.
+        group: GroupId,
+        /// How many bytes.
+        bytes: usize,
+    },
+}
+
+/// What a log has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Frames written, each with one fsync.
+    pub frames: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Segments made.
+    pub segments_made: u64,
+    /// Segments deleted.
+    pub segments_deleted: u64,
+}
+
+/// The log of a node. Clones share it. When the last clone and the last [`GroupLog`] are dropped, what is queued is written
+/// and the committer ends, as by [`Log::close`].
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    /// Opens the log in `folder`, or makes it there, and starts its committer. The caller sees to it that nobody else has
+    /// it open ([`crate::Folder`] does). Reads all of the log; blocks.
+    pub fn open(folder: &Path, options: LogOptions) -> Result<Self, LogError> {
+        let disk = SystemDisk::new(folder).map_err(|error| LogError::Io {
+            action: "create",
+            file: folder.display().to_string(),
+            why: error.to_string(),
+        })?;
+        Log::open_on(Arc::new(disk), options)
+    }
+
+    /// [`Log::open`] on any kind of disk.
+    pub fn open_on(disk: Arc<dyn Disk>, mut options: LogOptions) -> Result<Self, LogError> {
+        options.segment_bytes = options.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).next_multiple_of(8);
+        let recovered = recovery::recover(&disk, &options)?;
+        let shared = Arc::new(Shared::new(recovered.state, Failure::new()));
+        let committer =
+            Committer::new(shared.clone(), disk, options, recovered.images, recovered.active, recovered.next_frame);
+        let thread = task::spawn_thread("log-committer", move || committer.run());
+        Ok(Log { inner: Arc::new(Inner { shared, committer: Mutex::new(Some(thread)) }) })
+    }
+
+    /// The part of the log that belongs to `group`; empty if nothing was ever written to it.
+    pub fn group(&self, group: GroupId) -> GroupLog {
+        GroupLog::new(self.inner.clone(), group)
+    }
+
+    /// The groups that the log holds anything of.
+    pub fn groups(&self) -> Vec<GroupId> {
+        self.inner.shared.state.lock().groups.keys().copied().collect()
+    }
+
+    /// Resolves once everything asked for before this call is durable.
+    pub fn flush(&self) -> impl Future<Output = Result<(), LogError>> + Send + 'static + use<> {
+        ended(self.inner.shared.submit_async(GroupId::META, |_, _| Ok(Change::Barrier)))
+    }
+
+    /// Waits until little enough is queued for more to be wise. Appending without waiting is never refused for it.
+    pub async fn ready(&self) {
+        self.inner.shared.ready().await;
+    }
+
+    /// Resolves with the reason when the log has failed for good: for ever pending, if all goes well.
+    pub fn failed(&self) -> impl Future<Output = Arc<str>> + Send + 'static + use<> {
+        let failure = self.inner.shared.failure.clone();
+        async move { failure.wait().await }
+    }
+
+    /// Segments on disk.
+    pub fn segment_count(&self) -> usize {
+        self.inner.shared.state.lock().segments.len()
+    }
+
+    /// Bytes of the segments on disk.
+    pub fn bytes(&self) -> u64 {
+        self.inner.shared.state.lock().segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The groups whose live entries keep the oldest segment from being deleted; none if it is the one being written.
+    pub fn oldest_segment_groups(&self) -> Vec<GroupId> {
+        let state = self.inner.shared.state.lock();
+        let Some(oldest) = state.segments.front().filter(|_| state.segments.len() > 1) else { return Vec::new() };
+        // Later entries never lie in earlier segments, so a group's first entry tells.
+        let pins = |image_first, group: &index::GroupIndex| {
+            group.slot(image_first).is_some_and(|slot| slot.segment == oldest.number)
+        };
+        state.groups.iter().filter(|(_, group)| pins(group.image().first, group)).map(|(id, _)| *id).collect()
+    }
+
+    /// What the log has done since it was opened.
+    pub fn stats(&self) -> LogStats {
+        self.inner.shared.state.lock().stats
+    }
+
+    /// Writes what is queued, ends the committer and refuses everything from now on. Blocks.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.shared.state.lock().closing = true;
+        self.shared.work.notify_all();
+        let thread = self.committer.lock().take();
+        // A completion may hold the last handle, and a thread cannot wait for itself.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's committer has panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

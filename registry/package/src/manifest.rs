@@ -1,0 +1,317 @@
+//! The manifest: who a package is, what it listens on and how much it may use.
+//!
+//! Limits are wishes below the host's own ceilings: absent means the host's default, and a host may allow less.
+
+use serde::{Deserialize, Serialize};
+
+use crate::PackageError;
+
+/// The manifest format this version writes and reads.
+pub const MANIFEST_FORMAT: u32 = 1;
+
+const NAME_LENGTH_MAX: usize = 64;
+const DESCRIPTION_LENGTH_MAX: usize = 1024;
+const LICENSE_LENGTH_MAX: usize = 128;
+const VERSION_LENGTH_MAX: usize = 64;
+const LISTENERS_MAX: usize = 16;
+
+fn format() -> u32 {
+    MANIFEST_FORMAT
+}
+
+/// What a package says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`MANIFEST_FORMAT`]; may be left out of `recoil.toml`.
+    #[serde(default = "format")]
+    pub format: u32,
+    /// Lower-case words joined by hyphens, at most 64 characters; also the default name of the installed app.
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// One or two sentences for people, at most 1,024 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// SPDX expression, at most 128 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub license: String,
+    /// Ports the package wants; `[[listener]]` in `recoil.toml`.
+    #[serde(default, rename = "listener", skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<Listener>,
+    /// What the package may use.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// A port on which the host accepts connections for the package's listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Like a package's name; unique in the manifest.
+    pub name: String,
+    /// What is spoken below the package's own protocol.
+    pub protocol: Protocol,
+    /// TCP port before the node's port offset, 1 to 65,535; unique in the manifest.
+    pub port: u16,
+}
+
+/// What a listener is handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// A stream of bytes, to the component's `tcp-listener`.
+    Tcp,
+}
+
+/// Bounds on one instance and one node; absent means the host's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Linear memory of one instance, bytes, 64 KiB to 4 GiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Time one handler call may run, milliseconds, 1 to 60,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_ms: Option<u32>,
+    /// Time a connection may be silent before it is closed, milliseconds, 1,000 to a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u32>,
+    /// Open connections of one listener on one node, 1 to 100,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+}
+
+impl Manifest {
+    /// Read a `recoil.toml` and check it.
+    #[cfg(feature = "authoring")]
+    pub fn from_toml(text: &str) -> Result<Self, PackageError> {
+        check_size(text.len())?;
+        let manifest: Manifest = toml::from_str(text)
+            .map_err(|error| PackageError::Malformed { why: error.to_string().trim_end().to_owned() })?;
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// Read the JSON form and check it.
+    pub fn from_json(text: &[u8]) -> Result<Self, PackageError> {
+        check_size(text.len())?;
+        let malformed =
+            |error: serde_json::Error| PackageError::Malformed { why: format!("{error}; build the package again") };
+        // The format first: what a later one contains would otherwise be reported as an unknown field.
+        #[derive(Deserialize)]
+        struct Peek {
+            #[serde(default)]
+            format: Option<u64>,
+        }
+        let peek: Peek = serde_json::from_slice(text).map_err(malformed)?;
+        match peek.format {
+            Some(found) if found != u64::from(MANIFEST_FORMAT) => {
+                return Err(PackageError::UnknownFormat { found, known: MANIFEST_FORMAT });
+            }
+            _ => {}
+        }
+        let manifest: Manifest = serde_json::from_slice(text).map_err(malformed)?;
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// The JSON form.
+    pub fn to_json(&self) -> Vec<u8> {
+        // Strings, integers and lists only: there is nothing in a manifest that JSON cannot say.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Check every field against its bounds.
+    pub fn validate(&self) -> Result<(), PackageError> {
+        if self.format != MANIFEST_FORMAT {
+            return Err(PackageError::UnknownFormat { found: self.format.into(), known: MANIFEST_FORMAT });
+        }
+        check_name("name", &self.name)?;
+        check(
+            self.version.len() <= VERSION_LENGTH_MAX && semver::Version::parse(&self.version).is_ok(),
+            "version",
+            &self.version,
+            || "use a semantic version such as 1.0.3 or 0.2.0-rc.1",
+        )?;
+        check(
+            self.description.chars().count() <= DESCRIPTION_LENGTH_MAX,
+            "description",
+            &self.description,
+            || "at most 1,024 characters",
+        )?;
+        check(
+            self.license.len() <= LICENSE_LENGTH_MAX && self.license.is_ascii(),
+            "license",
+            &self.license,
+            || "use an SPDX expression of at most 128 characters, such as Apache-2.0",
+        )?;
+        self.validate_listeners()?;
+        self.limits.validate()
+    }
+
+    fn validate_listeners(&self) -> Result<(), PackageError> {
+        let count = self.listeners.len();
+        check(count <= LISTENERS_MAX, "listener", &format!("{count} entries"), || "at most 16 listeners")?;
+        for (at, listener) in self.listeners.iter().enumerate() {
+            let earlier = &self.listeners[..at];
+            check_name(&format!("listener[{at}].name"), &listener.name)?;
+            check(
+                earlier.iter().all(|other| other.name != listener.name),
+                &format!("listener[{at}].name"),
+                &listener.name,
+                || "each listener needs a name of its own",
+            )?;
+            check(listener.port != 0, &format!("listener[{at}].port"), "0", || "use a port from 1 to 65,535")?;
+            check(
+                earlier.iter().all(|other| other.port != listener.port),
+                &format!("listener[{at}].port"),
+                &listener.port.to_string(),
+                || "each listener needs a port of its own",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn validate(&self) -> Result<(), PackageError> {
+        let within = |field: &str, value: Option<u64>, min: u64, max: u64, rule: &'static str| match value {
+            Some(value) => check((min..=max).contains(&value), field, &value.to_string(), || rule),
+            None => Ok(()),
+        };
+        within(
+            "limits.memory_bytes",
+            self.memory_bytes,
+            64 << 10,
+            4 << 30,
+            "use 65,536 (64 KiB) to 4,294,967,296 (4 GiB)",
+        )?;
+        within("limits.call_ms", self.call_ms.map(u64::from), 1, 60_000, "use 1 to 60,000 milliseconds")?;
+        within(
+            "limits.idle_ms",
+            self.idle_ms.map(u64::from),
+            1_000,
+            86_400_000,
+            "use 1,000 to 86,400,000 milliseconds",
+        )?;
+        within("limits.connections", self.connections.map(u64::from), 1, 100_000, "use 1 to 100,000")
+    }
+}
+
+fn check_size(size: usize) -> Result<(), PackageError> {
+    let limit = crate::MANIFEST_BYTES_MAX;
+    if size <= limit { Ok(()) } else { Err(PackageError::ManifestTooLarge { size, limit }) }
+}
+
+/// Names go into file names, host names and command lines, so they are what is safe in all of them.
+fn check_name(field: &str, name: &str) -> Result<(), PackageError> {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let good = name.len() <= NAME_LENGTH_MAX
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.split('-').all(word);
+    check(
+        good,
+        field,
+        name,
+        || "use lower-case letters and digits in words joined by single hyphens, a letter first, at most 64 characters",
+    )
+}
+
+fn check(good: bool, field: &str, value: &str, rule: impl FnOnce() -> &'static str) -> Result<(), PackageError> {
+    if good {
+        return Ok(());
+    }
+    let shown: String = value.chars().take(80).collect();
+    let value = if shown.is_empty() { "empty".to_owned() } else { format!("'{}'", shown.escape_debug()) };
+    Err(PackageError::Invalid { field: field.to_owned(), value, rule: rule() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &str = r#"
+        name = "redis-server"
+        version = "0.1.0"
+        description = "Speaks the Redis protocol."
+        license = "Apache-2.0"
+        [[listener]]
+        name = "redis"
+        protocol = "tcp"
+        port = 6379
+        [limits]
+        memory_bytes = 67108864
+        call_ms = 1000
+    "#;
+
+    #[test]
+    fn a_manifest_survives_both_forms() {
+        let manifest = Manifest::from_toml(FULL).unwrap();
+        assert_eq!(manifest.format, MANIFEST_FORMAT);
+        assert_eq!(manifest.listeners, [Listener { name: "redis".into(), protocol: Protocol::Tcp, port: 6379 }]);
+        assert_eq!(manifest.limits.call_ms, Some(1000));
+        assert_eq!(manifest.limits.connections, None);
+        assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
+        let least = Manifest::from_toml("name = 'a'\nversion = '1.0.0'").unwrap();
+        assert_eq!(Manifest::from_json(&least.to_json()).unwrap(), least);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_and_the_message_names_field_and_value() {
+        let edits: &[(&str, &str, &str)] = &[
+            (r#"name = "redis-server""#, r#"name = "Redis""#, "`name` is 'Redis'"),
+            (r#"name = "redis-server""#, r#"name = "redis--server""#, "`name`"),
+            (r#"name = "redis-server""#, r#"name = "-redis""#, "`name`"),
+            (r#"name = "redis-server""#, r#"name = "redis-""#, "`name`"),
+            (r#"name = "redis-server""#, r#"name = "../etc""#, "`name`"),
+            (r#"name = "redis-server""#, r#"name = "4redis""#, "`name`"),
+            (r#"name = "redis-server""#, r#"name = """#, "`name` is empty"),
+            (r#"version = "0.1.0""#, r#"version = "0.1""#, "`version` is '0.1'"),
+            (r#"license = "Apache-2.0""#, r#"license = "Ä""#, "`license`"),
+            (r#"name = "redis""#, r#"name = "a b""#, "`listener[0].name`"),
+            (r#"protocol = "tcp""#, r#"protocol = "udp""#, "udp"),
+            ("port = 6379", "port = 0", "`listener[0].port` is '0'"),
+            ("port = 6379", "port = 65536", "port"),
+            ("call_ms = 1000", "call_ms = 0", "`limits.call_ms` is '0'"),
+            ("call_ms = 1000", "call_seconds = 1", "call_seconds"),
+            ("memory_bytes = 67108864", "memory_bytes = 1", "`limits.memory_bytes`"),
+            ("memory_bytes = 67108864", "memory_bytes = -1", "memory_bytes"),
+        ];
+        for (from, to, expected) in edits {
+            assert!(FULL.contains(from), "{from}");
+            let error = Manifest::from_toml(&FULL.replacen(from, to, 1)).expect_err(to).to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn lengths_and_counts_are_bounded_and_listeners_unique() {
+        let manifest = Manifest::from_toml(FULL).unwrap();
+        let refused = |change: &dyn Fn(&mut Manifest)| {
+            let mut changed = manifest.clone();
+            change(&mut changed);
+            changed.validate().unwrap_err().to_string()
+        };
+        assert!(refused(&|m| m.name = "a".repeat(65)).contains("`name`"));
+        assert!(refused(&|m| m.description = "é".repeat(1025)).contains("`description`"));
+        assert!(refused(&|m| m.listeners.push(m.listeners[0].clone())).contains("name of its own"));
+        assert!(
+            refused(&|m| m.listeners.push(Listener { name: "other".into(), ..m.listeners[0].clone() }))
+                .contains("port of its own")
+        );
+        assert!(refused(&|m| m.listeners = vec![m.listeners[0].clone(); 17]).contains("17 entries"));
+        assert!(refused(&|m| m.format = 2).contains("format 2"));
+        let mut longest = manifest.clone();
+        longest.name = "a".repeat(64);
+        longest.validate().unwrap();
+    }
+
+    #[test]
+    fn a_later_format_is_named_before_its_unknown_fields() {
+        let later = br#"{"format": 7, "name": "a", "version": "1.0.0", "grants": ["everything"]}"#;
+        assert_eq!(Manifest::from_json(later), Err(PackageError::UnknownFormat { found: 7, known: 1 }));
+        let unknown = br#"{"name": "a", "version": "1.0.0", "grants": ["everything"]}"#;
+        assert!(Manifest::from_json(unknown).unwrap_err().to_string().contains("grants"));
+    }
+}

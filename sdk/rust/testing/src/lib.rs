@@ -1,0 +1,1 @@
+//! recoil-testing

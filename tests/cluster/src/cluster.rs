@@ -1,0 +1,198 @@
+//! A cluster under test: the simulator, or a process for each node.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Ports, Program, Ran, Redis, Reply, eventually, program, run};
+
+/// Clusters of one test program run one after another: several at once on a small machine only time out.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Three nodes and their folder. Everything ends with it.
+pub struct Cluster {
+    /// The simulator alone, or node k at k. Absent while ended.
+    programs: Vec<Option<Program>>,
+    separate: bool,
+    folder: TempDir,
+    ports: Ports,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Cluster {
+    /// Number of nodes.
+    pub const NODES: usize = 3;
+
+    /// Three nodes in the simulator, with redis-server, its data kept in [`Cluster::data_dir`].
+    pub fn simulator() -> Self {
+        let mut cluster = Cluster::new(false);
+        cluster.start_simulator(&["--install", "redis-server"]);
+        cluster
+    }
+
+    /// Three processes, with redis-server installed by recoilctl.
+    pub fn processes() -> Self {
+        let mut cluster = Cluster::new(true);
+        for k in 0..Cluster::NODES {
+            cluster.start_node(k);
+        }
+        cluster.wait_ready();
+        cluster.ctl(0, &["install", "redis-server"]).ok();
+        cluster
+    }
+
+    /// Nothing started yet.
+    pub fn new(separate: bool) -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = TempDir::with_prefix("recoil-test-").expect("a temporary folder");
+        let count = if separate { Cluster::NODES } else { 1 };
+        let programs = (0..count).map(|_| None).collect();
+        Cluster { programs, separate, folder, ports: Ports::free(Cluster::NODES as u16), _turn: turn }
+    }
+
+    /// Start the simulator, or start it again, and wait for its ready file.
+    pub fn start_simulator(&mut self, more: &[&str]) {
+        let ready = self.folder.path().join("ready.json");
+        let arguments =
+            [self.simulator_arguments(), vec!["--ready-file".to_owned(), ready.display().to_string()]].concat();
+        let arguments: Vec<String> = arguments.into_iter().chain(more.iter().map(ToString::to_string)).collect();
+        let _ = std::fs::remove_file(&ready);
+        let mut simulator =
+            Program::start(&program("recoil_simulator"), &arguments, &self.folder.path().join("simulator"));
+        simulator.wait_for_line("the simulator is ready", |line| line.starts_with("Admin API: "));
+        assert!(ready.exists(), "the ready file is there before the last sentences");
+        self.programs[0] = Some(simulator);
+    }
+
+    /// The simulator's usual arguments.
+    pub fn simulator_arguments(&self) -> Vec<String> {
+        let Ports { admin, offset } = self.ports;
+        let data_dir = self.data_dir().display().to_string();
+        let arguments =
+            [format!("--base-port={admin}"), format!("--port-offset={offset}"), format!("--data-dir={data_dir}")];
+        arguments.into_iter().chain(["--number-of-nodes=3".to_owned()]).collect()
+    }
+
+    /// Start node k as a process, or start it again.
+    pub fn start_node(&mut self, k: usize) {
+        assert!(self.separate, "the simulator starts its own nodes");
+        let node =
+            Program::start(&program("recoil"), &self.node_arguments(k), &self.folder.path().join(format!("node-{k}")));
+        self.programs[k] = Some(node);
+    }
+
+    /// The arguments of node k.
+    pub fn node_arguments(&self, k: usize) -> Vec<String> {
+        let offset = usize::from(self.ports.offset) + k;
+        let data_dir = self.node_dir(k).display().to_string();
+        let mut arguments =
+            vec!["start".to_owned(), format!("--data-dir={data_dir}"), format!("--listen={}", self.ports.admin(k))];
+        arguments.extend([format!("--expect={}", Cluster::NODES), format!("--port-offset={offset}")]);
+        if k > 0 {
+            arguments.push(format!("--join={}", self.ports.admin(0)));
+        }
+        arguments
+    }
+
+    /// The program of node k; the simulator is 0.
+    pub fn program(&mut self, k: usize) -> &mut Program {
+        self.programs[k].as_mut().expect("it is running")
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self, k: usize) {
+        self.program(k).kill();
+        self.programs[k] = None;
+    }
+
+    /// kill -9 for every process, as close together as it goes.
+    pub fn kill_all(&mut self) {
+        for k in 0..self.programs.len() {
+            self.kill(k);
+        }
+    }
+
+    /// Stop in order; panics unless everything exits with 0.
+    pub fn stop(&mut self) {
+        for program in &mut self.programs {
+            if let Some(mut program) = program.take() {
+                let status = program.terminate();
+                assert!(status.success(), "{status}:\n{}", program.stderr());
+            }
+        }
+    }
+
+    /// A file or folder in the test's own folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The simulator's data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// The data of node k as a process.
+    pub fn node_dir(&self, k: usize) -> PathBuf {
+        self.path(&format!("data-{k}"))
+    }
+
+    /// The ports in use.
+    pub fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// recoilctl, asking node k.
+    pub fn ctl(&self, k: usize, arguments: &[&str]) -> Ran {
+        let server = self.ports.admin(k);
+        run(program("recoilctl"), &[&["--server", &server], arguments].concat())
+    }
+
+    /// What node k says of the cluster; an error when it does not answer.
+    pub fn status(&self, k: usize) -> Result<Value, String> {
+        let ran = self.ctl(k, &["-o", "json", "status"]);
+        if ran.code != Some(0) {
+            return Err(ran.stderr);
+        }
+        serde_json::from_str(&ran.stdout).map_err(|error| error.to_string())
+    }
+
+    /// Wait until every running node says that every partition has a leader.
+    pub fn wait_ready(&self) {
+        for k in (0..Cluster::NODES).filter(|k| !self.separate || self.programs[*k].is_some()) {
+            eventually("every partition has a leader", || {
+                let status = self.status(k)?;
+                if status["ready"] == true { Ok(()) } else { Err(status.to_string()) }
+            });
+        }
+    }
+
+    /// Wait until a value can be read through node k: its port is open and the leaders answer.
+    pub fn wait_serving(&self, k: usize) {
+        let port = self.ports.redis(k);
+        eventually("redis-server answers", || {
+            let answer = Redis::connect(port).and_then(|mut redis| redis.command(&["GET", "no such key"]));
+            match answer {
+                Ok(Reply::Bulk(None)) => Ok(()),
+                other => Err(format!("node {k}: {other:?}")),
+            }
+        });
+    }
+
+    /// redis-cli, speaking to node k.
+    pub fn redis_cli(&self, k: usize, words: &[&str]) -> String {
+        let port = self.ports.redis(k).to_string();
+        run("redis-cli", &[&["-p", &port], words].concat()).ok().trim_end().to_owned()
+    }
+
+    /// A file in the folder of the Python scripts, run against all nodes' ports.
+    pub fn python(&self, script: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+        let ports: Vec<String> = (0..Cluster::NODES).map(|k| self.ports.redis(k).to_string()).collect();
+        let mut arguments = vec![path.to_str().expect("a path in UTF-8")];
+        arguments.extend(ports.iter().map(String::as_str));
+        run(crate::python(), &arguments).ok()
+    }
+}

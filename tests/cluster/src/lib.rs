@@ -1,0 +1,38 @@
+//! Tests of whole clusters, as users run them: the real programs, real ports, redis-cli and redis-py.
+//!
+//! [`Cluster`] starts the simulator or three separate nodes on free ports, in a temporary folder, and ends exactly the
+//! processes it started. Every wait has a bound, so that a cluster that hangs fails its test and nothing else.
+//!
+//! Deliberately absent: any access to the inside of a node. What cannot be seen from outside is tested in its own room.
+
+// Whole programs are tested against the clock on the wall, and no simulation will take its place here.
+#![allow(clippy::disallowed_methods)]
+
+mod cluster;
+mod ports;
+mod program;
+mod programs;
+mod redis;
+
+pub use cluster::Cluster;
+pub use ports::Ports;
+pub use program::{Program, Ran, run};
+pub use programs::{program, python, root};
+pub use redis::{Redis, Reply};
+
+use std::time::{Duration, Instant};
+
+/// A debug build on a small, busy machine is slow to start; a test that waits longer has failed.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Try until `attempt` gives a value; panics with its last reason when [`PATIENCE`] is over.
+pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(why) if Instant::now() > end => panic!("{what}: not within {} s: {why}", PATIENCE.as_secs()),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The programs that checks and tests need: found, or installed, or named.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail, ensure};
+
+const WASM_TARGET: &str = "wasm32-wasip2";
+const DENY_VERSION: &str = "0.20.2";
+/// Wide enough for any Python in use, and the API has been the same throughout.
+const REDIS_PY: &str = "redis>=5,<9";
+
+/// True if `program --version` works.
+pub(crate) fn is_there(program: impl AsRef<Path>) -> bool {
+    works(Command::new(program.as_ref()).arg("--version"))
+}
+
+fn works(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// rustfmt and clippy.
+pub(crate) fn rust_components() -> anyhow::Result<()> {
+    for (program, component) in [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")] {
+        let found = is_there(program)
+            || works(Command::new("rustup").args(["component", "add", component]).current_dir(crate::root()));
+        ensure!(found, "{component} is missing: `rustup component add {component}`");
+    }
+    Ok(())
+}
+
+/// The target that packages are built for.
+pub(crate) fn wasm_target() -> anyhow::Result<()> {
+    let output = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .current_dir(crate::root())
+        .output()
+        .context("rustc is missing: see https://rustup.rs")?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let found = sysroot.join("lib/rustlib").join(WASM_TARGET).is_dir()
+        || works(Command::new("rustup").args(["target", "add", WASM_TARGET]).current_dir(crate::root()));
+    ensure!(found, "Rust's {WASM_TARGET} target is missing: `rustup target add {WASM_TARGET}`");
+    Ok(())
+}
+
+/// redis-cli and redis-benchmark.
+pub(crate) fn redis_tools() -> anyhow::Result<()> {
+    if is_there("redis-cli") {
+        return Ok(());
+    }
+    apt_install("redis-tools");
+    ensure!(
+        is_there("redis-cli"),
+        "redis-cli is missing: `apt-get install redis-tools`, or your system's package of Redis"
+    );
+    Ok(())
+}
+
+/// Try, where apt is there and we may; whether it worked is seen by what comes after.
+fn apt_install(package: &str) {
+    if !rustix::process::geteuid().is_root() || !is_there("apt-get") {
+        return;
+    }
+    eprintln!("installing {package}");
+    let install = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args([
+            "install",
+            "--yes",
+            "--quiet",
+            "--no-install-recommends",
+            package,
+        ]);
+        works(&mut apt)
+    };
+    if !install() && works(Command::new("apt-get").args(["update", "--quiet"])) {
+        install();
+    }
+}
+
+/// A Python with redis-py, in an environment of its own below `target/`; the interpreter's path.
+pub(crate) fn python(target_dir: &Path) -> anyhow::Result<PathBuf> {
+    let environment = target_dir.join("verify/python");
+    let python = environment.join("bin/python3");
+    let has_redis = || works(Command::new(&python).args(["-c", "import redis"]));
+    if has_redis() {
+        return Ok(python);
+    }
+    eprintln!("making a Python environment with redis-py");
+    ensure!(
+        is_there("python3"),
+        "python3 is missing: `apt-get install python3 python3-venv`, or your system's package of Python"
+    );
+    let make = || works(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
+    if !make() {
+        apt_install("python3-venv");
+        ensure!(make(), "Python cannot make environments here: `apt-get install python3-venv`");
+    }
+    works(Command::new(&python).args(["-m", "pip", "install", "--quiet", REDIS_PY]));
+    ensure!(
+        has_redis(),
+        "redis-py could not be installed: `{} -m pip install '{REDIS_PY}'` says why",
+        python.display()
+    );
+    Ok(python)
+}
+
+/// cargo-deny: the one on the path, or one below `target/`.
+pub(crate) fn cargo_deny(target_dir: &Path) -> anyhow::Result<PathBuf> {
+    let tools = target_dir.join("verify/tools");
+    let ours = tools.join("bin/cargo-deny");
+    if is_there("cargo-deny") {
+        return Ok("cargo-deny".into());
+    }
+    if is_there(&ours) {
+        return Ok(ours);
+    }
+    let mut install = crate::cargo();
+    install
+        .args(["install", "--locked", "--no-default-features", "--version", DENY_VERSION, "--root"])
+        .arg(&tools)
+        .arg("cargo-deny");
+    // Not in the clone, whose rust-toolchain.toml holds there anyway; its build files are of no further use.
+    install.env_remove("CARGO_TARGET_DIR");
+    crate::step("building cargo-deny (some minutes, once)", &mut install)?;
+    if !is_there(&ours) {
+        bail!("cargo-deny was built and does not run: `cargo install --locked cargo-deny` installs it by hand");
+    }
+    Ok(ours)
+}
