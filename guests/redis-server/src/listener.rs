@@ -237,7 +237,7 @@ fn call_error(error: &CallError) -> String {
 }
 
 fn has_code(text: &str) -> bool {
-    text.split_once(' ').is_some_and(|(code, _)| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase()))
+    text.split_once(' ').is_some_and(|(code, _)| code.len() >= 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()))
 }
 
 /// What a transaction over several partitions met: the error for the client.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use recoil_base::Digest;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, Type};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceType, Type};
 
 use crate::engine::{Engine, EngineError};
 use crate::handler::{self, HandlerState};
@@ -169,6 +169,49 @@ fn type_name(of: &Type) -> String {
     }
 }
 
+/// Packages whose interfaces the host provides, in any compatible version. wasmtime's own `define_unknown_imports_as_traps` looks for
+/// exact versions and would put a trap before, say, WASI 0.2.6 when 0.2.12 is linked.
+const PROVIDED: [&str; 7] =
+    ["recoil:plugin/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+
+/// A resource of an interface that the host does not have.
+struct Unknown;
+
+/// Links what the host does not know to a refusal: some tool chains import more than is ever called.
+fn refuse_unknown<T: 'static>(engine: &wasmtime::Engine, component: &Component, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    for (name, item) in component.component_type().imports(engine) {
+        if PROVIDED.iter().any(|package| name.starts_with(package)) {
+            continue;
+        }
+        match item.ty {
+            ComponentItem::ComponentInstance(instance) => {
+                let mut linked = linker.instance(name)?;
+                for (member, item) in instance.exports(engine) {
+                    match item.ty {
+                        ComponentItem::ComponentFunc(_) => {
+                            let text = format!("the host does not provide {name}, of which {member} was called");
+                            linked.func_new(member, move |_, _, _, _| Err(wasmtime::Error::msg(text.clone())))?;
+                        }
+                        ComponentItem::Resource(_) => linked.resource(member, ResourceType::host::<Unknown>(), |_, _| Ok(()))?,
+                        _ => {}
+                    }
+                }
+            }
+            ComponentItem::ComponentFunc(_) => {
+                let text = format!("the host does not provide {name}, which was called");
+                linker.root().func_new(name, move |_, _, _, _| Err(wasmtime::Error::msg(text.clone())))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `tcp` names `router`'s resource. The linker must know it there too, or what refuses unknown imports would take it for one.
+pub(crate) fn share_subscription<T: 'static, R: 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    linker.instance("recoil:plugin/tcp@0.1.0")?.resource("subscription", ResourceType::host::<R>(), |_, _| Ok(()))
+}
+
 fn link<T: 'static>(
     engine: &wasmtime::Engine,
     component: &Component,
@@ -176,7 +219,7 @@ fn link<T: 'static>(
 ) -> Result<InstancePre<T>, EngineError> {
     let mut linker = Linker::new(engine);
     let linked = provide(&mut linker).and_then(|()| {
-        linker.define_unknown_imports_as_traps(component)?;
+        refuse_unknown(engine, component, &mut linker)?;
         linker.instantiate_pre(component)
     });
     linked.map_err(|error| EngineError::Link(format!("{error:#}")))

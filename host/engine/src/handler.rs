@@ -19,7 +19,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use crate::app_log::LogLevel;
 use crate::bindings::blocking::recoil::plugin as contract;
 use crate::call::{CallBody, CallError, evaluate_storage};
-use crate::code::AppCode;
+use crate::code::{self, AppCode};
 use crate::engine::TICK_MS;
 use crate::environment::{Environment, MemoryLimiter};
 use crate::transaction::{StorageError, Transaction};
@@ -71,6 +71,7 @@ pub(crate) fn link(linker: &mut Linker<HandlerState>) -> wasmtime::Result<()> {
     contract::consensus::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
     contract::router::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
     contract::tcp::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
+    code::share_subscription::<_, NoSubscription>(linker)?;
     contract::log::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)
 }
 

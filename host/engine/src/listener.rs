@@ -31,7 +31,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use crate::app_log::LogLevel;
 use crate::bindings::waiting::recoil::plugin as contract;
 use crate::call::{CallError, RoutedCall};
-use crate::code::AppCode;
+use crate::code::{self, AppCode};
 use crate::environment::{Environment, MemoryLimiter};
 use crate::trap::{self, Circumstances};
 use crate::wasi::Wasi;
@@ -139,6 +139,7 @@ pub(crate) fn link(linker: &mut Linker<ListenerState>) -> wasmtime::Result<()> {
     contract::consensus::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
     contract::router::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
     contract::tcp::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
+    code::share_subscription::<_, Subscription>(linker)?;
     contract::log::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)
 }
 

@@ -59,3 +59,8 @@ pub use roles::{Error, Handler, Listener, Timer};
 pub use router::{Address, CallError, Mode, PartitionInfo, Pending, RoutedCall, Router, Subscription};
 pub use storage::{Entry, KeyRange, Storage, StorageError, StorageExt};
 pub use transaction::{PartitionPlace, Transaction};
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
