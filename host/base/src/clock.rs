@@ -23,7 +23,11 @@ impl fmt::Debug for Clock {
 impl Clock {
     /// The operating system's clocks.
     pub fn system() -> Self {
-        Clock { wall: Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_micros() as u64) }
+        Clock {
+            wall: Arc::new(|| {
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_micros() as u64
+            }),
+        }
     }
 
     /// A clock whose wall time is what `wall` says, microseconds since the Unix epoch. Its steady time is tokio's, which

@@ -61,7 +61,8 @@ impl fmt::Display for NodeId {
 impl FromStr for NodeId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let wrong = || InvalidId { what: "node id", text: text.chars().take(64).collect(), expected: "8 hexadecimal digits" };
+        let wrong =
+            || InvalidId { what: "node id", text: text.chars().take(64).collect(), expected: "8 hexadecimal digits" };
         if text.len() != 8 {
             return Err(wrong());
         }
@@ -114,7 +115,11 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let wrong = || InvalidId { what: "digest", text: text.chars().take(80).collect(), expected: "sha256: and 64 hexadecimal digits" };
+        let wrong = || InvalidId {
+            what: "digest",
+            text: text.chars().take(80).collect(),
+            expected: "sha256: and 64 hexadecimal digits",
+        };
         let hex = text.strip_prefix("sha256:").ok_or_else(wrong)?;
         if hex.len() != 64 || !hex.is_ascii() {
             return Err(wrong());

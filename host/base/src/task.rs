@@ -120,5 +120,8 @@ where
 /// Start a named operating-system thread. Panics if the system refuses one, at start-up only.
 pub fn spawn_thread(name: impl Into<String>, work: impl FnOnce() + Send + 'static) -> std::thread::JoinHandle<()> {
     let name = name.into();
-    std::thread::Builder::new().name(name.clone()).spawn(work).unwrap_or_else(|error| panic!("cannot start thread {name}: {error}"))
+    std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(work)
+        .unwrap_or_else(|error| panic!("cannot start thread {name}: {error}"))
 }

@@ -137,7 +137,14 @@ impl Collector {
     pub fn new(count: usize) -> (Arc<Self>, oneshot::Receiver<Vec<Answer>>) {
         let (done, all) = oneshot::channel();
         let slots = vec![Err(Miss::Again); count];
-        (Arc::new(Collector { slots: Mutex::new(slots), left: AtomicUsize::new(count), done: Mutex::new(Some(done)) }), all)
+        (
+            Arc::new(Collector {
+                slots: Mutex::new(slots),
+                left: AtomicUsize::new(count),
+                done: Mutex::new(Some(done)),
+            }),
+            all,
+        )
     }
 
     /// Takes the answer of one place. A reply that is dropped uncalled counts as `unknown-outcome`.
@@ -179,8 +186,17 @@ mod tests {
 
     #[test]
     fn batches_and_answers_survive_and_every_shorter_input_is_an_error() {
-        let call = |mode| PartitionCall { partition: PartitionId(7), mode, body: CallBody::Handle(Bytes::from_static(b"get k")) };
-        let batch = Batch { meta_index: 9, app: AppId(2), transact: true, calls: vec![call(Mode::Write), call(Mode::StaleRead)] };
+        let call = |mode| PartitionCall {
+            partition: PartitionId(7),
+            mode,
+            body: CallBody::Handle(Bytes::from_static(b"get k")),
+        };
+        let batch = Batch {
+            meta_index: 9,
+            app: AppId(2),
+            transact: true,
+            calls: vec![call(Mode::Write), call(Mode::StaleRead)],
+        };
         let encoded = batch.encode();
         let decoded = Batch::decode(encoded.clone()).unwrap();
         assert_eq!(format!("{decoded:?}"), format!("{batch:?}"));

@@ -244,7 +244,15 @@ impl Host {
             map.entry(*key).or_insert_with(|| {
                 let keyspace_name = keyspace_name.clone();
                 let (mailbox, evaluation) = (Mutex::default(), Mutex::new(None));
-                Arc::new(Partition { key: *key, group: id, count, keyspace_name, mailbox, evaluation, warm: AtomicBool::new(false) })
+                Arc::new(Partition {
+                    key: *key,
+                    group: id,
+                    count,
+                    keyspace_name,
+                    mailbox,
+                    evaluation,
+                    warm: AtomicBool::new(false),
+                })
             });
         }
     }
@@ -286,7 +294,8 @@ impl Host {
 
     /// This node leads `group` from now on: whatever must happen without a call is started.
     pub fn wake(self: &Arc<Self>, group: GroupId) {
-        let partitions: Vec<_> = self.partitions.read().values().filter(|partition| partition.group == group).cloned().collect();
+        let partitions: Vec<_> =
+            self.partitions.read().values().filter(|partition| partition.group == group).cloned().collect();
         for partition in partitions {
             self.put(&partition, Call { app: AppId(0), mode: Mode::Read, body: Work::Wake, reply: Box::new(|_| {}) });
         }
@@ -375,7 +384,9 @@ impl Host {
         let group = self.group(partition.group).ok_or(Miss::NotLeader(None))?;
         let Some(session) = group.session() else {
             self.forget(partition, slot);
-            return Err(Miss::NotLeader(group.leadership().borrow().leader.filter(|leader| *leader != self.parts.node)));
+            return Err(Miss::NotLeader(
+                group.leadership().borrow().leader.filter(|leader| *leader != self.parts.node),
+            ));
         };
         if slot.as_ref().is_none_or(|evaluation| !Arc::ptr_eq(&evaluation.session, &session)) {
             self.forget(partition, slot);
@@ -428,7 +439,12 @@ impl Host {
     }
 
     /// The app's handler instance on a partition, made if there is none or the last one is spoilt.
-    fn instance<'a>(&self, partition: &Arc<Partition>, slot: &'a mut Option<HandlerInstance>, app: &EvaluatedApp) -> Result<&'a mut HandlerInstance, CallError> {
+    fn instance<'a>(
+        &self,
+        partition: &Arc<Partition>,
+        slot: &'a mut Option<HandlerInstance>,
+        app: &EvaluatedApp,
+    ) -> Result<&'a mut HandlerInstance, CallError> {
         if slot.as_ref().is_some_and(HandlerInstance::is_poisoned) {
             *slot = None;
             self.instances.fetch_sub(1, Ordering::Relaxed);
@@ -493,7 +509,9 @@ fn answer_on(outcome: Outcome, answer: Bytes) -> Answer {
 }
 
 fn overloaded() -> Miss {
-    Miss::Error(CallError::Unavailable("this node has more requests waiting than it may hold; slow down and retry".into()))
+    Miss::Error(CallError::Unavailable(
+        "this node has more requests waiting than it may hold; slow down and retry".into(),
+    ))
 }
 
 fn storage_failed(error: &dyn std::fmt::Display) -> Miss {

@@ -234,7 +234,8 @@ impl MetaCommand {
     pub fn decode(entry: Bytes) -> Result<(Self, Bytes), DecodeError> {
         let mut reader = Reader::new("meta entry", entry);
         let json = reader.bytes()?;
-        let command = serde_json::from_slice(&json).map_err(|_| reader.error("a command that this version does not know"))?;
+        let command =
+            serde_json::from_slice(&json).map_err(|_| reader.error("a command that this version does not know"))?;
         let attachment = reader.raw(reader.remaining())?;
         Ok((command, attachment))
     }
@@ -242,9 +243,16 @@ impl MetaCommand {
 
 impl MetaState {
     /// Applies one command. `chunk` is told of package bytes to keep or, without bytes, to forget.
-    pub fn apply(&mut self, command: MetaCommand, attachment: &Bytes, chunk: &mut dyn FnMut(Digest, u32, Option<Bytes>)) -> MetaReply {
+    pub fn apply(
+        &mut self,
+        command: MetaCommand,
+        attachment: &Bytes,
+        chunk: &mut dyn FnMut(Digest, u32, Option<Bytes>),
+    ) -> MetaReply {
         match command {
-            MetaCommand::Found { cluster, expect, partitions, replication } => self.found(cluster, expect, partitions, replication),
+            MetaCommand::Found { cluster, expect, partitions, replication } => {
+                self.found(cluster, expect, partitions, replication)
+            }
             MetaCommand::Join { node, address, incarnation, version, port_offset } => {
                 self.join(node, Member { number: 0, address, incarnation, version, port_offset })
             }
@@ -313,7 +321,9 @@ impl MetaState {
         let same_address = |(other, member): &(&NodeId, &Member)| **other != node && member.address == joining.address;
         if let Some((other, _)) = self.members.iter().find(same_address) {
             let address = joining.address;
-            return Err(format!("node {other} of this cluster already listens on {address}; start this node on another address"));
+            return Err(format!(
+                "node {other} of this cluster already listens on {address}; start this node on another address"
+            ));
         }
         if let Some(member) = self.members.get_mut(&node) {
             if joining.incarnation < member.incarnation {
@@ -337,7 +347,10 @@ impl MetaState {
             return Ok(());
         }
         let distinct = |set: &Vec<NodeId>| set.iter().enumerate().all(|(place, node)| !set[..place].contains(node));
-        if sets.iter().any(|set| set.is_empty() || !distinct(set) || set.iter().any(|node| !self.members.contains_key(node))) {
+        if sets
+            .iter()
+            .any(|set| set.is_empty() || !distinct(set) || set.iter().any(|node| !self.members.contains_key(node)))
+        {
             return Err("a replica set is empty or names a node twice or a node that is not a member".into());
         }
         if partitions.len() != self.partitions as usize || partitions.iter().any(|set| *set as usize >= sets.len()) {
@@ -346,7 +359,8 @@ impl MetaState {
         let first = self.next_group;
         self.next_group += sets.len() as u32;
         for (place, members) in sets.into_iter().enumerate() {
-            self.groups.insert(GroupId(first + place as u32), GroupRecord { members, initialised: false, removed: false });
+            self.groups
+                .insert(GroupId(first + place as u32), GroupRecord { members, initialised: false, removed: false });
         }
         let partitions = partitions.iter().map(|set| Placement { group: GroupId(first + set), epoch: 1 }).collect();
         let keyspace = Keyspace { name: "default".into(), replication: self.replication, partitions };
@@ -360,9 +374,12 @@ impl MetaState {
         }
         let record = self.packages.entry(digest).or_insert(PackageRecord { size, chunks: 0, complete: false });
         let count = size.div_ceil(PACKAGE_CHUNK_BYTES as u64).max(1) as u32;
-        let due = if index + 1 == count { size as usize - index as usize * PACKAGE_CHUNK_BYTES } else { PACKAGE_CHUNK_BYTES };
+        let due =
+            if index + 1 == count { size as usize - index as usize * PACKAGE_CHUNK_BYTES } else { PACKAGE_CHUNK_BYTES };
         if record.size != size || index > record.chunks || index >= count || bytes.len() != due {
-            return Err(format!("chunk {index} of package {digest} is out of order or of a wrong size; upload it again from the start"));
+            return Err(format!(
+                "chunk {index} of package {digest} is out of order or of a wrong size; upload it again from the start"
+            ));
         }
         if index == record.chunks {
             record.chunks += 1;
@@ -377,7 +394,10 @@ impl MetaState {
         }
         if let Some(app) = self.apps.get_mut(&name) {
             if app.digest != digest {
-                return Err(format!("an app named {name} with another package ({}) is installed; uninstall it first", app.digest));
+                return Err(format!(
+                    "an app named {name} with another package ({}) is installed; uninstall it first",
+                    app.digest
+                ));
             }
             if app.state == AppState::Failed {
                 app.state = AppState::Installing;

@@ -74,7 +74,9 @@ pub enum Service {
 
 impl Service {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join].into_iter().find(|s| *s as u8 == byte)
+        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join]
+            .into_iter()
+            .find(|s| *s as u8 == byte)
     }
 }
 
@@ -190,7 +192,8 @@ impl Peers {
     /// No peers yet.
     pub fn new(node: NodeId, cluster: String, address: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
         let hello = Hello { protocol: PROTOCOL, cluster, node, address, expects: None, refusal: None };
-        let inner = Inner { hello: Mutex::new(hello), peers: RwLock::default(), next_id: AtomicU64::new(1), tasks, clock };
+        let inner =
+            Inner { hello: Mutex::new(hello), peers: RwLock::default(), next_id: AtomicU64::new(1), tasks, clock };
         Peers { inner: Arc::new(inner) }
     }
 
@@ -213,7 +216,8 @@ impl Peers {
             *peer.address.lock() = address;
             return;
         }
-        let peer = Arc::new(Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) });
+        let peer =
+            Arc::new(Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) });
         if self.inner.peers.write().insert(node, peer.clone()).is_none() {
             self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
             self.inner.tasks.spawn(self.clone().ping(node, peer));
@@ -236,7 +240,13 @@ impl Peers {
     }
 
     /// Sends a request; the future resolves with its answer. Sent, or failed, when this returns.
-    pub fn request(&self, to: NodeId, service: Service, body: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    pub fn request(
+        &self,
+        to: NodeId,
+        service: Service,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let connection = self.inner.peers.read().get(&to).and_then(|peer| peer.connection.read().clone());
         let Some(connection) = connection else {
             return Box::pin(async move { Err(TransportError::Unreachable(to)) });
@@ -311,7 +321,10 @@ impl Peers {
         let mut ours = self.inner.hello.lock().clone();
         let joining = theirs.cluster.is_empty();
         let wrong = if theirs.protocol != PROTOCOL {
-            Some(format!("this node speaks protocol {PROTOCOL}, not {}; run the same version on all nodes", theirs.protocol))
+            Some(format!(
+                "this node speaks protocol {PROTOCOL}, not {}; run the same version on all nodes",
+                theirs.protocol
+            ))
         } else if !joining && theirs.cluster != ours.cluster {
             Some(format!("this node belongs to cluster {}, not {}", ours.cluster, theirs.cluster))
         } else if theirs.expects.is_some_and(|node| node != ours.node) {
@@ -339,7 +352,13 @@ impl Peers {
     }
 
     /// Asks the node at `address`, whoever it is, on a stream of its own. For joining.
-    pub async fn ask(&self, address: SocketAddr, service: Service, body: Bytes, timeout: Duration) -> Result<(Hello, Result<Bytes, String>), HelloError> {
+    pub async fn ask(
+        &self,
+        address: SocketAddr,
+        service: Service,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<(Hello, Result<Bytes, String>), HelloError> {
         let hello = self.inner.hello.lock().clone();
         let (stream, theirs) = dial(address, &hello).await?;
         let (mut read, mut write) = stream.into_split();
@@ -356,7 +375,14 @@ impl Peers {
 }
 
 impl Transport for Peers {
-    fn call(&self, to: NodeId, group: GroupId, kind: u8, body: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    fn call(
+        &self,
+        to: NodeId,
+        group: GroupId,
+        kind: u8,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let mut message = BytesMut::with_capacity(5 + body.len());
         message.extend_from_slice(&group.0.to_le_bytes());
         message.extend_from_slice(&[kind]);
@@ -378,7 +404,9 @@ async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), 
         let mut magic = [0u8; 8];
         stream.read_exact(&mut magic).await?;
         if magic != *MAGIC {
-            return Err(HelloError::Protocol(format!("what listens on {address} is not a Recoil node of this version")));
+            return Err(HelloError::Protocol(format!(
+                "what listens on {address} is not a Recoil node of this version"
+            )));
         }
         read_hello(&mut stream).await
     };
@@ -457,7 +485,11 @@ async fn send_all(
     Ok(())
 }
 
-async fn receive_answers(read: impl AsyncReadExt + Unpin, connection: &Connection, node: NodeId) -> std::io::Result<()> {
+async fn receive_answers(
+    read: impl AsyncReadExt + Unpin,
+    connection: &Connection,
+    node: NodeId,
+) -> std::io::Result<()> {
     let mut read = tokio::io::BufReader::with_capacity(64 << 10, read);
     loop {
         let frame = read_frame(&mut read).await?;

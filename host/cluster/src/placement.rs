@@ -55,7 +55,13 @@ pub fn place(nodes: &[NodeId], partitions: u32, replication: u32) -> Map {
         while set.len() < replicas {
             let free = clockwise().find(|node| !set.contains(node) && count(&holds, *node) < hold_max);
             // The last partitions may find only nodes at the bound that are not in the set yet: the least loaded takes it.
-            let least = || nodes.iter().copied().filter(|node| !set.contains(node)).min_by_key(|node| (count(&holds, *node), *node));
+            let least = || {
+                nodes
+                    .iter()
+                    .copied()
+                    .filter(|node| !set.contains(node))
+                    .min_by_key(|node| (count(&holds, *node), *node))
+            };
             let next = free.or_else(least).expect("there are at least as many nodes as replicas");
             set.push(next);
         }
@@ -106,7 +112,10 @@ mod tests {
                     let (leads, holds) = loads(&map, *node);
                     assert!(leads <= bound(partitions as usize, nodes.len()), "{count} nodes: leads {leads}");
                     // A set needs distinct nodes, so that the last partitions may go one above.
-                    assert!(holds <= bound(partitions as usize * replicas, nodes.len()) + 1, "{count} nodes: holds {holds}");
+                    assert!(
+                        holds <= bound(partitions as usize * replicas, nodes.len()) + 1,
+                        "{count} nodes: holds {holds}"
+                    );
                 }
             }
         }

@@ -84,11 +84,19 @@ impl Router {
             return Some(here);
         }
         let live = |node: &NodeId| self.inner.peers.is_live(*node);
-        self.leader(group).or_else(|| table.members(group).iter().copied().find(live)).or_else(|| table.members(group).first().copied())
+        self.leader(group)
+            .or_else(|| table.members(group).iter().copied().find(live))
+            .or_else(|| table.members(group).first().copied())
     }
 
     /// Starts a batch on the node that should serve it. What is local is in the mailboxes when this returns.
-    fn start(&self, table: &RoutingTable, node: NodeId, app: AppId, calls: &[PartitionCall]) -> BoxFuture<'static, Vec<Answer>> {
+    fn start(
+        &self,
+        table: &RoutingTable,
+        node: NodeId,
+        app: AppId,
+        calls: &[PartitionCall],
+    ) -> BoxFuture<'static, Vec<Answer>> {
         if node == self.inner.peers.node() {
             return Box::pin(start_here(&self.inner.host, table, app, calls.to_vec()));
         }
@@ -96,10 +104,14 @@ impl Router {
         let asked = self.inner.peers.request(node, Service::Calls, batch.encode(), DEADLINE);
         let reads: Vec<bool> = calls.iter().map(|call| call.mode != Mode::Write).collect();
         Box::pin(async move {
-            let answers = asked.await.and_then(|body| decode_answers(body).map_err(|error| TransportError::NoAnswer(node, error.to_string())));
+            let answers = asked.await.and_then(|body| {
+                decode_answers(body).map_err(|error| TransportError::NoAnswer(node, error.to_string()))
+            });
             match answers {
                 Ok(answers) if answers.len() == reads.len() => answers,
-                Err(TransportError::Unreachable(_) | TransportError::Refused(..)) => vec![Err(Miss::Again); reads.len()],
+                Err(TransportError::Unreachable(_) | TransportError::Refused(..)) => {
+                    vec![Err(Miss::Again); reads.len()]
+                }
                 Ok(_) | Err(TransportError::NoAnswer(..)) => {
                     let lost = |read: &bool| Err(if *read { Miss::Again } else { Miss::Error(unknown_outcome(node)) });
                     reads.iter().map(lost).collect()
@@ -139,7 +151,9 @@ impl Router {
                     break;
                 }
                 if router.inner.clock.now() + pause > deadline {
-                    again.iter().for_each(|index| results[pending[*index].0] = Some(Err(no_leader(pending[*index].1.partition))));
+                    again.iter().for_each(|index| {
+                        results[pending[*index].0] = Some(Err(no_leader(pending[*index].1.partition)))
+                    });
                     break;
                 }
                 tokio::time::sleep(pause).await;
@@ -166,7 +180,9 @@ impl Router {
         for (index, (_, call)) in pending.iter().enumerate() {
             let target = table.placement(call.partition).and_then(|placement| {
                 let stale = call.mode == Mode::StaleRead;
-                *targets.entry((placement.group, stale)).or_insert_with(|| self.target(&table, placement.group, call.mode))
+                *targets
+                    .entry((placement.group, stale))
+                    .or_insert_with(|| self.target(&table, placement.group, call.mode))
             });
             let Some(node) = target else {
                 missed.push((index, Err(Miss::Again)));
@@ -264,7 +280,9 @@ impl Router {
                         self.inner.leaders.lock().insert(group, leader);
                     }
                     if self.inner.clock.now() + pause > deadline {
-                        return Err(CallError::Unavailable(format!("group {group} has no leader; nothing was written; retry")));
+                        return Err(CallError::Unavailable(format!(
+                            "group {group} has no leader; nothing was written; retry"
+                        )));
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
@@ -273,7 +291,13 @@ impl Router {
         }
     }
 
-    async fn start_transaction(&self, table: &RoutingTable, node: NodeId, app: AppId, calls: Vec<PartitionCall>) -> Result<Vec<Bytes>, Miss> {
+    async fn start_transaction(
+        &self,
+        table: &RoutingTable,
+        node: NodeId,
+        app: AppId,
+        calls: Vec<PartitionCall>,
+    ) -> Result<Vec<Bytes>, Miss> {
         if node == self.inner.peers.node() {
             return transact_here(&self.inner.host, table, app, calls).await;
         }
@@ -316,7 +340,12 @@ impl Router {
     }
 }
 
-fn start_here(host: &Arc<Host>, table: &RoutingTable, app: AppId, calls: Vec<PartitionCall>) -> impl Future<Output = Vec<Answer>> + Send + 'static {
+fn start_here(
+    host: &Arc<Host>,
+    table: &RoutingTable,
+    app: AppId,
+    calls: Vec<PartitionCall>,
+) -> impl Future<Output = Vec<Answer>> + Send + 'static {
     let count = calls.len();
     let (collector, all) = Collector::new(count);
     for (place, call) in calls.into_iter().enumerate() {
@@ -326,7 +355,12 @@ fn start_here(host: &Arc<Host>, table: &RoutingTable, app: AppId, calls: Vec<Par
     async move { all.await.unwrap_or_else(|_| vec![Err(Miss::Again); count]) }
 }
 
-async fn transact_here(host: &Arc<Host>, table: &RoutingTable, app: AppId, calls: Vec<PartitionCall>) -> Result<Vec<Bytes>, Miss> {
+async fn transact_here(
+    host: &Arc<Host>,
+    table: &RoutingTable,
+    app: AppId,
+    calls: Vec<PartitionCall>,
+) -> Result<Vec<Bytes>, Miss> {
     let (reply, replied) = oneshot::channel();
     host.transact(table.keyspace, app, calls, Box::new(move |outcome| drop(reply.send(outcome))));
     let lost = CallError::UnknownOutcome("the node stopped serving this transaction".into());
@@ -337,7 +371,9 @@ fn resolve(table: &RoutingTable, address: &Address) -> Result<PartitionId, CallE
     match address {
         Address::Key(key) => Ok(table.partition(key)),
         Address::Partition(partition) if partition.0 < table.count() => Ok(*partition),
-        Address::Partition(partition) => Err(CallError::Rejected(format!("there is no partition {partition}; the keyspace has {}", table.count()))),
+        Address::Partition(partition) => {
+            Err(CallError::Rejected(format!("there is no partition {partition}; the keyspace has {}", table.count())))
+        }
     }
 }
 
@@ -350,7 +386,9 @@ fn no_leader(partition: PartitionId) -> CallError {
 }
 
 fn unknown_outcome(node: NodeId) -> CallError {
-    CallError::UnknownOutcome(format!("node {node} was lost after the request was sent to it; it may or may not have been applied"))
+    CallError::UnknownOutcome(format!(
+        "node {node} was lost after the request was sent to it; it may or may not have been applied"
+    ))
 }
 
 /// [`Router`] bound to an app.
@@ -400,5 +438,4 @@ impl Router {
             epoch: placement.epoch,
         }
     }
-
 }

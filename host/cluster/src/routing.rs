@@ -37,10 +37,22 @@ impl RoutingTable {
     /// None before the partition map is made.
     pub fn of(state: &MetaState) -> Option<Arc<Self>> {
         let (keyspace, map) = state.default_keyspace()?;
-        let groups = state.groups.iter().filter(|(_, group)| !group.removed).map(|(id, group)| (*id, group.members.clone())).collect();
+        let groups = state
+            .groups
+            .iter()
+            .filter(|(_, group)| !group.removed)
+            .map(|(id, group)| (*id, group.members.clone()))
+            .collect();
         let numbers = state.members.iter().map(|(node, member)| (*node, member.number)).collect();
         let partitions = map.partitions.clone();
-        Some(Arc::new(RoutingTable { keyspace, keyspace_name: map.name.as_str().into(), partitions, groups, numbers, index: state.index }))
+        Some(Arc::new(RoutingTable {
+            keyspace,
+            keyspace_name: map.name.as_str().into(),
+            partitions,
+            groups,
+            numbers,
+            index: state.index,
+        }))
     }
 
     /// Partitions of the keyspace.
@@ -71,7 +83,8 @@ mod tests {
     #[test]
     fn the_rule_from_key_to_partition_never_changes() {
         // These values are in users' data: a change here is a migration.
-        let rule: Vec<u32> = [&b""[..], b"greeting", b"key:000000000001", &[0, 255]].map(|key| partition_of_key(key, 265).0).into();
+        let rule: Vec<u32> =
+            [&b""[..], b"greeting", b"key:000000000001", &[0, 255]].map(|key| partition_of_key(key, 265).0).into();
         assert_eq!(rule, FIXED);
         let mut counts = [0u32; 265];
         for n in 0..265_000u32 {

@@ -102,7 +102,9 @@ impl Command {
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("group entry", bytes);
         if reader.u8()? != FORMAT {
-            return Err(reader.error("a format that this version does not know; use the version that wrote it or a later one"));
+            return Err(
+                reader.error("a format that this version does not know; use the version that wrote it or a later one")
+            );
         }
         let (term, node, chain) = (reader.u64()?, NodeId(reader.u32()?), reader.u64()?);
         let body = match reader.u8()? {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::alias::WatchReceiverOf;
 use openraft::{ChangeMembers, Config, RaftMetrics, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Tasks};
@@ -204,7 +204,12 @@ fn config(options: &GroupOptions) -> Result<Config, String> {
 
 impl Group {
     /// Opens this node's replica. `applied` is told of every batch of this node's sessions that became visible.
-    pub async fn open(context: &GroupContext, id: GroupId, kind: MachineKind, applied: AppliedObserver) -> Result<Arc<Self>, OpenError> {
+    pub async fn open(
+        context: &GroupContext,
+        id: GroupId,
+        kind: MachineKind,
+        applied: AppliedObserver,
+    ) -> Result<Arc<Self>, OpenError> {
         let io = |source| OpenError::Io { group: id, source };
         let log = context.log.group(id);
         let (data, locals, aligned) = (context.data.clone(), context.locals.clone(), log.clone());
@@ -219,11 +224,17 @@ impl Group {
         let network = Network { group: id, transport: context.transport.clone() };
         let machine = Machine::new(core, context.applier.clone());
         let store = LogStore::new(log.clone());
-        let raft = Raft::new(context.node, config, network, store, machine).await.map_err(|error| raft_error(error.to_string()))?;
+        let raft = Raft::new(context.node, config, network, store, machine)
+            .await
+            .map_err(|error| raft_error(error.to_string()))?;
 
         let (publish, leadership) = watch::channel(Leadership::default());
-        let inbound =
-            Inbound { raft: raft.clone(), data: context.data.clone(), applier: context.applier.clone(), staged: Mutex::new(None) };
+        let inbound = Inbound {
+            raft: raft.clone(),
+            data: context.data.clone(),
+            applier: context.applier.clone(),
+            staged: Mutex::new(None),
+        };
         let tasks = Tasks::new(context.tasks.shutdown().child());
         let driver = Driver { raft: raft.clone(), lease: context.options.election_max, publish, applied };
         let partitions = id != GroupId::META;
@@ -345,7 +356,10 @@ impl Group {
 
     async fn snapshot_if_due(&self) {
         let grown = self.log.bytes() >= self.options.snapshot_log_bytes;
-        let pins = || self.node_log.segment_count() > self.options.log_segments_max && self.node_log.oldest_segment_groups().contains(&self.id);
+        let pins = || {
+            self.node_log.segment_count() > self.options.log_segments_max
+                && self.node_log.oldest_segment_groups().contains(&self.id)
+        };
         if (grown || pins())
             && let Err(error) = self.raft.trigger().snapshot().await
         {
@@ -367,7 +381,8 @@ fn align(group: GroupId, log: &GroupLog, applied: Option<LogId>) -> Result<(), O
     let held = if let Some((index, id)) = log.purged().filter(|(index, _)| *index == applied.index) {
         Some((index, messages::decode_log_id(id)))
     } else {
-        let found = log.read(applied.index..applied.index + 1, usize::MAX).map_err(crate::log_store::io_error).map_err(io)?;
+        let found =
+            log.read(applied.index..applied.index + 1, usize::MAX).map_err(crate::log_store::io_error).map_err(io)?;
         found.into_iter().next().map(|(index, entry)| (index, messages::entry_log_id(&entry)))
     };
     match held {
@@ -473,7 +488,8 @@ impl Driver {
         let metrics = metrics.borrow_watched();
         let next = Leadership { leader: metrics.current_leader, term: metrics.current_term, session };
         self.publish.send_if_modified(|now| {
-            let same = now.leader == next.leader && now.term == next.term && now.session.is_none() && next.session.is_none();
+            let same =
+                now.leader == next.leader && now.term == next.term && now.session.is_none() && next.session.is_none();
             if !same {
                 *now = next;
             }
@@ -504,7 +520,13 @@ impl Driver {
         Some((Session::new(leader, self.raft.clone(), self.lease, start), events, inbox))
     }
 
-    async fn propose(&self, leader: LeaderId, number: u64, entry: Bytes, events: &mpsc::UnboundedSender<Event>) -> Option<()> {
+    async fn propose(
+        &self,
+        leader: LeaderId,
+        number: u64,
+        entry: Bytes,
+        events: &mpsc::UnboundedSender<Event>,
+    ) -> Option<()> {
         let follow = Follow { number, events: events.clone(), told: false };
         self.raft.write(Payload(entry)).with_leader(leader).responder(Notifier(Box::new(follow))).await.ok()
     }
@@ -593,7 +615,10 @@ impl Flights {
                 false
             }
             Event::Skipped(number) | Event::Refused(number) => {
-                assert!(number > self.answered, "entry {number} of the chain was answered as committed and then not applied");
+                assert!(
+                    number > self.answered,
+                    "entry {number} of the chain was answered as committed and then not applied"
+                );
                 // Whatever was proposed after it can only be skipped, even if it commits.
                 self.fail_from(number, Outcome::Refused);
                 self.settle(number);

@@ -139,12 +139,17 @@ fn decode_partition(full: &[u8]) -> Option<PartitionRef> {
 }
 
 /// The partitions that `group` owns, as one moment of the data has them. Blocks.
-pub(crate) fn local_range_of(rows: &recoil_storage::DataSnapshot, group: GroupId) -> Result<Vec<(PartitionRef, Local)>, DataError> {
+pub(crate) fn local_range_of(
+    rows: &recoil_storage::DataSnapshot,
+    group: GroupId,
+) -> Result<Vec<(PartitionRef, Local)>, DataError> {
     let (start, end) = node_range(KIND_LOCAL);
     let mut found = Vec::new();
     for row in rows.range(start, Some(end), false) {
         let (key, value) = row?;
-        let (Some(partition), Ok(local)) = (decode_partition(&key), serde_json::from_slice::<Local>(&value)) else { continue };
+        let (Some(partition), Ok(local)) = (decode_partition(&key), serde_json::from_slice::<Local>(&value)) else {
+            continue;
+        };
         if local.group == group {
             found.push((partition, local));
         }

@@ -5,8 +5,8 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 
 use openraft::OptionalSend;
-use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::RaftLogReader;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use recoil_storage::{GroupLog, LogError};
 
 use crate::messages;

@@ -108,7 +108,8 @@ pub(crate) struct Chain {
 
 impl GroupRow {
     pub(crate) fn decode(bytes: &[u8]) -> io::Result<Self> {
-        serde_json::from_slice(bytes).map_err(|error| io::Error::other(format!("a group's row cannot be read: {error}")))
+        serde_json::from_slice(bytes)
+            .map_err(|error| io::Error::other(format!("a group's row cannot be read: {error}")))
     }
     pub(crate) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a group row has only text keys")
@@ -330,7 +331,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.applier.run(move || core.lock().install(meta, staged)).await?
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>>, io::Error> {
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>>, io::Error> {
         let core = self.core.clone();
         let source = task::spawn_blocking(move || {
             let (group, data) = {
@@ -394,7 +397,10 @@ mod tests {
     fn put(key: &'static str, epoch: u64) -> Body {
         let write = Write::Put { key: Bytes::from(format!("\u{1}{key}")), value: Bytes::from_static(b"v") };
         let apps = vec![AppWrites { app: AppId(5), writes: vec![write] }];
-        Body::Writes { versions: vec![], partitions: vec![PartitionWrites { partition: PARTITION, epoch, now_us: 11, apps }] }
+        Body::Writes {
+            versions: vec![],
+            partitions: vec![PartitionWrites { partition: PARTITION, epoch, now_us: 11, apps }],
+        }
     }
 
     fn has(core: &Core, key: &str) -> bool {
@@ -407,12 +413,18 @@ mod tests {
     fn an_entry_whose_predecessor_was_refused_is_not_applied() {
         let folder = tempfile::tempdir().unwrap();
         let mut core = core(folder.path());
-        let entries = vec![entry(1, 1, Body::Start), entry(2, 2, put("a", 1)), entry(3, 3, put("b", 1)), entry(4, 5, put("d", 1))];
+        let entries = vec![
+            entry(1, 1, Body::Start),
+            entry(2, 2, put("a", 1)),
+            entry(3, 3, put("b", 1)),
+            entry(4, 5, put("d", 1)),
+        ];
         let replies = core.apply(entries).unwrap();
         assert_eq!(replies, [Reply::Applied, Reply::Applied, Reply::Applied, Reply::Skipped]);
         assert!(has(&core, "a") && has(&core, "b") && !has(&core, "d"));
         // Later ones of the broken chain neither, until a new chain starts behind all of its numbers.
-        let replies = core.apply(vec![entry(5, 6, put("e", 1)), entry(6, 7, Body::Start), entry(7, 8, put("f", 1))]).unwrap();
+        let replies =
+            core.apply(vec![entry(5, 6, put("e", 1)), entry(6, 7, Body::Start), entry(7, 8, put("f", 1))]).unwrap();
         assert_eq!(replies, [Reply::Skipped, Reply::Applied, Reply::Applied]);
         assert!(!has(&core, "e") && has(&core, "f"));
     }

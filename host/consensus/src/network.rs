@@ -11,8 +11,8 @@ use openraft::OptionalSend;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
-    VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use openraft::storage::Snapshot;
 use parking_lot::Mutex;
@@ -41,7 +41,14 @@ const CHUNKS_AHEAD: usize = 4;
 pub trait Transport: Send + Sync + 'static {
     /// Sends a group's message of some kind. Requests to one node arrive in the order of these calls while the connection
     /// holds. Fails, rather than waits, when the node cannot be reached.
-    fn call(&self, to: NodeId, group: GroupId, kind: u8, body: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+    fn call(
+        &self,
+        to: NodeId,
+        group: GroupId,
+        kind: u8,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
 }
 
 /// Why no answer came.
@@ -96,7 +103,11 @@ impl Link {
         answer.map_err(|error| StreamingError::Unreachable(unreachable(&error)))
     }
 
-    async fn send_snapshot(&self, vote: Vote, data: SnapshotData) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        data: SnapshotData,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let SnapshotData::Source(source) = data else {
             let error = AnyError::error("a received snapshot is not sent on");
             return Err(StreamingError::Unreachable(Unreachable::new(&error)));
@@ -111,7 +122,8 @@ impl Link {
         let read = reading.await.map_err(io::Error::other).and_then(|read| read.map_err(io::Error::other));
         read.map_err(|error| StreamingError::Unreachable(unreachable(&error)))?;
         let answer = self.snapshot_call(SNAPSHOT_END, Bytes::new()).await?;
-        messages::decode_json("snapshot answer", &answer).map_err(|error| StreamingError::Unreachable(unreachable(&error)))
+        messages::decode_json("snapshot answer", &answer)
+            .map_err(|error| StreamingError::Unreachable(unreachable(&error)))
     }
 }
 
@@ -131,12 +143,20 @@ impl RaftNetworkV2<TypeConfig> for Link {
         decoded(messages::decode_append_response(answer))
     }
 
-    async fn vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let answer = self.call(VOTE, messages::encode_json(&request), option.hard_ttl()).await?;
         decoded(messages::decode_json("vote answer", &answer))
     }
 
-    async fn pre_vote(&mut self, request: VoteRequest<TypeConfig>, option: RPCOption) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let answer = self.call(PRE_VOTE, messages::encode_json(&request), option.hard_ttl()).await?;
         decoded(messages::decode_json("pre-vote answer", &answer))
     }
@@ -228,15 +248,18 @@ impl Inbound {
 
     async fn snapshot_rows(&self, chunk: Bytes) -> Result<Bytes, InboundError> {
         let staged = self.staged.lock().as_ref().map(|(_, staged)| staged.clone());
-        let staged = staged.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
+        let staged =
+            staged.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
         let loaded = self.applier.run(move || staged.load(chunk)).await.map_err(stopped)?;
         loaded.map(|()| Bytes::new()).map_err(|error| InboundError::Snapshot(error.to_string()))
     }
 
     async fn snapshot_end(&self) -> Result<Bytes, InboundError> {
         let taken = self.staged.lock().take();
-        let (vote, staged) = taken.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
-        let staged = Arc::try_unwrap(staged).map_err(|_| InboundError::Snapshot("a chunk is still being loaded; begin again".into()))?;
+        let (vote, staged) =
+            taken.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
+        let staged = Arc::try_unwrap(staged)
+            .map_err(|_| InboundError::Snapshot("a chunk is still being loaded; begin again".into()))?;
         let snapshot = Snapshot { meta: staged.meta(), snapshot: SnapshotData::Staged(staged) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(messages::encode_json(&response))

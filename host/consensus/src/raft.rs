@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use openraft::impls::{BoxedErrorSource, InlineBatch, TokioRuntime};
-use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
 use openraft::raft::{ClientWriteResult, responder::Responder};
+use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
 use recoil_base::NodeId;
 use serde::{Deserialize, Serialize};
 

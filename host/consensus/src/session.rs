@@ -103,7 +103,11 @@ impl Session {
             sealed: AtomicBool::new(false),
             committed: AtomicU64::new(chain_start),
             applied: AtomicU64::new(chain_start),
-            inner: Mutex::new(Inner { open: OpenBatch::new(chain_start + 1), closed: VecDeque::new(), after: VecDeque::new() }),
+            inner: Mutex::new(Inner {
+                open: OpenBatch::new(chain_start + 1),
+                closed: VecDeque::new(),
+                after: VecDeque::new(),
+            }),
             work: Notify::new(),
         })
     }
@@ -293,7 +297,12 @@ impl OpenBatch {
             self.versions.push((call.app, call.version));
         }
         let place = *self.places.entry(call.partition).or_insert_with(|| {
-            self.partitions.push(PartitionWrites { partition: call.partition, epoch: call.epoch, now_us: 0, apps: vec![] });
+            self.partitions.push(PartitionWrites {
+                partition: call.partition,
+                epoch: call.epoch,
+                now_us: 0,
+                apps: vec![],
+            });
             self.partitions.len() - 1
         });
         let part = &mut self.partitions[place];

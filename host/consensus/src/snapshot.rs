@@ -69,7 +69,8 @@ impl Source {
             for row in self.rows.range(start, Some(end), false) {
                 let (key, value) = row?;
                 chunk.push(&key[8..], &value);
-                if chunk.len() >= CHUNK_BYTES && !send(std::mem::replace(&mut chunk, Chunk::new(place as u32)).finish()) {
+                if chunk.len() >= CHUNK_BYTES && !send(std::mem::replace(&mut chunk, Chunk::new(place as u32)).finish())
+                {
                     return Ok(());
                 }
             }

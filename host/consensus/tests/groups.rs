@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Shutdown, Tasks, task};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{
-    Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Outcome, PartitionRef, Session, Transport, TransportError,
+    Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Outcome, PartitionRef, Session, Transport,
+    TransportError,
 };
 use recoil_storage::{Data, Log, LogOptions, Write, key};
 use tokio::sync::oneshot;
@@ -36,14 +37,23 @@ struct End {
 }
 
 impl Transport for End {
-    fn call(&self, to: NodeId, _: GroupId, kind: u8, body: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    fn call(
+        &self,
+        to: NodeId,
+        _: GroupId,
+        kind: u8,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let group = self.wire.groups.lock().get(&to).cloned();
         let cut = self.wire.cut.lock();
         let group = group.filter(|_| !cut.contains(&to) && !cut.contains(&self.node));
         Box::pin(async move {
             let group = group.ok_or(TransportError::Unreachable(to))?;
             let answer = tokio::time::timeout(timeout, group.handle(kind, body)).await;
-            answer.map_err(|_| TransportError::NoAnswer(to, "late".into()))?.map_err(|text| TransportError::Refused(to, text))
+            answer
+                .map_err(|_| TransportError::NoAnswer(to, "late".into()))?
+                .map_err(|text| TransportError::Refused(to, text))
         })
     }
 }
@@ -76,7 +86,8 @@ impl Replica {
             tasks: Tasks::new(Shutdown::new()),
             options,
         };
-        let group = Group::open(&context, GROUP, MachineKind::Partitions, Arc::new(|_, _: &[PartitionRef]| {})).await.unwrap();
+        let group =
+            Group::open(&context, GROUP, MachineKind::Partitions, Arc::new(|_, _: &[PartitionRef]| {})).await.unwrap();
         wire.groups.lock().insert(node, group.clone());
         Replica { node, context, group }
     }
@@ -113,7 +124,14 @@ async fn leader<'a>(replicas: impl Iterator<Item = &'a Replica> + Clone) -> (&'a
 
 fn call(name: &str, value: &[u8]) -> Vec<CallWrites> {
     let write = Write::Put { key: Bytes::from(format!("\u{1}{name}")), value: Bytes::copy_from_slice(value) };
-    vec![CallWrites { partition: PARTITION, epoch: 1, now_us: 1, app: APP, version: Digest::of(b"v"), writes: vec![write] }]
+    vec![CallWrites {
+        partition: PARTITION,
+        epoch: 1,
+        now_us: 1,
+        app: APP,
+        version: Digest::of(b"v"),
+        writes: vec![write],
+    }]
 }
 
 async fn put(session: &Session, name: &str, value: &[u8]) -> Outcome {
@@ -122,7 +140,10 @@ async fn put(session: &Session, name: &str, value: &[u8]) -> Outcome {
     if appended.is_err() {
         return Outcome::Refused;
     }
-    tokio::time::timeout(Duration::from_secs(10), outcome).await.expect("an outcome in time").expect("every waiter is told")
+    tokio::time::timeout(Duration::from_secs(10), outcome)
+        .await
+        .expect("an outcome in time")
+        .expect("every waiter is told")
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -197,7 +218,8 @@ async fn a_leader_that_is_cut_off_commits_nothing_and_loses_its_lease() {
 
     wire.cut.lock().clear();
     if appended.is_ok() {
-        let outcome = tokio::time::timeout(Duration::from_secs(10), outcome).await.expect("told in time").expect("told at all");
+        let outcome =
+            tokio::time::timeout(Duration::from_secs(10), outcome).await.expect("told in time").expect("told at all");
         assert_ne!(outcome, Outcome::Committed);
     }
     for replica in &replicas {

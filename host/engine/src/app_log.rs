@@ -112,7 +112,9 @@ impl AppLog {
             ring.next += 1;
             ring.bytes += message.len() + LINE_OVERHEAD;
             ring.lines.push_back(LogLine { sequence, time_us, level, partition: partition.map(|p| p.0), message });
-            while ring.lines.len() > shared.options.lines_max.max(1) || (ring.bytes > shared.options.bytes_max && ring.lines.len() > 1) {
+            while ring.lines.len() > shared.options.lines_max.max(1)
+                || (ring.bytes > shared.options.bytes_max && ring.lines.len() > 1)
+            {
                 if let Some(oldest) = ring.lines.pop_front() {
                     ring.bytes -= oldest.message.len() + LINE_OVERHEAD;
                     ring.dropped += 1;

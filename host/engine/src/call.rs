@@ -210,7 +210,13 @@ impl CallBody {
                 let start = reader.bytes()?;
                 let ends = reader.u8()? != 0;
                 let end = Some(reader.bytes()?).filter(|_| ends);
-                CallBody::Scan { start, end, limit: reader.u32()?, bytes_max: reader.u32()?, reverse: reader.u8()? != 0 }
+                CallBody::Scan {
+                    start,
+                    end,
+                    limit: reader.u32()?,
+                    bytes_max: reader.u32()?,
+                    reverse: reader.u8()? != 0,
+                }
             }
             _ => return Err(reader.error("an unknown kind of call")),
         })
@@ -235,8 +241,14 @@ pub fn relative_key(user_key: &[u8]) -> Bytes {
 pub fn evaluate_storage(transaction: &mut Transaction, body: &CallBody) -> Result<Bytes, CallError> {
     let answer = match body {
         CallBody::Get(keys) => get(transaction, keys),
-        CallBody::Write(writes) => writes.iter().try_for_each(|write| transaction.write_data(write)).map(|()| Bytes::new()).map_err(CallError::from),
-        CallBody::Scan { start, end, limit, bytes_max, reverse } => scan(transaction, start, end.as_ref(), *limit, *bytes_max, *reverse),
+        CallBody::Write(writes) => writes
+            .iter()
+            .try_for_each(|write| transaction.write_data(write))
+            .map(|()| Bytes::new())
+            .map_err(CallError::from),
+        CallBody::Scan { start, end, limit, bytes_max, reverse } => {
+            scan(transaction, start, end.as_ref(), *limit, *bytes_max, *reverse)
+        }
         CallBody::Handle(_) | CallBody::Fire { .. } => Err(CallError::Failed("this call needs a handler".into())),
     };
     if answer.is_err() {
@@ -267,7 +279,14 @@ fn get(transaction: &Transaction, keys: &[Bytes]) -> Result<Bytes, CallError> {
     Ok(writer.finish())
 }
 
-fn scan(transaction: &Transaction, start: &Bytes, end: Option<&Bytes>, limit: u32, bytes_max: u32, reverse: bool) -> Result<Bytes, CallError> {
+fn scan(
+    transaction: &Transaction,
+    start: &Bytes,
+    end: Option<&Bytes>,
+    limit: u32,
+    bytes_max: u32,
+    reverse: bool,
+) -> Result<Bytes, CallError> {
     let start = user_key(start)?;
     let end = end.map(user_key).transpose()?;
     let (entries, more) = transaction.scan(start, end, limit, bytes_max as usize, reverse)?;

@@ -136,7 +136,12 @@ const FIRE: &str = "func(list<u8>, list<u8>) -> result<_, string>";
 const SERVE: &str = "func(own<resource>) -> result<_, string>";
 
 /// The exported function `interface`#`name`, if it is what the contract says.
-fn function(component: &Component, interface: &str, name: &str, expected: &str) -> Result<ComponentExportIndex, EngineError> {
+fn function(
+    component: &Component,
+    interface: &str,
+    name: &str,
+    expected: &str,
+) -> Result<ComponentExportIndex, EngineError> {
     let mismatch = |why: String| EngineError::Mismatch { export: format!("{interface}#{name}"), why };
     let absent = || mismatch("it is absent".to_owned());
     let instance = component.get_export_index(None, interface).ok_or_else(absent)?;
@@ -178,7 +183,11 @@ const PROVIDED: [&str; 7] =
 struct Unknown;
 
 /// Links what the host does not know to a refusal: some tool chains import more than is ever called.
-fn refuse_unknown<T: 'static>(engine: &wasmtime::Engine, component: &Component, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+fn refuse_unknown<T: 'static>(
+    engine: &wasmtime::Engine,
+    component: &Component,
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
     for (name, item) in component.component_type().imports(engine) {
         if PROVIDED.iter().any(|package| name.starts_with(package)) {
             continue;
@@ -192,7 +201,9 @@ fn refuse_unknown<T: 'static>(engine: &wasmtime::Engine, component: &Component, 
                             let text = format!("the host does not provide {name}, of which {member} was called");
                             linked.func_new(member, move |_, _, _, _| Err(wasmtime::Error::msg(text.clone())))?;
                         }
-                        ComponentItem::Resource(_) => linked.resource(member, ResourceType::host::<Unknown>(), |_, _| Ok(()))?,
+                        ComponentItem::Resource(_) => {
+                            linked.resource(member, ResourceType::host::<Unknown>(), |_, _| Ok(()))?
+                        }
                         _ => {}
                     }
                 }

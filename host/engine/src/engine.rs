@@ -50,7 +50,9 @@ pub enum EngineError {
     #[error("the WebAssembly engine cannot be set up: {0}")]
     Setup(String),
     /// The bytes are not those the digest names.
-    #[error("the component's bytes have digest {found}, not {expected}: the copy is damaged; install the package again")]
+    #[error(
+        "the component's bytes have digest {found}, not {expected}: the copy is damaged; install the package again"
+    )]
     Digest {
         /// What was asked for.
         expected: Digest,
@@ -58,7 +60,9 @@ pub enum EngineError {
         found: Digest,
     },
     /// Not a component that this version can run.
-    #[error("not a valid WebAssembly component: {0}; build it for wasm32-wasip2, or with the tool chain of its language")]
+    #[error(
+        "not a valid WebAssembly component: {0}; build it for wasm32-wasip2, or with the tool chain of its language"
+    )]
     Invalid(String),
     /// A component that lacks what makes it a package.
     #[error("the component exports no recoil:plugin/handler@0.1: a package needs one; it exports {exports}")]
@@ -67,7 +71,9 @@ pub enum EngineError {
         exports: String,
     },
     /// An export whose functions are not those of the contract.
-    #[error("the component's export {export} does not match the contract: {why}; generate its bindings from recoil:plugin@0.1.0")]
+    #[error(
+        "the component's export {export} does not match the contract: {why}; generate its bindings from recoil:plugin@0.1.0"
+    )]
     Mismatch {
         /// The export.
         export: String,
@@ -107,8 +113,13 @@ impl Engine {
     /// Sets up the engine and starts its ticker.
     pub fn new(options: EngineOptions) -> Result<Arc<Engine>, EngineError> {
         let instances_max = bearable_instances(options.instances_max);
-        let wasmtime = wasmtime::Engine::new(&config(&options, instances_max)).map_err(|error| EngineError::Setup(format!("{error:#}")))?;
-        let cache = options.code_cache.map(|folder| CodeCache::open(folder, &wasmtime)).transpose().map_err(EngineError::Setup)?;
+        let wasmtime = wasmtime::Engine::new(&config(&options, instances_max))
+            .map_err(|error| EngineError::Setup(format!("{error:#}")))?;
+        let cache = options
+            .code_cache
+            .map(|folder| CodeCache::open(folder, &wasmtime))
+            .transpose()
+            .map_err(EngineError::Setup)?;
         let (alive, ended) = mpsc::channel::<()>();
         let ticked = wasmtime.clone();
         task::spawn_thread("recoil-epochs", move || {
@@ -133,7 +144,9 @@ impl Engine {
     pub fn load(self: &Arc<Self>, digest: Digest, wasm: &[u8]) -> Result<Arc<AppCode>, EngineError> {
         let slot = {
             let mut loaded = self.loaded.lock();
-            loaded.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_none_or(|code| code.strong_count() > 0));
+            loaded.retain(|_, slot| {
+                Arc::strong_count(slot) > 1 || slot.try_lock().is_none_or(|code| code.strong_count() > 0)
+            });
             loaded.entry(digest).or_default().clone()
         };
         // Whoever else wants this code waits here and then finds it.
@@ -181,7 +194,8 @@ impl Engine {
                 }
             }
         }
-        let component = wasmtime::component::Component::from_binary(&self.wasmtime, wasm).map_err(|error| EngineError::Invalid(format!("{error:#}")))?;
+        let component = wasmtime::component::Component::from_binary(&self.wasmtime, wasm)
+            .map_err(|error| EngineError::Invalid(format!("{error:#}")))?;
         self.compiled.fetch_add(1, Ordering::Relaxed);
         if let Some(cache) = &self.cache
             && let Err(why) = cache.put(digest, &component)
@@ -219,7 +233,8 @@ fn config(options: &EngineOptions, instances_max: u32) -> Config {
 
 /// Instances that the system's limit on areas of address space bears, with a third of it left to everything else.
 fn bearable_instances(wanted: u32) -> u32 {
-    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let limit =
+        std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse::<u32>().ok());
     let Some(limit) = limit else { return wanted };
     let bearable = (limit / 3 * 2 / AREAS_PER_INSTANCE).max(INSTANCES_MIN);
     if bearable < wanted {

@@ -111,12 +111,16 @@ impl AppCode {
         });
         match made {
             Ok((handle, fire)) => Ok(HandlerInstance { store, handle, fire, deadline_ticks, poisoned: false }),
-            Err(error) if trap::is_pool_exhausted(&error) => {
-                Err(CallError::Unavailable("no room for another instance on this node; retry, or raise its instance limit".to_owned()))
-            }
+            Err(error) if trap::is_pool_exhausted(&error) => Err(CallError::Unavailable(
+                "no room for another instance on this node; retry, or raise its instance limit".to_owned(),
+            )),
             Err(error) => {
                 let why = trap::describe(&error, circumstances(&mut store));
-                store.data().environment.log.push(LogLevel::Error, None, &format!("the handler could not start: {why}"));
+                store.data().environment.log.push(
+                    LogLevel::Error,
+                    None,
+                    &format!("the handler could not start: {why}"),
+                );
                 Err(CallError::Failed(format!("the handler could not start: {why}")))
             }
         }
@@ -130,18 +134,25 @@ impl HandlerInstance {
         let answer_bytes_max = transaction.limits().answer_bytes_max;
         let (transaction, answer) = self.run(transaction, |store| Ok(handle.call(store, (request,))?.0));
         self.settle(transaction, answer, |answer| match answer.len() {
-            size if size > answer_bytes_max => {
-                Err(CallError::Failed(format!("the answer has {size} bytes; the limit is {answer_bytes_max}; answer in pages")))
-            }
+            size if size > answer_bytes_max => Err(CallError::Failed(format!(
+                "the answer has {size} bytes; the limit is {answer_bytes_max}; answer in pages"
+            ))),
             _ => Ok(answer),
         })
     }
 
     /// Delivers a timer. The caller removes its row in the same transaction ([`Transaction::take_timer`]); [`evaluate`](Self::evaluate)
     /// does both.
-    pub fn fire(&mut self, transaction: Transaction, id: &[u8], payload: &[u8]) -> (Transaction, Result<(), CallError>) {
+    pub fn fire(
+        &mut self,
+        transaction: Transaction,
+        id: &[u8],
+        payload: &[u8],
+    ) -> (Transaction, Result<(), CallError>) {
         let Some(fire) = self.fire else {
-            let why = CallError::Rejected("the app's handler does not export recoil:plugin/timer: it cannot take timers".to_owned());
+            let why = CallError::Rejected(
+                "the app's handler does not export recoil:plugin/timer: it cannot take timers".to_owned(),
+            );
             return (rolled_back(transaction), Err(why));
         };
         let (transaction, answer) = self.run(transaction, |store| Ok(fire.call(store, (id, payload))?.0));
@@ -149,7 +160,11 @@ impl HandlerInstance {
     }
 
     /// Evaluates whatever a routed call asks. The answer to a timer is empty, also if it had fired or been replaced before.
-    pub fn evaluate(&mut self, mut transaction: Transaction, body: &CallBody) -> (Transaction, Result<Bytes, CallError>) {
+    pub fn evaluate(
+        &mut self,
+        mut transaction: Transaction,
+        body: &CallBody,
+    ) -> (Transaction, Result<Bytes, CallError>) {
         match body {
             CallBody::Handle(request) => {
                 let (transaction, answer) = self.handle(transaction, request);
@@ -176,7 +191,11 @@ impl HandlerInstance {
     }
 
     /// Lends the transaction to the instance for one call. The outer error is a trap, described.
-    fn run<T>(&mut self, transaction: Transaction, call: impl FnOnce(&mut Store<HandlerState>) -> wasmtime::Result<T>) -> (Transaction, Result<T, String>) {
+    fn run<T>(
+        &mut self,
+        transaction: Transaction,
+        call: impl FnOnce(&mut Store<HandlerState>) -> wasmtime::Result<T>,
+    ) -> (Transaction, Result<T, String>) {
         if self.poisoned {
             return (transaction, Err("the instance trapped before and cannot be used".to_owned()));
         }
@@ -189,7 +208,11 @@ impl HandlerInstance {
         let answer = call(&mut self.store).map_err(|error| {
             self.poisoned = true;
             let why = trap::describe(&error, circumstances(&mut self.store));
-            self.store.data().environment.log.push(LogLevel::Error, Some(partition), &format!("the handler failed: {why}"));
+            self.store.data().environment.log.push(
+                LogLevel::Error,
+                Some(partition),
+                &format!("the handler failed: {why}"),
+            );
             why
         });
         let transaction = self.store.data_mut().transaction.take();
@@ -230,6 +253,8 @@ fn circumstances(store: &mut Store<HandlerState>) -> Circumstances {
 impl HandlerState {
     /// The call's transaction; there is none while an instance starts.
     fn transaction(&mut self) -> Result<&mut Transaction, StorageError> {
-        self.transaction.as_mut().ok_or_else(|| StorageError::Unavailable("storage is there during a call, not while an instance starts".to_owned()))
+        self.transaction.as_mut().ok_or_else(|| {
+            StorageError::Unavailable("storage is there during a call, not while an instance starts".to_owned())
+        })
     }
 }

@@ -40,7 +40,8 @@ pub use handler::HandlerInstance;
 pub use listener::{BoxFuture, PartitionInfo, Router, ServeError};
 pub use overlay::Overlay;
 pub use transaction::{
-    ConsensusAccess, Effects, GroupRole, GroupStatus, KEY_BYTES_MAX, StorageError, Transaction, TransactionInfo, TransactionLimits, View, ViewError,
+    ConsensusAccess, Effects, GroupRole, GroupStatus, KEY_BYTES_MAX, StorageError, Transaction, TransactionInfo,
+    TransactionLimits, View, ViewError,
 };
 
 /// The largest integer that every language holds exactly: JavaScript's numbers end here.

@@ -146,7 +146,12 @@ pub(crate) fn link(linker: &mut Linker<ListenerState>) -> wasmtime::Result<()> {
 impl AppCode {
     /// Serves one connection on an instance of its own, until the guest returns or fails. What the guest had written is sent
     /// before the connection closes. An error is in the app's log already. Dropping the future ends the connection at once.
-    pub async fn serve(self: &Arc<Self>, stream: TcpStream, environment: Environment, router: Arc<dyn Router>) -> Result<(), ServeError> {
+    pub async fn serve(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        environment: Environment,
+        router: Arc<dyn Router>,
+    ) -> Result<(), ServeError> {
         let Some(serve) = &self.exports.serve else { return Err(ServeError::NotAListener) };
         let log = environment.log.clone();
         let limits = environment.limits;
@@ -178,11 +183,14 @@ impl AppCode {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(ServeError::Rejected(why)),
             Err(error) if trap::is_pool_exhausted(&error) => Err(ServeError::NoRoom),
-            Err(error) => Err(ServeError::Failed(trap::describe(&error, Circumstances {
-                call_ms_max: limits.call_ms_max,
-                memory_bytes_max,
-                memory_refused: state.limiter.take_refused(),
-            }))),
+            Err(error) => Err(ServeError::Failed(trap::describe(
+                &error,
+                Circumstances {
+                    call_ms_max: limits.call_ms_max,
+                    memory_bytes_max,
+                    memory_refused: state.limiter.take_refused(),
+                },
+            ))),
         };
         if let Err(error) = &outcome {
             log.push(LogLevel::Error, None, &error.to_string());

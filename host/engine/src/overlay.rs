@@ -68,11 +68,16 @@ impl Overlay {
 
     /// Lays `write` over everything applied before. `version` must not be below that of the last write applied.
     pub fn apply(&mut self, write: &Write, version: u64) {
-        debug_assert!(self.history.back().is_none_or(|(last, _)| *last <= version), "versions are applied in ascending order");
+        debug_assert!(
+            self.history.back().is_none_or(|(last, _)| *last <= version),
+            "versions are applied in ascending order"
+        );
         match write {
             Write::Put { key, value } => self.set(key, Some(value.clone()), version),
             Write::Remove { key } => self.set(key, None, version),
-            Write::RemoveRange { start, end } => self.remove_range(start.clone(), range_end(start, end.as_ref()), version),
+            Write::RemoveRange { start, end } => {
+                self.remove_range(start.clone(), range_end(start, end.as_ref()), version)
+            }
         }
     }
 
@@ -130,7 +135,12 @@ impl Overlay {
         let over = self.entries.range::<[u8], _>((Bound::Included(start), upper));
         let over: Box<dyn Iterator<Item = (&'a Bytes, &'a Slot)> + Send + 'a> =
             if reverse { Box::new(over.rev()) } else { Box::new(over) };
-        Scan { overlay: self, base: (!empty).then_some(base).into_iter().flatten().peekable(), over: over.peekable(), reverse }
+        Scan {
+            overlay: self,
+            base: (!empty).then_some(base).into_iter().flatten().peekable(),
+            over: over.peekable(),
+            reverse,
+        }
     }
 
     fn is_removed(&self, key: &[u8]) -> bool {
@@ -162,7 +172,8 @@ impl Overlay {
             return;
         }
         let upper = end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
-        let inside: Vec<Bytes> = self.entries.range::<[u8], _>((Bound::Included(&start[..]), upper)).map(|(key, _)| key.clone()).collect();
+        let inside: Vec<Bytes> =
+            self.entries.range::<[u8], _>((Bound::Included(&start[..]), upper)).map(|(key, _)| key.clone()).collect();
         for key in inside {
             self.drop_entry(&key);
         }
@@ -181,7 +192,8 @@ impl Overlay {
             self.keep_tail(removed, end);
         }
         let upper = end.map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..]));
-        let inside: Vec<Bytes> = self.removed.range::<[u8], _>((Bound::Included(&start[..]), upper)).map(|(key, _)| key.clone()).collect();
+        let inside: Vec<Bytes> =
+            self.removed.range::<[u8], _>((Bound::Included(&start[..]), upper)).map(|(key, _)| key.clone()).collect();
         for key in inside {
             if let Some(removed) = self.removed.remove(&key) {
                 self.keep_tail(removed, end);

@@ -24,7 +24,12 @@ pub trait View: Send + Sync {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError>;
     /// The rows from `start` to before `end` (`None`: to the end of the app's rows), in key order or against it.
-    fn scan<'a>(&'a self, start: Bytes, end: Option<Bytes>, reverse: bool) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a>;
+    fn scan<'a>(
+        &'a self,
+        start: Bytes,
+        end: Option<Bytes>,
+        reverse: bool,
+    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a>;
 }
 
 /// The data could not be read.
@@ -267,7 +272,14 @@ impl Transaction {
 
     /// User keys and values from `start` to before `end`: at most `limit`, and fewer once they come to `bytes_max` (itself at
     /// most the limit of a scan), but one if there is one. True with them: there may be more.
-    pub fn scan(&self, start: &[u8], end: Option<&[u8]>, limit: u32, bytes_max: usize, reverse: bool) -> Result<(Vec<(Bytes, Bytes)>, bool), StorageError> {
+    pub fn scan(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: u32,
+        bytes_max: usize,
+        reverse: bool,
+    ) -> Result<(Vec<(Bytes, Bytes)>, bool), StorageError> {
         let bytes_max = bytes_max.min(self.limits.scan_bytes_max);
         let mut found = Vec::new();
         let mut bytes = 0usize;
@@ -287,7 +299,12 @@ impl Transaction {
     }
 
     /// Rows by app-relative key; an absent end is the end of the start's kind.
-    pub fn scan_rows<'a>(&'a self, start: Bytes, end: Option<Bytes>, reverse: bool) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
+    pub fn scan_rows<'a>(
+        &'a self,
+        start: Bytes,
+        end: Option<Bytes>,
+        reverse: bool,
+    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
         let end = range_end(&start, end.as_ref());
         if end.as_ref().is_some_and(|end| *end <= start) {
             return Box::new(std::iter::empty());
@@ -353,7 +370,9 @@ impl Transaction {
     pub(crate) fn check_growth(&self, size: usize) -> Result<(), StorageError> {
         let (total, limit) = (self.bytes.saturating_add(size), self.limits.transaction_bytes_max);
         if total > limit {
-            return Err(StorageError::TooLarge(format!("the writes of one call come to {total} bytes; the limit is {limit}; write in several calls")));
+            return Err(StorageError::TooLarge(format!(
+                "the writes of one call come to {total} bytes; the limit is {limit}; write in several calls"
+            )));
         }
         Ok(())
     }
@@ -372,12 +391,22 @@ impl Transaction {
 }
 
 /// Refuses keys and values above their limits.
-pub(crate) fn check_sizes(limits: &TransactionLimits, key_bytes: usize, value_bytes: usize) -> Result<(), StorageError> {
+pub(crate) fn check_sizes(
+    limits: &TransactionLimits,
+    key_bytes: usize,
+    value_bytes: usize,
+) -> Result<(), StorageError> {
     if key_bytes > limits.key_bytes_max {
-        return Err(StorageError::TooLarge(format!("a key has {key_bytes} bytes; the limit is {}", limits.key_bytes_max)));
+        return Err(StorageError::TooLarge(format!(
+            "a key has {key_bytes} bytes; the limit is {}",
+            limits.key_bytes_max
+        )));
     }
     if value_bytes > limits.value_bytes_max {
-        return Err(StorageError::TooLarge(format!("a value has {value_bytes} bytes; the limit is {}", limits.value_bytes_max)));
+        return Err(StorageError::TooLarge(format!(
+            "a value has {value_bytes} bytes; the limit is {}",
+            limits.value_bytes_max
+        )));
     }
     Ok(())
 }

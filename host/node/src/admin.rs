@@ -6,11 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, GroupId, NodeId};
-use recoil_cluster::meta::{self, App, MetaState, PACKAGE_CHUNK_BYTES};
 use recoil_cluster::MetaCommand;
+use recoil_cluster::meta::{self, App, MetaState, PACKAGE_CHUNK_BYTES};
 use recoil_gateway::api::{
-    AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, GroupStatus, Health, InstallRequest, KeyspaceStatus,
-    ListenerSummary, LogLine, LogPage, NodeState, NodeStatus, PackageSummary, Status,
+    AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, GroupStatus, Health, InstallRequest,
+    KeyspaceStatus, ListenerSummary, LogLine, LogPage, NodeState, NodeStatus, PackageSummary, Status,
 };
 use recoil_package::{Limits as ManifestLimits, Manifest};
 use tokio::net::TcpStream;
@@ -26,7 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 impl From<ChangeError> for AdminError {
     fn from(error: ChangeError) -> Self {
         match error {
-            ChangeError::Rejected(text) if text.starts_with("there is no") => AdminError::not_found(text, "see recoilctl list"),
+            ChangeError::Rejected(text) if text.starts_with("there is no") => {
+                AdminError::not_found(text, "see recoilctl list")
+            }
             ChangeError::Rejected(text) => AdminError::conflict(text, ""),
             ChangeError::Unavailable(text) => {
                 AdminError::unavailable(text, "retry; if it stays so, see recoilctl status for nodes that are down")
@@ -42,11 +44,17 @@ fn not_installed(name: &str) -> AdminError {
 impl Parts {
     fn summary(&self, state: &MetaState, name: &str, app: &App) -> AppSummary {
         let addresses = |port: u16| {
-            let address = |member: &meta::Member| Some(SocketAddr::new(member.address.ip(), port.checked_add(member.port_offset)?).to_string());
+            let address = |member: &meta::Member| {
+                Some(SocketAddr::new(member.address.ip(), port.checked_add(member.port_offset)?).to_string())
+            };
             ordered(state).into_iter().filter_map(|(_, member)| address(member)).collect()
         };
-        let listeners =
-            app.manifest.listeners.iter().map(|l| ListenerSummary { name: l.name.clone(), addresses: addresses(l.port) }).collect();
+        let listeners = app
+            .manifest
+            .listeners
+            .iter()
+            .map(|l| ListenerSummary { name: l.name.clone(), addresses: addresses(l.port) })
+            .collect();
         AppSummary {
             name: name.into(),
             version: app.manifest.version.clone(),
@@ -90,7 +98,11 @@ impl Parts {
         let groups = self.groups(&state);
         let meta_leader = groups.first().and_then(|meta| meta.leader);
         let of = |node: NodeId, wanted: &dyn Fn(&GroupStatus) -> bool| -> u32 {
-            groups.iter().filter(|group| group.members.contains(&node) && wanted(group)).map(|group| group.partitions).sum()
+            groups
+                .iter()
+                .filter(|group| group.members.contains(&node) && wanted(group))
+                .map(|group| group.partitions)
+                .sum()
         };
         let nodes = ordered(&state).into_iter().map(|(id, member)| NodeStatus {
             id: *id,
@@ -104,7 +116,11 @@ impl Parts {
         });
         let nodes = nodes.collect();
         let led = |keyspace: &meta::Keyspace| {
-            let has_leader = |group: GroupId| groups.iter().any(|status| status.id == group && status.leader.is_some_and(|node| self.peers.is_live(node)));
+            let has_leader = |group: GroupId| {
+                groups
+                    .iter()
+                    .any(|status| status.id == group && status.leader.is_some_and(|node| self.peers.is_live(node)))
+            };
             keyspace.partitions.iter().filter(|placement| has_leader(placement.group)).count() as u32
         };
         let keyspaces: Vec<KeyspaceStatus> = state
@@ -117,7 +133,8 @@ impl Parts {
                 leaders_present: led(keyspace),
             })
             .collect();
-        let ready = !keyspaces.is_empty() && keyspaces.iter().all(|keyspace| keyspace.leaders_present == keyspace.partitions);
+        let ready =
+            !keyspaces.is_empty() && keyspaces.iter().all(|keyspace| keyspace.leaders_present == keyspace.partitions);
         let apps = state.apps.iter().map(|(name, app)| self.summary(&state, name, app)).collect();
         let cluster = (!state.cluster.is_empty()).then(|| state.cluster.clone());
         Status { cluster, node: self.node, nodes, keyspaces, groups, apps, ready }
@@ -131,9 +148,14 @@ impl Parts {
         } else if state.cluster.is_empty() {
             Some("this node has not found its cluster yet".into())
         } else if state.keyspaces.is_empty() {
-            Some(format!("{} of {} expected members have joined; the partition map is made when all have", state.members.len(), state.expect))
+            Some(format!(
+                "{} of {} expected members have joined; the partition map is made when all have",
+                state.members.len(),
+                state.expect
+            ))
         } else {
-            let missing: u32 = status.keyspaces.iter().map(|keyspace| keyspace.partitions - keyspace.leaders_present).sum();
+            let missing: u32 =
+                status.keyspaces.iter().map(|keyspace| keyspace.partitions - keyspace.leaders_present).sum();
             Some(format!("{missing} partitions have no leader that this node can reach"))
         }
     }
@@ -151,11 +173,21 @@ impl Parts {
 
     async fn stored_manifest(&self, digest: Digest) -> Result<Manifest, AdminError> {
         let record = self.states.borrow().packages.get(&digest).filter(|package| package.complete).cloned();
-        let missing = || AdminError::not_found(format!("package {digest} is not stored in the cluster"), "upload it first: recoilctl install ./FILE.wasm");
+        let missing = || {
+            AdminError::not_found(
+                format!("package {digest} is not stored in the cluster"),
+                "upload it first: recoilctl install ./FILE.wasm",
+            )
+        };
         let record = record.ok_or_else(missing)?;
         let (data, locals) = (self.context.data.clone(), self.context.locals.clone());
-        let read = recoil_base::task::spawn_blocking(move || meta_machine::read_package(&data, &locals, digest, record.chunks)).await;
-        let archive = read.map_err(|error| AdminError::internal(error.to_string(), ""))?.map_err(|error| AdminError::internal(error.to_string(), ""))?;
+        let read = recoil_base::task::spawn_blocking(move || {
+            meta_machine::read_package(&data, &locals, digest, record.chunks)
+        })
+        .await;
+        let archive = read
+            .map_err(|error| AdminError::internal(error.to_string(), ""))?
+            .map_err(|error| AdminError::internal(error.to_string(), ""))?;
         read_manifest(&archive.ok_or_else(missing)?)
     }
 
@@ -165,7 +197,10 @@ impl Parts {
             InstallRequest::Name(name) => {
                 let known: Vec<&str> = self.options.packages.iter().map(|package| package.name).collect();
                 let bundled = self.options.packages.iter().find(|package| package.name == name).ok_or_else(|| {
-                    AdminError::not_found(format!("no package named {name} comes with this node"), format!("these do: {}", known.join(", ")))
+                    AdminError::not_found(
+                        format!("no package named {name} comes with this node"),
+                        format!("these do: {}", known.join(", ")),
+                    )
                 })?;
                 let archive = Bytes::from_static(bundled.archive);
                 let digest = Digest::of(&archive);
@@ -180,7 +215,10 @@ impl Parts {
         let waited = tokio::time::timeout(INSTALL_DEADLINE, self.wait_serving(&name)).await;
         waited.unwrap_or_else(|_| {
             let why = self.reason_not_ready().unwrap_or_else(|| "some node is still making it ready".into());
-            Err(AdminError::unavailable(format!("{name} does not serve everywhere yet: {why}"), format!("recoilctl inspect {name} tells how each node stands")))
+            Err(AdminError::unavailable(
+                format!("{name} does not serve everywhere yet: {why}"),
+                format!("recoilctl inspect {name} tells how each node stands"),
+            ))
         })
     }
 
@@ -192,7 +230,11 @@ impl Parts {
             let app = state.apps.get(name).ok_or_else(|| not_installed(name))?;
             match app.state {
                 meta::AppState::Failed => {
-                    let why: Vec<String> = app.ready.iter().filter_map(|(node, error)| Some(format!("node {node}: {}", error.as_ref()?))).collect();
+                    let why: Vec<String> = app
+                        .ready
+                        .iter()
+                        .filter_map(|(node, error)| Some(format!("node {node}: {}", error.as_ref()?)))
+                        .collect();
                     let hint = format!("mend the cause, then recoilctl uninstall {name} and install it again");
                     return Err(AdminError::conflict(format!("{name} cannot be made ready: {}", why.join("; ")), hint));
                 }
@@ -213,7 +255,9 @@ impl Parts {
 
     async fn accepts_everywhere(&self, state: &MetaState, app: &App) -> bool {
         for (_, member) in state.members.iter().filter(|(node, _)| self.peers.is_live(**node)) {
-            for port in app.manifest.listeners.iter().filter_map(|listener| listener.port.checked_add(member.port_offset)) {
+            for port in
+                app.manifest.listeners.iter().filter_map(|listener| listener.port.checked_add(member.port_offset))
+            {
                 if TcpStream::connect((member.address.ip(), port)).await.is_err() {
                     return false;
                 }
@@ -307,7 +351,12 @@ impl AdminApi for Parts {
                 let state = self.states.borrow().clone();
                 let mut open = false;
                 for (_, member) in state.members.iter().filter(|(node, _)| self.peers.is_live(**node)) {
-                    for port in app.manifest.listeners.iter().filter_map(|listener| listener.port.checked_add(member.port_offset)) {
+                    for port in app
+                        .manifest
+                        .listeners
+                        .iter()
+                        .filter_map(|listener| listener.port.checked_add(member.port_offset))
+                    {
                         open |= TcpStream::connect((member.address.ip(), port)).await.is_ok();
                     }
                 }
@@ -318,7 +367,12 @@ impl AdminApi for Parts {
             }
         };
         let waited = tokio::time::timeout(INSTALL_DEADLINE, closed).await;
-        waited.map_err(|_| AdminError::unavailable(format!("{name} is uninstalled, but a node still takes connections"), "see recoilctl status"))
+        waited.map_err(|_| {
+            AdminError::unavailable(
+                format!("{name} is uninstalled, but a node still takes connections"),
+                "see recoilctl status",
+            )
+        })
     }
 
     async fn logs(&self, name: &str, since: u64, limit: usize, wait: Duration) -> Result<LogPage, AdminError> {

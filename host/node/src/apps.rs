@@ -57,7 +57,12 @@ impl Apps {
     pub(crate) fn failed_listeners(&self, app: AppId) -> Vec<String> {
         let loaded = self.loaded.lock();
         let listeners = loaded.get(&app).map(|loaded| &loaded.listeners[..]).unwrap_or_default();
-        listeners.iter().filter_map(|(_, listener)| if let ListenerState::Failed(why) = listener.state() { Some(why) } else { None }).collect()
+        listeners
+            .iter()
+            .filter_map(
+                |(_, listener)| if let ListenerState::Failed(why) = listener.state() { Some(why) } else { None },
+            )
+            .collect()
     }
 
     /// Stops all ports, letting connections end.
@@ -76,7 +81,8 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
     for (name, app) in &state.apps {
         let known = parts.apps.loaded.lock().contains_key(&app.id);
         if !known && app.state != AppState::Failed && parts.apps.loading.lock().insert(app.id) {
-            let (parts, name, app, chunks) = (parts.clone(), name.clone(), app.clone(), state.packages.get(&app.digest).map_or(0, |p| p.chunks));
+            let (parts, name, app, chunks) =
+                (parts.clone(), name.clone(), app.clone(), state.packages.get(&app.digest).map_or(0, |p| p.chunks));
             let tasks = parts.tasks.clone();
             tasks.spawn(async move {
                 let error = load(&parts, &name, &app, chunks).await.err();
@@ -118,7 +124,8 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
 }
 
 async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<(), String> {
-    let (data, locals, digest, engine) = (parts.context.data.clone(), parts.context.locals.clone(), app.digest, parts.shared.engine().clone());
+    let (data, locals, digest, engine) =
+        (parts.context.data.clone(), parts.context.locals.clone(), app.digest, parts.shared.engine().clone());
     let code = task::spawn_blocking(move || -> Result<Arc<AppCode>, String> {
         let archive = read_package(&data, &locals, digest, chunks).map_err(|error| error.to_string())?;
         let archive = archive.ok_or("the package is not stored on this node")?;
@@ -144,7 +151,8 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
 
 /// What this version of the host cannot run is refused by name.
 pub(crate) fn check_roles(roles: Roles, manifest: &Manifest) -> Result<(), String> {
-    let refused = [(roles.http_handler, "http-handler"), (roles.state_machine, "state-machine"), (roles.scheduler, "scheduler")];
+    let refused =
+        [(roles.http_handler, "http-handler"), (roles.state_machine, "state-machine"), (roles.scheduler, "scheduler")];
     if let Some((_, role)) = refused.iter().find(|(exported, _)| *exported) {
         return Err(format!("the component exports recoil:plugin/{role}, which this version of Recoil does not run"));
     }
@@ -171,7 +179,8 @@ pub(crate) fn limits(manifest: &ManifestLimits) -> Limits {
 
 fn app_address(parts: &Parts, port: u16) -> Result<SocketAddr, String> {
     let shifted = port.checked_add(parts.options.port_offset);
-    let shifted = shifted.ok_or_else(|| format!("port {port} and the port offset {} are above 65535", parts.options.port_offset))?;
+    let shifted = shifted
+        .ok_or_else(|| format!("port {port} and the port offset {} are above 65535", parts.options.port_offset))?;
     Ok(SocketAddr::new(parts.address.ip(), shifted))
 }
 
@@ -179,7 +188,11 @@ fn app_address(parts: &Parts, port: u16) -> Result<SocketAddr, String> {
 fn check_port(parts: &Parts, port: u16) -> Result<(), String> {
     let address = app_address(parts, port)?;
     let free = std::net::TcpListener::bind(address);
-    free.map(drop).map_err(|error| format!("cannot listen on {address}: {error}. End what listens there, or start the node with another --port-offset"))
+    free.map(drop).map_err(|error| {
+        format!(
+            "cannot listen on {address}: {error}. End what listens there, or start the node with another --port-offset"
+        )
+    })
 }
 
 fn listen(parts: &Arc<Parts>, app: &App) {
@@ -191,10 +204,13 @@ fn listen(parts: &Arc<Parts>, app: &App) {
         }
         let Ok(address) = app_address(parts, listener.port) else { continue };
         let mut options = ListenerOptions::new(format!("{}/{}", loaded.name, listener.name), address);
-        options.connections_max = app.manifest.limits.connections.unwrap_or(CONNECTIONS_MAX).min(CONNECTIONS_MAX) as usize;
+        options.connections_max =
+            app.manifest.limits.connections.unwrap_or(CONNECTIONS_MAX).min(CONNECTIONS_MAX) as usize;
         let environment = Environment { app: loaded.name.clone(), log: loaded.log.clone(), limits: loaded.limits };
         let serving = Serving { code: loaded.code.clone(), environment, router: parts.router.of_app(app.id) };
-        loaded.listeners.push((listener.name.clone(), AppListener::start(options, Arc::new(serving), parts.tasks.shutdown())));
+        loaded
+            .listeners
+            .push((listener.name.clone(), AppListener::start(options, Arc::new(serving), parts.tasks.shutdown())));
     }
 }
 

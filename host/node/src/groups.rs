@@ -27,12 +27,21 @@ pub(crate) async fn open_all(parts: &Arc<Parts>, state: &MetaState, table: &Rout
     Ok(())
 }
 
-async fn open(parts: &Arc<Parts>, state: &MetaState, table: &RoutingTable, id: GroupId, record: &GroupRecord) -> Result<(), NodeError> {
+async fn open(
+    parts: &Arc<Parts>,
+    state: &MetaState,
+    table: &RoutingTable,
+    id: GroupId,
+    record: &GroupRecord,
+) -> Result<(), NodeError> {
     let placed = state.partitions_of(id);
-    let placed: Vec<_> = placed.into_iter().map(|(keyspace, partition, epoch)| (PartitionRef { keyspace, partition }, epoch)).collect();
+    let placed: Vec<_> =
+        placed.into_iter().map(|(keyspace, partition, epoch)| (PartitionRef { keyspace, partition }, epoch)).collect();
     let (locals, rows) = (parts.context.locals.clone(), placed.clone());
     let created = parts.context.applier.run(move || locals.create(id, &rows)).await;
-    created.map_err(|error| NodeError::Storage(error.to_string()))?.map_err(|error| NodeError::Storage(error.to_string()))?;
+    created
+        .map_err(|error| NodeError::Storage(error.to_string()))?
+        .map_err(|error| NodeError::Storage(error.to_string()))?;
 
     let host = Arc::downgrade(&parts.host);
     let applied = Arc::new(move |_, partitions: &[PartitionRef]| {
@@ -40,7 +49,9 @@ async fn open(parts: &Arc<Parts>, state: &MetaState, table: &RoutingTable, id: G
             host.applied(partitions);
         }
     });
-    let group = Group::open(&parts.context, id, MachineKind::Partitions, applied).await.map_err(|error| NodeError::Storage(error.to_string()))?;
+    let group = Group::open(&parts.context, id, MachineKind::Partitions, applied)
+        .await
+        .map_err(|error| NodeError::Storage(error.to_string()))?;
     let partitions: Vec<_> = placed.iter().map(|(partition, _)| *partition).collect();
     parts.host.add_group(group.clone(), &partitions, &table.keyspace_name, table.count());
     parts.tasks.spawn(follow(parts.clone(), group.clone()));

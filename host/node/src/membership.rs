@@ -115,8 +115,11 @@ fn tagged(tag: u8, text: &[u8]) -> Bytes {
 
 /// Takes in a node that asks to join.
 pub(crate) async fn serve_join(parts: &Parts, body: &[u8]) -> Result<Bytes, String> {
-    let command: MetaCommand = serde_json::from_slice(body).map_err(|error| format!("a join that cannot be read: {error}"))?;
-    let MetaCommand::Join { node, address, .. } = &command else { return Err("only a join may be asked for here".into()) };
+    let command: MetaCommand =
+        serde_json::from_slice(body).map_err(|error| format!("a join that cannot be read: {error}"))?;
+    let MetaCommand::Join { node, address, .. } = &command else {
+        return Err("only a join may be asked for here".into());
+    };
     let cluster = parts.states.borrow().cluster.clone();
     if cluster.is_empty() {
         return Err("this node has not found its own cluster yet; retry".into());
@@ -156,7 +159,8 @@ async fn found(parts: &Arc<Parts>) -> Result<(), NodeError> {
 }
 
 async fn join(parts: &Arc<Parts>, address: SocketAddr) -> Result<(), NodeError> {
-    let body = Bytes::from(serde_json::to_vec(&parts.join_command()).map_err(|error| NodeError::Cluster(error.to_string()))?);
+    let body =
+        Bytes::from(serde_json::to_vec(&parts.join_command()).map_err(|error| NodeError::Cluster(error.to_string()))?);
     let deadline = parts.clock.now() + JOIN_DEADLINE;
     let reply: JoinReply = loop {
         let failed = match parts.peers.ask(address, Service::Join, body.clone(), JOIN_TIMEOUT).await {
@@ -171,7 +175,9 @@ async fn join(parts: &Arc<Parts>, address: SocketAddr) -> Result<(), NodeError> 
             Err(error) => error.to_string(),
         };
         if parts.clock.now() > deadline {
-            return Err(NodeError::Cluster(format!("cannot join the cluster at {address}: {failed}. Is a node listening there?")));
+            return Err(NodeError::Cluster(format!(
+                "cannot join the cluster at {address}: {failed}. Is a node listening there?"
+            )));
         }
         tokio::time::sleep(JOIN_RETRY).await;
     };
@@ -186,7 +192,9 @@ async fn record_cluster(parts: &Arc<Parts>, cluster: &str) -> Result<(), NodeErr
     let id = unhex(cluster).ok_or_else(|| NodeError::Cluster(format!("'{cluster}' is not a cluster id")))?;
     let folder = parts.folder.clone();
     let recorded = recoil_base::task::spawn_blocking(move || folder.set_cluster(id)).await;
-    recorded.map_err(|error| NodeError::Cluster(error.to_string()))?.map_err(|error| NodeError::Folder(error.to_string()))?;
+    recorded
+        .map_err(|error| NodeError::Cluster(error.to_string()))?
+        .map_err(|error| NodeError::Folder(error.to_string()))?;
     parts.peers.set_cluster(cluster.to_owned());
     Ok(())
 }

@@ -66,7 +66,12 @@ impl CustomMachine for MetaMachine {
 }
 
 /// The bytes of a stored package. Blocks.
-pub(crate) fn read_package(data: &Data, locals: &Locals, digest: Digest, chunks: u32) -> Result<Option<Vec<u8>>, DataError> {
+pub(crate) fn read_package(
+    data: &Data,
+    locals: &Locals,
+    digest: Digest,
+    chunks: u32,
+) -> Result<Option<Vec<u8>>, DataError> {
     let Some(local) = locals.get(machine::custom_partition(GroupId::META)) else { return Ok(None) };
     let prefix = key::prefix(local.copy, AppId(0));
     let mut archive = Vec::new();

@@ -61,7 +61,17 @@ pub struct NodeOptions {
 impl NodeOptions {
     /// A node that founds a cluster of its own, with 265 partitions.
     pub fn new(data_dir: PathBuf, listen: SocketAddr, shared: Arc<Shared>) -> Self {
-        NodeOptions { data_dir, listen, join: None, expect: 1, partitions: 265, replication: REPLICATION, port_offset: 0, shared, packages: vec![] }
+        NodeOptions {
+            data_dir,
+            listen,
+            join: None,
+            expect: 1,
+            partitions: 265,
+            replication: REPLICATION,
+            port_offset: 0,
+            shared,
+            packages: vec![],
+        }
     }
 }
 
@@ -108,9 +118,12 @@ pub struct Shared {
 impl Shared {
     /// Starts them.
     pub fn new(options: SharedOptions) -> Result<Arc<Self>, NodeError> {
-        let engine_options = EngineOptions { code_cache: options.code_cache, instances_max: INSTANCES_MAX, ..Default::default() };
+        let engine_options =
+            EngineOptions { code_cache: options.code_cache, instances_max: INSTANCES_MAX, ..Default::default() };
         let engine = Engine::new(engine_options).map_err(|error| NodeError::Engine(error.to_string()))?;
-        let threads = options.eval_threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |count| count.get().min(4)));
+        let threads = options
+            .eval_threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |count| count.get().min(4)));
         Ok(Arc::new(Shared { engine, pool: EvaluationPool::start(threads) }))
     }
 
@@ -199,7 +212,8 @@ impl Node {
         let path = options.data_dir.clone();
         let opened = task::spawn_blocking(move || open_storage(&path)).await;
         let storage = opened.map_err(|error| NodeError::Storage(error.to_string()))??;
-        let listen_error = |error: std::io::Error| NodeError::Listen { address: options.listen, why: error.to_string() };
+        let listen_error =
+            |error: std::io::Error| NodeError::Listen { address: options.listen, why: error.to_string() };
         let listener = TcpListener::bind(options.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
 
@@ -266,7 +280,9 @@ impl Node {
         if let Some(cluster) = parts.folder.cluster_id() {
             parts.peers.set_cluster(cluster.iter().map(|byte| format!("{byte:02x}")).collect());
         }
-        let meta = Group::open(&parts.context, GroupId::META, kind, applied).await.map_err(|error| NodeError::Storage(error.to_string()))?;
+        let meta = Group::open(&parts.context, GroupId::META, kind, applied)
+            .await
+            .map_err(|error| NodeError::Storage(error.to_string()))?;
         *parts.meta.lock() = Some(meta);
         for (node, member) in &parts.states.borrow().members {
             parts.peers.know(*node, member.address);
@@ -307,7 +323,10 @@ impl Node {
         let mut states = self.parts.states.clone();
         loop {
             if let Some((_, keyspace)) = states.borrow_and_update().default_keyspace() {
-                return Hosting { partitions: keyspace.partitions.len() as u32, bootstrapped: *self.parts.bootstrapped.lock() };
+                return Hosting {
+                    partitions: keyspace.partitions.len() as u32,
+                    bootstrapped: *self.parts.bootstrapped.lock(),
+                };
             }
             if states.changed().await.is_err() {
                 std::future::pending::<()>().await;

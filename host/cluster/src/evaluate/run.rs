@@ -9,7 +9,10 @@ use recoil_base::Runtime;
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{PartitionRef, Session};
 use recoil_engine::call::evaluate_storage;
-use recoil_engine::{CallBody, CallError, Effects, GroupRole, GroupStatus, LogLevel, Mode, Transaction, TransactionInfo, TransactionLimits, timers};
+use recoil_engine::{
+    CallBody, CallError, Effects, GroupRole, GroupStatus, LogLevel, Mode, Transaction, TransactionInfo,
+    TransactionLimits, timers,
+};
 
 use super::view::{LeaderView, StaleView};
 use super::{BACKLOG_BYTES_MAX, Call, EvaluatedApp, Evaluation, Host, Partition, Work, answer_on, overloaded};
@@ -197,7 +200,13 @@ impl Host {
     }
 
     /// A transaction on the newest state of a partition.
-    pub(super) fn transaction(&self, partition: &Partition, evaluation: &mut Evaluation, app: &EvaluatedApp, read_only: bool) -> Transaction {
+    pub(super) fn transaction(
+        &self,
+        partition: &Partition,
+        evaluation: &mut Evaluation,
+        app: &EvaluatedApp,
+        read_only: bool,
+    ) -> Transaction {
         let view = self.view(evaluation, app);
         let info = TransactionInfo {
             keyspace: partition.keyspace_name.clone(),
@@ -247,7 +256,11 @@ impl Host {
     }
 
     /// Sends a call's messages once it is committed.
-    pub(super) fn publisher(&self, app: recoil_base::AppId, publishes: Vec<(Bytes, Bytes)>) -> impl FnOnce() + Send + 'static {
+    pub(super) fn publisher(
+        &self,
+        app: recoil_base::AppId,
+        publishes: Vec<(Bytes, Bytes)>,
+    ) -> impl FnOnce() + Send + 'static {
         let topics = (!publishes.is_empty()).then(|| self.parts.topics.clone());
         move || {
             if let Some(topics) = topics {
@@ -283,7 +296,9 @@ impl Host {
         let limit = TIMERS_MAX + evaluation.apps.entry(app.id).or_default().timers_failed.len();
         let due = match timers::due(&self.view(evaluation, &app), now_us, limit, TIMER_BYTES_MAX) {
             Ok(due) => due,
-            Err(error) => return tracing::error!(partition = ?partition.key, %error, "cannot read the partition's timers"),
+            Err(error) => {
+                return tracing::error!(partition = ?partition.key, %error, "cannot read the partition's timers");
+            }
         };
         let full = due.len() == limit;
         let mut next: Option<u64> = None;

@@ -22,12 +22,24 @@ pub(crate) type TransactReply = Box<dyn FnOnce(Result<Vec<Bytes>, Miss>) + Send>
 
 impl Host {
     /// Evaluates `calls` of one app as one transaction. Never blocks; answers through `reply`.
-    pub(crate) fn transact(self: &Arc<Self>, keyspace: recoil_base::KeyspaceId, app: AppId, calls: Vec<PartitionCall>, reply: TransactReply) {
+    pub(crate) fn transact(
+        self: &Arc<Self>,
+        keyspace: recoil_base::KeyspaceId,
+        app: AppId,
+        calls: Vec<PartitionCall>,
+        reply: TransactReply,
+    ) {
         let host = self.clone();
         self.parts.pool.run(Box::new(move || host.run_transaction(keyspace, app, &calls, reply)));
     }
 
-    fn run_transaction(self: &Arc<Self>, keyspace: recoil_base::KeyspaceId, app: AppId, calls: &[PartitionCall], reply: TransactReply) {
+    fn run_transaction(
+        self: &Arc<Self>,
+        keyspace: recoil_base::KeyspaceId,
+        app: AppId,
+        calls: &[PartitionCall],
+        reply: TransactReply,
+    ) {
         let Some(app) = self.app(app) else {
             return reply(Err(Miss::Error(CallError::Unavailable("the app is not ready on this node; retry".into()))));
         };
@@ -38,7 +50,8 @@ impl Host {
             let Some(partition) = partition else { return reply(Err(Miss::NotLeader(None))) };
             partitions.insert(key, partition);
         }
-        let mut slots: BTreeMap<PartitionRef, _> = partitions.iter().map(|(key, partition)| (*key, partition.evaluation.lock())).collect();
+        let mut slots: BTreeMap<PartitionRef, _> =
+            partitions.iter().map(|(key, partition)| (*key, partition.evaluation.lock())).collect();
         for (key, slot) in &mut slots {
             if let Err(miss) = self.current(&partitions[key], slot) {
                 return reply(Err(miss));
@@ -54,8 +67,10 @@ impl Host {
         }
 
         // Writes go to the partitions' overlays at once, so that later calls see them; on failure the overlays are put back.
-        let before: BTreeMap<PartitionRef, _> =
-            evaluations.iter_mut().map(|(key, evaluation)| (*key, evaluation.apps.entry(app.id).or_default().overlay.clone())).collect();
+        let before: BTreeMap<PartitionRef, _> = evaluations
+            .iter_mut()
+            .map(|(key, evaluation)| (*key, evaluation.apps.entry(app.id).or_default().overlay.clone()))
+            .collect();
         let mut writes: BTreeMap<PartitionRef, Vec<Write>> = BTreeMap::new();
         let (mut answers, mut publishes, mut alarms) = (Vec::new(), Vec::new(), Vec::new());
         let mut failure = None;
@@ -145,7 +160,13 @@ impl Host {
     }
 }
 
-fn answer_read(runtime: &recoil_base::Runtime, session: Arc<recoil_consensus::Session>, newest: u64, outcome: Result<Vec<Bytes>, Miss>, reply: TransactReply) {
+fn answer_read(
+    runtime: &recoil_base::Runtime,
+    session: Arc<recoil_consensus::Session>,
+    newest: u64,
+    outcome: Result<Vec<Bytes>, Miss>,
+    reply: TransactReply,
+) {
     runtime.spawn(async move {
         if !session.lease_holds() && !session.confirm().await {
             return reply(Err(Miss::Again));

@@ -29,9 +29,18 @@ impl View for LeaderView {
         }
     }
 
-    fn scan<'a>(&'a self, start: Bytes, end: Option<Bytes>, reverse: bool) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
+    fn scan<'a>(
+        &'a self,
+        start: Bytes,
+        end: Option<Bytes>,
+        reverse: bool,
+    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
         let below = rows(&self.data.snapshot(), &self.prefix, &start, end.as_ref(), reverse);
-        if self.overlay.is_empty() { below } else { Box::new(self.overlay.scan(below, &start, end.as_deref(), reverse)) }
+        if self.overlay.is_empty() {
+            below
+        } else {
+            Box::new(self.overlay.scan(below, &start, end.as_deref(), reverse))
+        }
     }
 }
 
@@ -52,7 +61,12 @@ impl View for StaleView {
         self.rows.get(&full(&self.prefix, key)).map_err(view_error)
     }
 
-    fn scan<'a>(&'a self, start: Bytes, end: Option<Bytes>, reverse: bool) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
+    fn scan<'a>(
+        &'a self,
+        start: Bytes,
+        end: Option<Bytes>,
+        reverse: bool,
+    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
         rows(&self.rows, &self.prefix, &start, end.as_ref(), reverse)
     }
 }

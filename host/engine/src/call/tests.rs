@@ -8,8 +8,18 @@ use crate::transaction::tests::Map;
 use crate::transaction::{TransactionInfo, TransactionLimits};
 
 fn transaction(rows: &[(&str, &str)], read_only: bool) -> Transaction {
-    let map: BTreeMap<Bytes, Bytes> = rows.iter().map(|(key, value)| (relative_key(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()))).collect();
-    let info = TransactionInfo { keyspace: "default".into(), partition: PartitionId(0), partition_count: 1, epoch: 1, now_us: 1, read_only };
+    let map: BTreeMap<Bytes, Bytes> = rows
+        .iter()
+        .map(|(key, value)| (relative_key(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes())))
+        .collect();
+    let info = TransactionInfo {
+        keyspace: "default".into(),
+        partition: PartitionId(0),
+        partition_count: 1,
+        epoch: 1,
+        now_us: 1,
+        read_only,
+    };
     Transaction::new(Arc::new(Map(map)), info, TransactionLimits::default())
 }
 
@@ -20,7 +30,10 @@ fn bodies_and_errors_survive_and_every_shorter_input_is_an_error() {
         CallBody::Handle(value.clone()),
         CallBody::Fire { id: key.clone(), payload: value.clone(), at_us: 7 },
         CallBody::Get(vec![key.clone(), Bytes::new()]),
-        CallBody::Write(vec![Write::Put { key: key.clone(), value }, Write::RemoveRange { start: key.clone(), end: None }]),
+        CallBody::Write(vec![
+            Write::Put { key: key.clone(), value },
+            Write::RemoveRange { start: key.clone(), end: None },
+        ]),
         CallBody::Scan { start: key.clone(), end: None, limit: 3, bytes_max: 4, reverse: true },
         CallBody::Scan { start: key.clone(), end: Some(Bytes::new()), limit: 0, bytes_max: 0, reverse: false },
     ] {
@@ -55,9 +68,18 @@ fn storage_calls_read_write_and_scan_without_a_handler() {
     let mut tx = transaction(&[("a", "1"), ("b", "22222222"), ("c", "3")], false);
     let answer = evaluate_storage(&mut tx, &CallBody::Get(vec![relative_key(b"b"), relative_key(b"none")])).unwrap();
     assert_eq!(decode_values(answer).unwrap(), [Some(Bytes::from_static(b"22222222")), None]);
-    let write = CallBody::Write(vec![Write::Remove { key: relative_key(b"a") }, Write::Put { key: relative_key(b"d"), value: Bytes::from_static(b"4") }]);
+    let write = CallBody::Write(vec![
+        Write::Remove { key: relative_key(b"a") },
+        Write::Put { key: relative_key(b"d"), value: Bytes::from_static(b"4") },
+    ]);
     assert_eq!(evaluate_storage(&mut tx, &write).unwrap(), Bytes::new());
-    let scan = |start: &[u8], limit, bytes_max| CallBody::Scan { start: relative_key(start), end: None, limit, bytes_max, reverse: false };
+    let scan = |start: &[u8], limit, bytes_max| CallBody::Scan {
+        start: relative_key(start),
+        end: None,
+        limit,
+        bytes_max,
+        reverse: false,
+    };
     let page = decode_page(evaluate_storage(&mut tx, &scan(b"", 10, 1 << 20)).unwrap()).unwrap();
     assert_eq!(page.entries.iter().map(|(key, _)| &key[..]).collect::<Vec<_>>(), [b"b", b"c", b"d"]);
     assert!(!page.more);
@@ -78,7 +100,13 @@ fn storage_calls_stay_within_the_data_and_fail_whole() {
         Write::Put { key: relative_key(&[0; 70_000]), value: Bytes::new() },
     ] {
         let mut tx = transaction(&[], false);
-        assert!(matches!(evaluate_storage(&mut tx, &CallBody::Write(vec![good.clone(), bad.clone()])), Err(CallError::Rejected(_))), "{bad:?}");
+        assert!(
+            matches!(
+                evaluate_storage(&mut tx, &CallBody::Write(vec![good.clone(), bad.clone()])),
+                Err(CallError::Rejected(_))
+            ),
+            "{bad:?}"
+        );
         assert!(tx.is_empty());
     }
     let mut tx = transaction(&[], true);

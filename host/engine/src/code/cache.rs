@@ -26,7 +26,8 @@ pub(crate) struct CodeCache {
 
 impl CodeCache {
     pub(crate) fn open(folder: PathBuf, engine: &wasmtime::Engine) -> Result<Self, String> {
-        std::fs::create_dir_all(&folder).map_err(|error| format!("the code cache {} cannot be made: {error}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("the code cache {} cannot be made: {error}", folder.display()))?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let cache = CodeCache { folder, compatibility: format!("{:016x}", hasher.finish()) };

@@ -42,7 +42,9 @@ impl storage::Host for HandlerState {
                 let value = transaction.get(key)?;
                 bytes += value.as_ref().map_or(0, Bytes::len);
                 if bytes > limit {
-                    return Err(storage::Error::TooLarge(format!("the values come to more than {limit} bytes; ask for fewer keys")));
+                    return Err(storage::Error::TooLarge(format!(
+                        "the values come to more than {limit} bytes; ask for fewer keys"
+                    )));
                 }
                 values.push(value.map(Vec::from));
             }
@@ -67,9 +69,15 @@ impl storage::Host for HandlerState {
         Ok((|| Ok(self.transaction()?.remove_range(&within.start, within.end.as_deref())?))())
     }
 
-    fn scan(&mut self, within: storage::KeyRange, limit: u32, reverse: bool) -> Outcome<Vec<storage::Entry>, storage::Error> {
+    fn scan(
+        &mut self,
+        within: storage::KeyRange,
+        limit: u32,
+        reverse: bool,
+    ) -> Outcome<Vec<storage::Entry>, storage::Error> {
         Ok((|| {
-            let (found, _) = self.transaction()?.scan(&within.start, within.end.as_deref(), limit, usize::MAX, reverse)?;
+            let (found, _) =
+                self.transaction()?.scan(&within.start, within.end.as_deref(), limit, usize::MAX, reverse)?;
             Ok(found.into_iter().map(|(key, value)| storage::Entry { key: key.into(), value: value.into() }).collect())
         })())
     }
@@ -96,13 +104,19 @@ impl partition::Host for HandlerState {
 
     fn set_timer(&mut self, id: Vec<u8>, at: u64, payload: Vec<u8>) -> Result<()> {
         if !self.may_set_timers {
-            return Err(Error::msg("partition.set-timer: the component does not export recoil:plugin/timer, so nothing could take the timer"));
+            return Err(Error::msg(
+                "partition.set-timer: the component does not export recoil:plugin/timer, so nothing could take the timer",
+            ));
         }
-        self.transaction().and_then(|transaction| transaction.set_timer(&id, at, payload.into())).map_err(|error| in_call("partition.set-timer", &error))
+        self.transaction()
+            .and_then(|transaction| transaction.set_timer(&id, at, payload.into()))
+            .map_err(|error| in_call("partition.set-timer", &error))
     }
 
     fn cancel_timer(&mut self, id: Vec<u8>) -> Result<()> {
-        self.transaction().and_then(|transaction| transaction.cancel_timer(&id)).map_err(|error| in_call("partition.cancel-timer", &error))
+        self.transaction()
+            .and_then(|transaction| transaction.cancel_timer(&id))
+            .map_err(|error| in_call("partition.cancel-timer", &error))
     }
 
     fn publish(&mut self, topic: Vec<u8>, message: Vec<u8>) -> Result<()> {
@@ -132,7 +146,9 @@ impl consensus::Host for HandlerState {
 
     fn barrier(&mut self) -> Outcome<u64, String> {
         let lent = self.transaction().map_err(trap)?.consensus();
-        Ok(lent.ok_or_else(|| "this partition has no group".to_owned()).and_then(|consensus| consensus.barrier().map(safe_u64)))
+        Ok(lent
+            .ok_or_else(|| "this partition has no group".to_owned())
+            .and_then(|consensus| consensus.barrier().map(safe_u64)))
     }
 
     fn propose(&mut self, _entry: Vec<u8>) -> Outcome<Vec<u8>, String> {
@@ -141,7 +157,9 @@ impl consensus::Host for HandlerState {
 }
 
 fn refused<T>() -> std::result::Result<T, router::Error> {
-    Err(router::Error::Rejected("a handler cannot call partitions: a transaction waits for nobody; call from the listener".to_owned()))
+    Err(router::Error::Rejected(
+        "a handler cannot call partitions: a transaction waits for nobody; call from the listener".to_owned(),
+    ))
 }
 
 impl router::Host for HandlerState {
@@ -149,13 +167,18 @@ impl router::Host for HandlerState {
         Ok(refused())
     }
 
-    fn call_many(&mut self, calls: Vec<router::RoutedCall>) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
+    fn call_many(
+        &mut self,
+        calls: Vec<router::RoutedCall>,
+    ) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
         Ok(calls.iter().map(|_| refused()).collect())
     }
 
     fn submit(&mut self, _call: router::RoutedCall) -> Result<Resource<NoPending>> {
         if self.pendings >= PENDINGS_MAX {
-            return Err(Error::msg(format!("router.submit: more than {PENDINGS_MAX} calls submitted and never waited for")));
+            return Err(Error::msg(format!(
+                "router.submit: more than {PENDINGS_MAX} calls submitted and never waited for"
+            )));
         }
         self.pendings += 1;
         Ok(Resource::new_own(0))
@@ -166,18 +189,28 @@ impl router::Host for HandlerState {
         Ok(refused())
     }
 
-    fn wait_all(&mut self, calls: Vec<Resource<NoPending>>) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
-        Ok(calls.iter().map(|_| {
-            self.pendings = self.pendings.saturating_sub(1);
-            refused()
-        }).collect())
+    fn wait_all(
+        &mut self,
+        calls: Vec<Resource<NoPending>>,
+    ) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
+        Ok(calls
+            .iter()
+            .map(|_| {
+                self.pendings = self.pendings.saturating_sub(1);
+                refused()
+            })
+            .collect())
     }
 
     fn transact(&mut self, _calls: Vec<router::RoutedCall>) -> Outcome<Vec<Vec<u8>>, router::Error> {
         Ok(refused())
     }
 
-    fn scatter(&mut self, _request: Vec<u8>, _mode: router::Mode) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
+    fn scatter(
+        &mut self,
+        _request: Vec<u8>,
+        _mode: router::Mode,
+    ) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
         Ok(vec![refused()])
     }
 
@@ -230,7 +263,12 @@ impl tcp::HostConnection for HandlerState {
         Err(no_connection())
     }
 
-    fn wait_any(&mut self, _connection: Resource<NoConnection>, _subscriptions: Vec<Resource<NoSubscription>>, _timeout_ms: u32) -> Result<Option<tcp::Event>> {
+    fn wait_any(
+        &mut self,
+        _connection: Resource<NoConnection>,
+        _subscriptions: Vec<Resource<NoSubscription>>,
+        _timeout_ms: u32,
+    ) -> Result<Option<tcp::Event>> {
         Err(no_connection())
     }
 

@@ -42,7 +42,10 @@ pub(crate) enum SocketError {
 impl From<io::Error> for SocketError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => SocketError::Closed,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected => SocketError::Closed,
             _ => SocketError::Failed(error.to_string()),
         }
     }
@@ -170,7 +173,10 @@ impl Socket {
     }
 }
 
-async fn within<T>(limit: Option<Duration>, work: impl Future<Output = Result<T, SocketError>>) -> Result<T, SocketError> {
+async fn within<T>(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T, SocketError>>,
+) -> Result<T, SocketError> {
     match limit {
         None => work.await,
         Some(limit) => timeout(limit, work).await.unwrap_or(Err(SocketError::TimedOut)),

@@ -86,7 +86,10 @@ impl router::Host for ListenerState {
         Ok(answer(only(self.router.call_many(vec![routed(call)]).await)))
     }
 
-    async fn call_many(&mut self, calls: Vec<router::RoutedCall>) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
+    async fn call_many(
+        &mut self,
+        calls: Vec<router::RoutedCall>,
+    ) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
         if calls.is_empty() {
             return Ok(Vec::new());
         }
@@ -96,7 +99,9 @@ impl router::Host for ListenerState {
 
     fn submit(&mut self, call: router::RoutedCall) -> Result<Resource<Pending>> {
         if self.pendings >= HANDLES_MAX {
-            return Err(Error::msg(format!("router.submit: more than {HANDLES_MAX} calls submitted and not waited for")));
+            return Err(Error::msg(format!(
+                "router.submit: more than {HANDLES_MAX} calls submitted and not waited for"
+            )));
         }
         // The call takes its place here; the task only waits.
         let answer = task::spawn_detached(self.router.call_many(vec![routed(call)]));
@@ -110,7 +115,10 @@ impl router::Host for ListenerState {
         Ok(answer(pending.answer().await))
     }
 
-    async fn wait_all(&mut self, calls: Vec<Resource<Pending>>) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
+    async fn wait_all(
+        &mut self,
+        calls: Vec<Resource<Pending>>,
+    ) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
         let mut answers = Vec::with_capacity(calls.len());
         for call in calls {
             let pending = self.take_pending(call)?;
@@ -127,7 +135,11 @@ impl router::Host for ListenerState {
         Ok(answers.map(|answers| answers.into_iter().map(Vec::from).collect()).map_err(router::Error::from))
     }
 
-    async fn scatter(&mut self, request: Vec<u8>, mode: router::Mode) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
+    async fn scatter(
+        &mut self,
+        request: Vec<u8>,
+        mode: router::Mode,
+    ) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
         let (request, mode) = (Bytes::from(request), Mode::from(mode));
         let to_all = self.router.partitions().into_iter().map(|partition| RoutedCall {
             to: Address::Partition(partition.id),
@@ -214,7 +226,12 @@ impl tcp::HostConnection for ListenerState {
         Ok(self.socket.write(&data).await.map_err(tcp::Error::from))
     }
 
-    async fn wait_any(&mut self, _connection: Resource<Connection>, subscriptions: Vec<Resource<Subscription>>, timeout_ms: u32) -> Result<Option<tcp::Event>> {
+    async fn wait_any(
+        &mut self,
+        _connection: Resource<Connection>,
+        subscriptions: Vec<Resource<Subscription>>,
+        timeout_ms: u32,
+    ) -> Result<Option<tcp::Event>> {
         for subscription in &subscriptions {
             self.handles.get(subscription)?;
         }

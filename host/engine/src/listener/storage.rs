@@ -65,7 +65,8 @@ fn lost() -> CallError {
 async fn call_all(router: &dyn Router, bodies: Vec<(PartitionId, CallBody)>, mode: Mode) -> Answer<Vec<Bytes>> {
     let count = bodies.len();
     let calls = bodies.into_iter().map(|(id, body)| RoutedCall { to: Address::Partition(id), body, mode }).collect();
-    let answers: Vec<Bytes> = router.call_many(calls).await.into_iter().collect::<std::result::Result<_, CallError>>()?;
+    let answers: Vec<Bytes> =
+        router.call_many(calls).await.into_iter().collect::<std::result::Result<_, CallError>>()?;
     if answers.len() == count { Ok(answers) } else { Err(lost().into()) }
 }
 
@@ -112,8 +113,10 @@ impl storage::Host for ListenerState {
     }
 
     async fn remove_range(&mut self, within: storage::KeyRange) -> Outcome<()> {
-        let write = Write::RemoveRange { start: relative_key(&within.start), end: within.end.as_deref().map(relative_key) };
-        let bodies = self.router.partitions().into_iter().map(|partition| (partition.id, CallBody::Write(vec![write.clone()])));
+        let write =
+            Write::RemoveRange { start: relative_key(&within.start), end: within.end.as_deref().map(relative_key) };
+        let bodies =
+            self.router.partitions().into_iter().map(|partition| (partition.id, CallBody::Write(vec![write.clone()])));
         let bodies = bodies.collect();
         Ok(call_all(&*self.router, bodies, Mode::Write).await.map(|_| ()))
     }
@@ -125,7 +128,9 @@ impl storage::Host for ListenerState {
 
 async fn get_many(router: &dyn Router, keys: &[Vec<u8>]) -> Answer<Vec<Option<Vec<u8>>>> {
     let owners = by_partition(router, keys.iter().map(Vec::as_slice));
-    let bodies = owners.iter().map(|(id, positions)| (*id, CallBody::Get(positions.iter().map(|at| relative_key(&keys[*at])).collect())));
+    let bodies = owners
+        .iter()
+        .map(|(id, positions)| (*id, CallBody::Get(positions.iter().map(|at| relative_key(&keys[*at])).collect())));
     let answers = call_all(router, bodies.collect(), Mode::Read).await?;
     let mut values = vec![None; keys.len()];
     for (positions, answer) in owners.into_values().zip(answers) {
@@ -141,7 +146,8 @@ async fn put_many(router: &dyn Router, entries: Vec<storage::Entry>) -> Answer<(
         check(&entry.key, entry.value.len())?;
     }
     let owners = by_partition(router, entries.iter().map(|entry| entry.key.as_slice()));
-    let mut values: Vec<(Bytes, Bytes)> = entries.into_iter().map(|entry| (relative_key(&entry.key), entry.value.into())).collect();
+    let mut values: Vec<(Bytes, Bytes)> =
+        entries.into_iter().map(|entry| (relative_key(&entry.key), entry.value.into())).collect();
     let bodies = owners.into_iter().map(|(id, positions)| {
         let writes = positions.into_iter().map(|at| {
             let (key, value) = std::mem::take(&mut values[at]);
@@ -176,8 +182,11 @@ struct Merge<'a> {
 
 impl<'a> Merge<'a> {
     fn new(router: &'a dyn Router, within: storage::KeyRange, limit: u32, reverse: bool) -> Self {
-        let sources: Vec<Source> =
-            router.partitions().into_iter().map(|partition| Source { id: partition.id, page: VecDeque::new(), more: true, from: None }).collect();
+        let sources: Vec<Source> = router
+            .partitions()
+            .into_iter()
+            .map(|partition| Source { id: partition.id, page: VecDeque::new(), more: true, from: None })
+            .collect();
         let count = sources.len().max(1);
         Merge {
             router,
@@ -220,7 +229,8 @@ impl<'a> Merge<'a> {
     /// Gives every partition that may have more a page, so that the first of the pages is the first of all.
     async fn fill(&mut self) -> Answer<()> {
         let (start, end) = (relative_key(&self.start), self.end.as_deref().map(relative_key));
-        let empty: Vec<usize> = (0..self.sources.len()).filter(|at| self.sources[*at].more && self.sources[*at].page.is_empty()).collect();
+        let empty: Vec<usize> =
+            (0..self.sources.len()).filter(|at| self.sources[*at].more && self.sources[*at].page.is_empty()).collect();
         if empty.is_empty() {
             return Ok(());
         }
@@ -231,7 +241,16 @@ impl<'a> Merge<'a> {
                 (Some(from), false) => (from.clone(), end.clone()),
                 (Some(from), true) => (start.clone(), Some(from.clone())),
             };
-            (source.id, CallBody::Scan { start, end, limit: self.page_limit, bytes_max: self.page_bytes, reverse: self.reverse })
+            (
+                source.id,
+                CallBody::Scan {
+                    start,
+                    end,
+                    limit: self.page_limit,
+                    bytes_max: self.page_bytes,
+                    reverse: self.reverse,
+                },
+            )
         });
         let answers = call_all(self.router, bodies.collect(), Mode::Read).await?;
         for (at, answer) in empty.into_iter().zip(answers) {

@@ -43,7 +43,12 @@ fn apply_to_map(map: &mut BTreeMap<Bytes, Bytes>, write: &Write) {
     }
 }
 
-fn base<'a>(map: &'a BTreeMap<Bytes, Bytes>, start: &'a [u8], end: Option<&'a [u8]>, reverse: bool) -> Box<dyn Iterator<Item = Result<Row, ()>> + 'a> {
+fn base<'a>(
+    map: &'a BTreeMap<Bytes, Bytes>,
+    start: &'a [u8],
+    end: Option<&'a [u8]>,
+    reverse: bool,
+) -> Box<dyn Iterator<Item = Result<Row, ()>> + 'a> {
     let rows = map.iter().filter(move |(key, _)| key[..] >= *start && end.is_none_or(|end| key[..] < *end));
     let rows = rows.map(|(key, value)| Ok((key.clone(), value.clone())));
     if reverse { Box::new(rows.rev()) } else { Box::new(rows) }
@@ -74,11 +79,14 @@ fn data_under_an_overlay_reads_like_a_map_with_everything_applied() {
             let key = numbers.key();
             let read = overlay.get(&key).unwrap_or_else(|| data.get(&key).cloned());
             assert_eq!(read.as_ref(), model.get(&key), "seed {seed} serial {serial} key {key:?}");
-            let (start, end, reverse) = (numbers.key(), (numbers.below(4) > 0).then(|| numbers.key()), numbers.below(2) == 0);
+            let (start, end, reverse) =
+                (numbers.key(), (numbers.below(4) > 0).then(|| numbers.key()), numbers.below(2) == 0);
             let end = end.as_deref();
-            let found: Vec<Row> = overlay.scan(base(&data, &start, end, reverse), &start, end, reverse).map(Result::unwrap).collect();
+            let found: Vec<Row> =
+                overlay.scan(base(&data, &start, end, reverse), &start, end, reverse).map(Result::unwrap).collect();
             let empty = end.is_some_and(|end| *end <= start[..]);
-            let expected: Vec<Row> = if empty { vec![] } else { base(&model, &start, end, reverse).map(Result::unwrap).collect() };
+            let expected: Vec<Row> =
+                if empty { vec![] } else { base(&model, &start, end, reverse).map(Result::unwrap).collect() };
             assert_eq!(found, expected, "seed {seed} serial {serial} {start:?}..{end:?} reverse {reverse}");
         }
         overlay.release(version);

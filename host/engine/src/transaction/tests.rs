@@ -10,7 +10,12 @@ impl View for Map {
         Ok(self.0.get(key).cloned())
     }
 
-    fn scan<'a>(&'a self, start: Bytes, end: Option<Bytes>, reverse: bool) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
+    fn scan<'a>(
+        &'a self,
+        start: Bytes,
+        end: Option<Bytes>,
+        reverse: bool,
+    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
         let rows = self.0.iter().filter(move |(key, _)| **key >= start && end.as_ref().is_none_or(|end| *key < end));
         let rows = rows.map(|(key, value)| Ok((key.clone(), value.clone())));
         if reverse { Box::new(rows.rev()) } else { Box::new(rows) }
@@ -18,7 +23,14 @@ impl View for Map {
 }
 
 fn info(read_only: bool) -> TransactionInfo {
-    TransactionInfo { keyspace: "default".into(), partition: PartitionId(3), partition_count: 8, epoch: 1, now_us: 1000, read_only }
+    TransactionInfo {
+        keyspace: "default".into(),
+        partition: PartitionId(3),
+        partition_count: 8,
+        epoch: 1,
+        now_us: 1000,
+        read_only,
+    }
 }
 
 fn over(rows: &[(&[u8], &[u8])], read_only: bool, limits: TransactionLimits) -> Transaction {
@@ -27,7 +39,11 @@ fn over(rows: &[(&[u8], &[u8])], read_only: bool, limits: TransactionLimits) -> 
 }
 
 fn entries(found: (Vec<(Bytes, Bytes)>, bool)) -> (String, bool) {
-    let text: Vec<String> = found.0.iter().map(|(key, value)| format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value))).collect();
+    let text: Vec<String> = found
+        .0
+        .iter()
+        .map(|(key, value)| format!("{}={}", String::from_utf8_lossy(key), String::from_utf8_lossy(value)))
+        .collect();
     (text.join(" "), found.1)
 }
 
@@ -41,7 +57,10 @@ fn a_transaction_sees_its_own_writes_over_the_view() {
     assert_eq!(tx.get(b"a").unwrap(), None);
     assert_eq!(tx.get(b"b").unwrap().unwrap(), "own");
     assert_eq!(tx.get(&[b'x'; 300]).unwrap().unwrap(), "long key");
-    assert_eq!(entries(tx.scan(b"", Some(b"d"), 10, usize::MAX, false).unwrap()), ("=empty key b=own c=3".into(), false));
+    assert_eq!(
+        entries(tx.scan(b"", Some(b"d"), 10, usize::MAX, false).unwrap()),
+        ("=empty key b=own c=3".into(), false)
+    );
     assert_eq!(entries(tx.scan(b"b", Some(b"d"), 1, usize::MAX, true).unwrap()), ("c=3".into(), true));
     assert_eq!(entries(tx.scan(b"b", None, 10, 5, false).unwrap()), ("b=own".into(), true));
     tx.remove_range(b"b", None).unwrap();
@@ -53,12 +72,25 @@ fn a_transaction_sees_its_own_writes_over_the_view() {
 
 #[test]
 fn limits_are_enforced_and_leave_nothing_behind() {
-    let limits = TransactionLimits { key_bytes_max: 4, value_bytes_max: 10, transaction_bytes_max: 30, ..TransactionLimits::default() };
+    let limits = TransactionLimits {
+        key_bytes_max: 4,
+        value_bytes_max: 10,
+        transaction_bytes_max: 30,
+        ..TransactionLimits::default()
+    };
     let mut tx = over(&[], false, limits);
-    assert!(matches!(tx.put(b"12345", Bytes::new()), Err(StorageError::TooLarge(text)) if text.contains("5 bytes; the limit is 4")));
-    assert!(matches!(tx.put(b"k", Bytes::from(vec![0; 11])), Err(StorageError::TooLarge(text)) if text.contains("the limit is 10")));
+    assert!(
+        matches!(tx.put(b"12345", Bytes::new()), Err(StorageError::TooLarge(text)) if text.contains("5 bytes; the limit is 4"))
+    );
+    assert!(
+        matches!(tx.put(b"k", Bytes::from(vec![0; 11])), Err(StorageError::TooLarge(text)) if text.contains("the limit is 10"))
+    );
     let ten = Bytes::from(vec![0; 10]);
-    let many = vec![(Bytes::from_static(b"a"), ten.clone()), (Bytes::from_static(b"b"), ten.clone()), (Bytes::from_static(b"c"), ten.clone())];
+    let many = vec![
+        (Bytes::from_static(b"a"), ten.clone()),
+        (Bytes::from_static(b"b"), ten.clone()),
+        (Bytes::from_static(b"c"), ten.clone()),
+    ];
     assert!(matches!(tx.put_many(many), Err(StorageError::TooLarge(text)) if text.contains("the limit is 30")));
     assert!(tx.is_empty());
     tx.put(b"a", ten.clone()).unwrap();
@@ -91,7 +123,8 @@ fn commit(map: &mut Map, tx: Transaction) -> Effects {
     let effects = tx.into_effects();
     let mut overlay = Overlay::new();
     overlay.merge(&effects.writes, 1);
-    let rows: Vec<_> = overlay.scan(map.scan(Bytes::new(), None, false), b"", None, false).map(Result::unwrap).collect();
+    let rows: Vec<_> =
+        overlay.scan(map.scan(Bytes::new(), None, false), b"", None, false).map(Result::unwrap).collect();
     map.0 = rows.into_iter().collect();
     effects
 }
@@ -114,7 +147,10 @@ fn a_timer_of_the_same_id_replaces_and_fires_once() {
     assert_eq!(timers::earliest(&map).unwrap(), Some(300));
     assert_eq!(timers::due(&map, 299, 10, 1 << 20).unwrap(), []);
     let due = timers::due(&map, 1000, 10, 1 << 20).unwrap();
-    assert_eq!(due.iter().map(|timer| (&timer.id[..], &timer.payload[..], timer.at_us)).collect::<Vec<_>>(), [(&b"two"[..], &b"2"[..], 300), (b"one", b"new", 400)]);
+    assert_eq!(
+        due.iter().map(|timer| (&timer.id[..], &timer.payload[..], timer.at_us)).collect::<Vec<_>>(),
+        [(&b"two"[..], &b"2"[..], 300), (b"one", b"new", 400)]
+    );
     assert_eq!(timers::due(&map, 1000, 1, 1 << 20).unwrap().len(), 1);
 
     let mut tx = on(&map);

@@ -9,7 +9,8 @@ use recoil_engine::{Engine, EngineError, EngineOptions, EngineStats, Limits};
 use crate::{ENGINE, FULL, Partition, environment, guest, load};
 
 fn engine(folder: &Path) -> Arc<Engine> {
-    Engine::new(EngineOptions { code_cache: Some(folder.to_owned()), instances_max: 4, ..EngineOptions::default() }).unwrap()
+    Engine::new(EngineOptions { code_cache: Some(folder.to_owned()), instances_max: 4, ..EngineOptions::default() })
+        .unwrap()
 }
 
 fn refusal(wasm: &[u8]) -> String {
@@ -21,7 +22,14 @@ const REJECTS: &str = "(i32.store8 (i32.const 64) (i32.const 1)) (i32.store (i32
 #[test]
 fn exports_tell_the_roles() {
     let roles = FULL.roles();
-    assert!(roles.handler && roles.timer && roles.tcp_listener && !roles.http_handler && !roles.state_machine && !roles.scheduler);
+    assert!(
+        roles.handler
+            && roles.timer
+            && roles.tcp_listener
+            && !roles.http_handler
+            && !roles.state_machine
+            && !roles.scheduler
+    );
     let roles = load(&ENGINE, &guest::handler(REJECTS)).roles();
     assert!(roles.handler && !roles.timer && !roles.tcp_listener);
 }

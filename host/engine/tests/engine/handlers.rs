@@ -53,7 +53,11 @@ fn a_trap_rolls_back_poisons_and_says_where() {
     assert_eq!(partition.get("u"), None);
     assert!(handler.is_poisoned());
     assert!(failure(call(&mut handler, &partition, b"echo")).contains("trapped before"));
-    assert!(log_lines(&environment)[0].starts_with("error Some(7) the handler failed: "), "{:?}", log_lines(&environment));
+    assert!(
+        log_lines(&environment)[0].starts_with("error Some(7) the handler failed: "),
+        "{:?}",
+        log_lines(&environment)
+    );
     assert_eq!(call(&mut instance(), &partition, b"echo").unwrap(), b"echo");
 }
 
@@ -88,7 +92,9 @@ fn memory_above_the_limit_is_refused_and_named() {
     let why = failure(call(&mut handler, &partition, b"g"));
     assert!(why.starts_with("out of memory (limit 8 MiB)"), "{why}");
     let tiny = Limits { memory_bytes_max: 64 << 10, ..Limits::default() };
-    let Err(CallError::Failed(why)) = FULL.new_handler(environment(tiny)).map(|_| ()) else { panic!("128 KiB do not fit into 64") };
+    let Err(CallError::Failed(why)) = FULL.new_handler(environment(tiny)).map(|_| ()) else {
+        panic!("128 KiB do not fit into 64")
+    };
     assert!(why.contains("could not start"), "{why}");
 }
 
@@ -134,7 +140,11 @@ fn timers_fire_once_and_a_refused_one_stays() {
     call(&mut handler, &partition, b"tB").unwrap();
     let due = recoil_engine::timers::due(&partition, 5_000_000, 10, 1 << 20).unwrap();
     assert_eq!(due.len(), 2);
-    let fire = |id: &'static [u8], payload: &'static [u8]| CallBody::Fire { id: id.into(), payload: payload.into(), at_us: 5_000_000 };
+    let fire = |id: &'static [u8], payload: &'static [u8]| CallBody::Fire {
+        id: id.into(),
+        payload: payload.into(),
+        at_us: 5_000_000,
+    };
     for round in 0..2 {
         let (transaction, answer) = handler.evaluate(partition.transaction(false), &fire(b"A", b"payload"));
         assert_eq!(answer.unwrap(), Bytes::new());
@@ -157,7 +167,9 @@ fn publishing_waits_for_the_commit() {
 
 #[test]
 fn a_component_without_a_timer_may_set_none() {
-    let wasm = guest::handler("(call $set-timer (i32.const 0) (i32.const 0) (i64.const 1) (i32.const 0) (i32.const 0)) (i32.const 64)");
+    let wasm = guest::handler(
+        "(call $set-timer (i32.const 0) (i32.const 0) (i64.const 1) (i32.const 0) (i32.const 0)) (i32.const 64)",
+    );
     let mut handler = load(&ENGINE, &wasm).new_handler(environment(Limits::default())).unwrap();
     let partition = Partition::default();
     assert!(failure(call(&mut handler, &partition, b"")).contains("does not export recoil:plugin/timer"));
@@ -174,7 +186,8 @@ fn log_lines_and_output_are_in_the_apps_log() {
 
 #[test]
 fn instances_are_bounded_and_their_end_makes_room() {
-    let engine = recoil_engine::Engine::new(recoil_engine::EngineOptions { instances_max: 2, ..Default::default() }).unwrap();
+    let engine =
+        recoil_engine::Engine::new(recoil_engine::EngineOptions { instances_max: 2, ..Default::default() }).unwrap();
     let wasm = guest::full();
     let code = engine.load(Digest::of(&wasm), &wasm).unwrap();
     let _first = code.new_handler(environment(Limits::default())).unwrap();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use recoil_base::{PartitionId, task};
-use recoil_engine::{Address, BoxFuture, CallBody, CallError, Environment, Limits, PartitionInfo, RoutedCall, Router, ServeError};
+use recoil_engine::{
+    Address, BoxFuture, CallBody, CallError, Environment, Limits, PartitionInfo, RoutedCall, Router, ServeError,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use recoil_base::{Clock, Digest, PartitionId};
 use recoil_engine::{
-    AppCode, AppLog, AppLogOptions, Effects, Engine, EngineOptions, Environment, Limits, Overlay, Transaction, TransactionInfo, TransactionLimits, View,
-    ViewError,
+    AppCode, AppLog, AppLogOptions, Effects, Engine, EngineOptions, Environment, Limits, Overlay, Transaction,
+    TransactionInfo, TransactionLimits, View, ViewError,
 };
 
 /// One engine and one load of the full guest for all tests: what they are about is not compiling.
-static ENGINE: LazyLock<Arc<Engine>> = LazyLock::new(|| Engine::new(EngineOptions { instances_max: 64, ..EngineOptions::default() }).unwrap());
+static ENGINE: LazyLock<Arc<Engine>> =
+    LazyLock::new(|| Engine::new(EngineOptions { instances_max: 64, ..EngineOptions::default() }).unwrap());
 static FULL: LazyLock<Arc<AppCode>> = LazyLock::new(|| load(&ENGINE, &guest::full()));
 
 fn load(engine: &Arc<Engine>, wasm: &[u8]) -> Arc<AppCode> {
@@ -42,8 +43,18 @@ impl View for Partition {
         Ok(self.0.lock().get(key).cloned())
     }
 
-    fn scan<'a>(&'a self, start: Bytes, end: Option<Bytes>, reverse: bool) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
-        let rows = self.0.lock().clone().into_iter().filter(move |(key, _)| *key >= start && end.as_ref().is_none_or(|end| key < end));
+    fn scan<'a>(
+        &'a self,
+        start: Bytes,
+        end: Option<Bytes>,
+        reverse: bool,
+    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
+        let rows = self
+            .0
+            .lock()
+            .clone()
+            .into_iter()
+            .filter(move |(key, _)| *key >= start && end.as_ref().is_none_or(|end| key < end));
         let rows: Vec<_> = rows.map(Ok).collect();
         if reverse { Box::new(rows.into_iter().rev()) } else { Box::new(rows.into_iter()) }
     }
