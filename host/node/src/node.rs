@@ -23,6 +23,8 @@ use crate::{accept, apps, groups, membership};
 const REPLICATION: u32 = 3;
 /// How often a node looks at its state even if nothing has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often dead copies are looked at.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Handler and listener instances of all nodes that share an engine.
 const INSTANCES_MAX: u32 = 4000;
 
@@ -302,9 +304,14 @@ impl Node {
         });
         let watching = parts.clone();
         parts.tasks.spawn(async move {
-            let why = watching.context.log.failed().await;
-            watching.fail(format!("the log can no longer be written, so this node takes part in nothing more: {why}"));
+            let (log, data) = (watching.context.log.failed(), watching.context.data.failed());
+            let (what, why) = tokio::select! {
+                why = log => ("log", why),
+                why = data => ("data", why),
+            };
+            watching.fail(format!("the {what} can no longer be written, so this node takes part in nothing more: {why}"));
         });
+        parts.tasks.spawn(prune(parts.clone()));
         Ok(())
     }
 
@@ -391,6 +398,17 @@ impl Node {
             group.close().await;
         }
         *self.parts.meta.lock() = None;
+    }
+}
+
+/// Forgets dead copies whose rows are gone.
+async fn prune(parts: Arc<Parts>) {
+    loop {
+        tokio::time::sleep(PRUNE_EVERY).await;
+        let data = parts.context.data.clone();
+        if let Ok(Err(error)) = parts.context.applier.run(move || data.prune_dead_copies()).await {
+            tracing::warn!(%error, "dead copies could not be pruned; it is tried again");
+        }
     }
 }
 

@@ -26,8 +26,6 @@ pub(crate) struct CodeCache {
 
 impl CodeCache {
     pub(crate) fn open(folder: PathBuf, engine: &wasmtime::Engine) -> Result<Self, String> {
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("the code cache {} cannot be made: {error}", folder.display()))?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let cache = CodeCache { folder, compatibility: format!("{:016x}", hasher.finish()) };
@@ -63,6 +61,9 @@ impl CodeCache {
         file.extend_from_slice(&artifact);
         let path = self.path(digest);
         let beside = path.with_extension(format!("{:08x}.tmp", random::nonzero_u32()));
+        // Made when it is needed: the folder around it may not be the node's yet when the engine starts.
+        std::fs::create_dir_all(&self.folder)
+            .map_err(|error| format!("the code cache {} cannot be made: {error}", self.folder.display()))?;
         let written = std::fs::write(&beside, file).and_then(|()| std::fs::rename(&beside, &path));
         if let Err(error) = written {
             let _ = std::fs::remove_file(&beside); // it may never have come to be
