@@ -1,5 +1,7 @@
 //! Randomness from the operating system, for identifiers.
 
+#![allow(clippy::disallowed_methods)] // the one door to the system's randomness
+
 /// A random non-zero number.
 pub fn nonzero_u32() -> u32 {
     loop {

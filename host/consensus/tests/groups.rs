@@ -136,7 +136,7 @@ fn call(name: &str, value: &[u8]) -> Vec<CallWrites> {
 
 async fn put(session: &Session, name: &str, value: &[u8]) -> Outcome {
     let (told, outcome) = oneshot::channel();
-    let appended = session.append(call(name, value), Box::new(move |outcome| drop(told.send(outcome))));
+    let appended = session.append(call(name, value), Box::new(move |outcome| assert!(told.send(outcome).is_ok())));
     if appended.is_err() {
         return Outcome::Refused;
     }
@@ -209,7 +209,7 @@ async fn a_leader_that_is_cut_off_commits_nothing_and_loses_its_lease() {
 
     wire.cut.lock().insert(old.node);
     let (told, outcome) = oneshot::channel();
-    let appended = session.append(call("a", b"lost"), Box::new(move |outcome| drop(told.send(outcome))));
+    let appended = session.append(call("a", b"lost"), Box::new(move |outcome| assert!(told.send(outcome).is_ok())));
     until("the lease has run out", || !session.lease_holds()).await;
     let (new, other) = leader(replicas.iter().filter(|replica| replica.node != old.node)).await;
     assert!(!session.lease_holds(), "two leaders must not both answer");

@@ -105,7 +105,7 @@ impl AppCode {
         store.set_epoch_deadline(deadline_ticks);
         store.epoch_deadline_trap();
         let made = self.handlers.instantiate(&mut store).and_then(|instance| {
-            let handle = instance.get_typed_func(&mut store, &self.exports.handle)?;
+            let handle = instance.get_typed_func(&mut store, self.exports.handle)?;
             let fire = self.exports.fire.as_ref().map(|fire| instance.get_typed_func(&mut store, fire)).transpose()?;
             Ok((handle, fire))
         });
