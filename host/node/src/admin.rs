@@ -308,7 +308,7 @@ impl AdminApi for Parts {
         let state = self.states.borrow().clone();
         let app = state.apps.get(name).ok_or_else(|| not_installed(name))?;
         let roles = self.apps.roles(app.id);
-        let roles = roles.map(|roles| role_names(roles)).unwrap_or_default();
+        let roles = roles.map(role_names).unwrap_or_default();
         let limits = apps::limits(&app.manifest.limits);
         let on_nodes = ordered(&state).into_iter().map(|(node, _)| {
             let said = app.ready.get(node);

@@ -309,7 +309,8 @@ impl Node {
                 why = log => ("log", why),
                 why = data => ("data", why),
             };
-            watching.fail(format!("the {what} can no longer be written, so this node takes part in nothing more: {why}"));
+            watching
+                .fail(format!("the {what} can no longer be written, so this node takes part in nothing more: {why}"));
         });
         parts.tasks.spawn(prune(parts.clone()));
         Ok(())

@@ -281,3 +281,6 @@ fn after(key: &Bytes, reverse: bool) -> Bytes {
     next.push(0);
     relative_key(&next)
 }
+
+#[cfg(test)]
+mod tests;

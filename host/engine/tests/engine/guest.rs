@@ -45,8 +45,8 @@ pub(crate) fn full() -> Vec<u8> {
 pub(crate) fn handler(body: &str) -> Vec<u8> {
     let module = format!(
         r#"(module
-          (memory (export "memory") 2)
           (import "recoil:plugin/partition@0.1.0" "set-timer" (func $set-timer (param i32 i32 i64 i32 i32)))
+          (memory (export "memory") 2)
           (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
           (func (export "recoil:plugin/handler@0.1.0#handle") (param $at i32) (param $length i32) (result i32) {body}))"#
     );
