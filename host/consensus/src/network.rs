@@ -258,8 +258,13 @@ impl Inbound {
         let taken = self.staged.lock().take();
         let (vote, staged) =
             taken.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
-        let staged = Arc::try_unwrap(staged)
-            .map_err(|_| InboundError::Snapshot("a chunk is still being loaded; begin again".into()))?;
+        let staged = match Arc::try_unwrap(staged) {
+            Ok(staged) => staged,
+            Err(staged) => {
+                self.drop_staged(Some((vote, staged))).await;
+                return Err(InboundError::Snapshot("a chunk is still being loaded; begin again".into()));
+            }
+        };
         let snapshot = Snapshot { meta: staged.meta(), snapshot: SnapshotData::Staged(staged) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(messages::encode_json(&response))

@@ -11,7 +11,7 @@ pub use crate::bindings::platform::recoil::plugin::storage::{Entry, Error as Sto
 /// An ordered, transactional space of byte strings. In a [`crate::Handler`] it is the partition's; the writes of one
 /// request become visible together or not at all.
 ///
-/// Default limits: keys 64 KiB, values 8 MiB, the writes of one transaction 16 MiB; beyond, [`StorageError::TooLarge`].
+/// Default limits: keys 65,514 bytes, values 8 MiB, the writes of one transaction 16 MiB; beyond, [`StorageError::TooLarge`].
 pub trait Storage {
     /// The value of `key`, including what this transaction wrote.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
