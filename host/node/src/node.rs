@@ -145,6 +145,8 @@ impl Drop for Shared {
 pub struct Hosting {
     /// Partitions of the cluster.
     pub partitions: u32,
+    /// Of which this node holds a replica; none, if the map was made before it joined.
+    pub held: u32,
     /// Founded the cluster just now, rather than joined or came back to one.
     pub bootstrapped: bool,
 }
@@ -330,9 +332,13 @@ impl Node {
     pub async fn wait_hosting(&self) -> Hosting {
         let mut states = self.parts.states.clone();
         loop {
-            if let Some((_, keyspace)) = states.borrow_and_update().default_keyspace() {
+            let state = states.borrow_and_update().clone();
+            if let Some((_, keyspace)) = state.default_keyspace() {
+                let here =
+                    |group| state.groups.get(group).is_some_and(|record| record.members.contains(&self.parts.node));
                 return Hosting {
                     partitions: keyspace.partitions.len() as u32,
+                    held: keyspace.partitions.iter().filter(|placement| here(&placement.group)).count() as u32,
                     bootstrapped: *self.parts.bootstrapped.lock(),
                 };
             }

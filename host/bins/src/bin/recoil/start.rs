@@ -69,7 +69,11 @@ impl Start {
 /// Say when the node hosts partitions; returns only when it cannot go on.
 async fn run(node: &Node) -> String {
     let hosting = async {
-        println!("{}", hosting_sentence(node.id(), &node.wait_hosting().await));
+        let hosting = node.wait_hosting().await;
+        println!("{}", hosting_sentence(node.id(), &hosting));
+        if hosting.held == 0 {
+            println!("It holds no partition: the map was made before it joined. It serves apps and routes their calls");
+        }
         std::future::pending::<String>().await
     };
     tokio::select! {
