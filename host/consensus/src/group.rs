@@ -282,13 +282,6 @@ impl Group {
         }
     }
 
-    /// Asks for an election now, for the first member of a group whose leader has never been elected.
-    pub async fn campaign(&self) {
-        if let Err(error) = self.raft.trigger().elect(true).await {
-            tracing::debug!(group = %self.id, %error, "cannot campaign");
-        }
-    }
-
     /// Proposes an entry to a group with a custom machine and waits for its answer.
     pub async fn propose(&self, entry: Bytes) -> Result<Bytes, ProposeError> {
         let leader = self.raft.as_leader().map_err(|forward| ProposeError::NotLeader(forward.leader_id))?;

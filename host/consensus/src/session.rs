@@ -16,12 +16,12 @@ use openraft::Instant as _;
 use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
-use recoil_base::{AppId, Digest, NodeId};
+use recoil_base::{AppId, Digest};
 use recoil_storage::Write;
 use tokio::sync::Notify;
 
 use crate::command::{AppWrites, Body, Command, PartitionRef, PartitionWrites};
-use crate::raft::{LeaderId, Raft, TypeConfig};
+use crate::raft::{LeaderId, Raft};
 
 /// Entries of one group proposed and not yet committed.
 pub(crate) const IN_FLIGHT_MAX: usize = 3;
@@ -110,11 +110,6 @@ impl Session {
             }),
             work: Notify::new(),
         })
-    }
-
-    /// The term of this session's leader.
-    pub fn term(&self) -> u64 {
-        self.leader.term
     }
 
     /// True once nothing more will be appended.
@@ -259,19 +254,6 @@ impl Session {
             waiter(Outcome::Refused);
         }
         number
-    }
-
-    /// The node that leads in this session.
-    pub fn node(&self) -> NodeId {
-        self.leader.node_id
-    }
-
-    /// Raft's own numbers, for `consensus.status`: (last committed, last applied) index.
-    pub fn indexes(&self) -> (u64, u64) {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let index = |id: &Option<openraft::alias::LogIdOf<TypeConfig>>| id.as_ref().map_or(0, |id| id.index);
-        (index(&metrics.local_committed), index(&metrics.last_applied))
     }
 }
 
