@@ -32,6 +32,8 @@ pub struct Member {
     pub address: SocketAddr,
     /// Raised at each of its starts.
     pub incarnation: u64,
+    /// A random number of this start, so that two starts that claim one incarnation are told apart.
+    pub start: u64,
     /// The version it runs.
     pub version: String,
     /// Added to the ports of apps on this node.
@@ -161,6 +163,8 @@ pub enum MetaCommand {
         address: SocketAddr,
         /// Raised at each start.
         incarnation: u64,
+        /// A random number of this start.
+        start: u64,
         /// What it runs.
         version: String,
         /// Added to the ports of apps on it.
@@ -218,6 +222,19 @@ pub enum MetaCommand {
     },
 }
 
+/// True if a start, as (incarnation, random number), is `known` or came after it.
+pub fn supersedes(start: (u64, u64), known: (u64, u64)) -> bool {
+    start == known || start.0 > known.0
+}
+
+/// What a node is told whose data folder is an old copy.
+pub fn old_copy(node: NodeId, says: u64, known: u64) -> String {
+    format!(
+        "node {node} comes with its start number {says}, but start {known} of it is known already: this is a copy of a data folder. \
+         Start with an empty data folder, under a new id"
+    )
+}
+
 /// What a command answers: nothing, or why it changed nothing.
 pub type MetaReply = Result<(), String>;
 
@@ -253,8 +270,8 @@ impl MetaState {
             MetaCommand::Found { cluster, expect, partitions, replication } => {
                 self.found(cluster, expect, partitions, replication)
             }
-            MetaCommand::Join { node, address, incarnation, version, port_offset } => {
-                self.join(node, Member { number: 0, address, incarnation, version, port_offset })
+            MetaCommand::Join { node, address, incarnation, start, version, port_offset } => {
+                self.join(node, Member { number: 0, address, incarnation, start, version, port_offset })
             }
             MetaCommand::MakeMap { sets, partitions } => self.make_map(sets, &partitions),
             MetaCommand::Initialised { group } => {
@@ -326,12 +343,9 @@ impl MetaState {
             ));
         }
         if let Some(member) = self.members.get_mut(&node) {
-            if joining.incarnation < member.incarnation {
-                let (says, known) = (joining.incarnation, member.incarnation);
-                return Err(format!(
-                    "node {node} says it has been started {says} times but the cluster has seen {known}: this is an old copy of a data folder. \
-                     Start with an empty data folder, under a new id"
-                ));
+            let known = (member.incarnation, member.start);
+            if !supersedes((joining.incarnation, joining.start), known) {
+                return Err(old_copy(node, joining.incarnation, known.0));
             }
             *member = Member { number: member.number, ..joining };
             return Ok(());

@@ -28,6 +28,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::meta::{old_copy, supersedes};
+
 /// What a stream between nodes starts with; nothing that HTTP could.
 pub const MAGIC: &[u8; 8] = b"RECOIL\x00\x01";
 /// The version of the frames.
@@ -89,6 +91,8 @@ pub struct Hello {
     pub cluster: String,
     /// Who speaks.
     pub node: NodeId,
+    /// The speaker's incarnation and the random number of this start.
+    pub start: (u64, u64),
     /// Where the speaker listens.
     pub address: SocketAddr,
     /// Who is expected at the other end, if known.
@@ -163,6 +167,8 @@ struct Peer {
 struct Inner {
     hello: Mutex<Hello>,
     peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
+    /// The newest start known of each node: whoever comes with an older one has an old copy of a data folder.
+    starts: Mutex<HashMap<NodeId, (u64, u64)>>,
     next_id: AtomicU64,
     tasks: Tasks,
     clock: Clock,
@@ -190,10 +196,17 @@ pub enum HelloError {
 
 impl Peers {
     /// No peers yet.
-    pub fn new(node: NodeId, cluster: String, address: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
-        let hello = Hello { protocol: PROTOCOL, cluster, node, address, expects: None, refusal: None };
-        let inner =
-            Inner { hello: Mutex::new(hello), peers: RwLock::default(), next_id: AtomicU64::new(1), tasks, clock };
+    pub fn new(node: NodeId, start: (u64, u64), address: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
+        let cluster = String::new();
+        let hello = Hello { protocol: PROTOCOL, cluster, node, start, address, expects: None, refusal: None };
+        let inner = Inner {
+            hello: Mutex::new(hello),
+            peers: RwLock::default(),
+            starts: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            tasks,
+            clock,
+        };
         Peers { inner: Arc::new(inner) }
     }
 
@@ -222,6 +235,26 @@ impl Peers {
             self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
             self.inner.tasks.spawn(self.clone().ping(node, peer));
         }
+    }
+
+    /// Learns of a node's start; false if a newer one, or another of the same number, is known already.
+    pub fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool {
+        let mut starts = self.inner.starts.lock();
+        let known = starts.entry(node).or_insert(start);
+        let current = supersedes(start, *known);
+        if current {
+            *known = start;
+        }
+        current
+    }
+
+    fn old_copy(&self, hello: &Hello) -> Option<String> {
+        // Of a node that is no member nothing is remembered.
+        if hello.cluster.is_empty() || self.know_start(hello.node, hello.start) {
+            return None;
+        }
+        let known = self.inner.starts.lock().get(&hello.node).map_or(0, |start| start.0);
+        Some(old_copy(hello.node, hello.start.0, known))
     }
 
     /// The other nodes known.
@@ -284,6 +317,9 @@ impl Peers {
             let mut hello = self.inner.hello.lock().clone();
             hello.expects = Some(node);
             match dial(address, &hello).await {
+                Ok((_, theirs)) if self.old_copy(&theirs).is_some() => {
+                    tracing::warn!(%node, "the node at {address} has an old copy of its data folder; nothing is asked of it");
+                }
                 Ok((stream, _)) => {
                     pause = REDIAL_MIN;
                     let (queue, outgoing) = Queue::new();
@@ -330,7 +366,7 @@ impl Peers {
         } else if theirs.expects.is_some_and(|node| node != ours.node) {
             Some(format!("this is node {}; the node that listened here before is gone", ours.node))
         } else {
-            None
+            self.old_copy(&theirs)
         };
         ours.refusal = wrong.clone();
         write_hello(&mut stream, &ours).await?;

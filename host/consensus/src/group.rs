@@ -4,6 +4,10 @@
 //! of the log (its batches reached the disk, and a follower's log had been dropped for a snapshot) or behind it (the rule).
 //! [`align`] compares them before openraft sees either: data that the log does not continue replaces the log; data that
 //! was lost although the log was purged on its strength is refused, since only another replica can bring it back.
+//!
+//! Promises that outlive a crash: a follower that acknowledges a leader promises not to vote for another for one lease, and
+//! does not write that down. So a replica that opens with a vote neither votes nor campaigns for one lease (but for the
+//! election that a leader itself asks for by transferring its leadership).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -23,7 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::command::{Body, Command, PartitionRef};
 use crate::local::Locals;
 use crate::log_store::LogStore;
-use crate::machine::{Applier, Core, Machine, MachineKind};
+use crate::machine::{Applier, Core, GroupRow, Machine, MachineKind};
 use crate::messages;
 use crate::network::{Inbound, Network, Transport};
 use crate::raft::{LeaderId, LogId, Notifier, Payload, Raft, Reply, TypeConfig, Watch, WriteResult};
@@ -60,6 +64,15 @@ impl Default for GroupOptions {
             snapshot_log_bytes: 64 << 20,
             log_segments_max: 8,
         }
+    }
+}
+
+impl GroupOptions {
+    /// How long a replica that opens may still be bound by a lease it promised before: Raft keeps its vote, not the time at
+    /// which it last acknowledged a leader. None for a replica that never voted, or votes alone.
+    fn promise_of_an_earlier_start(&self, node: NodeId, log: &GroupLog, row: &GroupRow) -> Duration {
+        let alone = row.membership.voter_ids().eq([node]);
+        if log.vote().is_none() || alone { Duration::ZERO } else { self.election_max }
     }
 }
 
@@ -188,6 +201,8 @@ fn config(options: &GroupOptions) -> Result<Config, String> {
         election_timeout_min: millis(options.election_min),
         election_timeout_max: millis(options.election_max),
         enable_pre_vote: Some(true),
+        // Switched on by [`Group::open`] once no promise made before this start can hold any more.
+        enable_elect: false,
         // A restarted leader's data may be behind what it once answered: it must be elected again.
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::Never,
@@ -218,7 +233,9 @@ impl Group {
             align(id, &aligned, core.row.applied)?;
             Ok(core)
         });
-        let core = Arc::new(Mutex::new(opened.await.map_err(io)??));
+        let core = opened.await.map_err(io)??;
+        let quiet = context.options.promise_of_an_earlier_start(context.node, &log, &core.row);
+        let core = Arc::new(Mutex::new(core));
         let raft_error = |message: String| OpenError::Raft { group: id, message };
         let config = Arc::new(config(&context.options).map_err(raft_error)?);
         let network = Network { group: id, transport: context.transport.clone() };
@@ -234,8 +251,15 @@ impl Group {
             data: context.data.clone(),
             applier: context.applier.clone(),
             staged: Mutex::new(None),
+            clock: context.clock.clone(),
+            quiet_until: context.clock.now() + quiet,
         };
         let tasks = Tasks::new(context.tasks.shutdown().child());
+        let campaigning = raft.clone();
+        tasks.spawn(async move {
+            tokio::time::sleep(quiet).await;
+            campaigning.runtime_config().elect(true);
+        });
         let driver = Driver { raft: raft.clone(), lease: context.options.election_max, publish, applied };
         let partitions = id != GroupId::META;
         tasks.spawn(driver.run(partitions));

@@ -16,8 +16,9 @@ use openraft::raft::{
 };
 use openraft::storage::Snapshot;
 use parking_lot::Mutex;
-use recoil_base::{DecodeError, GroupId, NodeId, task};
+use recoil_base::{Clock, DecodeError, GroupId, NodeId, task};
 use recoil_storage::Data;
+use tokio::time::Instant;
 
 use crate::machine::Applier;
 use crate::messages;
@@ -191,6 +192,9 @@ pub(crate) struct Inbound {
     pub(crate) applier: Applier,
     /// The one snapshot transfer under way; a new one drops it.
     pub(crate) staged: Mutex<Option<(Vote, Arc<Staged>)>>,
+    pub(crate) clock: Clock,
+    /// Until then a lease promised before this start may hold.
+    pub(crate) quiet_until: Instant,
 }
 
 /// Why a message was not served.
@@ -202,6 +206,8 @@ pub(crate) enum InboundError {
     Kind(u8),
     #[error("{0}")]
     Snapshot(String),
+    #[error("this replica has just started and may have promised a leader not to vote yet")]
+    Quiet,
     #[error("this replica has stopped: {0}")]
     Stopped(String),
 }
@@ -219,11 +225,15 @@ impl Inbound {
                 Ok(messages::encode_append_response(&response))
             }
             VOTE => {
-                let request = messages::decode_json("vote request", &body)?;
+                let request: VoteRequest<TypeConfig> = messages::decode_json("vote request", &body)?;
+                if !request.leadership_transfer {
+                    self.may_vote()?;
+                }
                 Ok(messages::encode_json(&self.raft.vote(request).await.map_err(stopped)?))
             }
             PRE_VOTE => {
                 let request = messages::decode_json("pre-vote request", &body)?;
+                self.may_vote()?;
                 Ok(messages::encode_json(&self.raft.pre_vote(request).await.map_err(stopped)?))
             }
             TRANSFER => {
@@ -235,6 +245,10 @@ impl Inbound {
             SNAPSHOT_END => self.snapshot_end().await,
             kind => Err(InboundError::Kind(kind)),
         }
+    }
+
+    fn may_vote(&self) -> Result<(), InboundError> {
+        if self.clock.now() < self.quiet_until { Err(InboundError::Quiet) } else { Ok(()) }
     }
 
     async fn snapshot_begin(&self, begin: Begin) -> Result<Bytes, InboundError> {

@@ -259,3 +259,44 @@ async fn a_replica_that_missed_purged_entries_gets_a_snapshot_under_a_fresh_copy
         replica.close(&wire).await;
     }
 }
+
+/// A follower's promise to its leader is kept in memory only. Red when a replica that opens votes at once: two followers that
+/// restart elect a leader while the old one, cut off, may still answer reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_that_restart_keep_the_promise_they_made_to_a_leader() {
+    let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
+    let options = GroupOptions {
+        election_min: Duration::from_millis(250),
+        election_max: Duration::from_millis(3000),
+        ..GroupOptions::default()
+    };
+    let mut replicas = three(&wire, folder.path(), &options).await;
+    replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
+    let (old, session) = {
+        let (old, session) = leader(replicas.iter()).await;
+        (old.node, session)
+    };
+    assert_eq!(put(&session, "a", b"1").await, Outcome::Committed);
+    until("a lease", || session.lease_holds()).await;
+    wire.cut.lock().insert(old);
+    for place in 0..replicas.len() {
+        if replicas[place].node != old {
+            let follower = replicas.remove(place);
+            let node = follower.node;
+            follower.close(&wire).await;
+            replicas.insert(place, Replica::open(&wire, folder.path(), node, options.clone()).await);
+        }
+    }
+    let others = || replicas.iter().filter(|replica| replica.node != old);
+    let mut held = 0;
+    while session.lease_holds() {
+        assert!(others().all(|replica| replica.group.session().is_none()), "two leaders may both answer");
+        held += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(held > 50, "the followers were not back before the lease ran out: {held}");
+    leader(others()).await;
+    for replica in replicas {
+        replica.close(&wire).await;
+    }
+}

@@ -92,7 +92,8 @@ impl Parts {
         MetaCommand::Join {
             node: self.node,
             address: self.address,
-            incarnation: self.incarnation,
+            incarnation: self.start.0,
+            start: self.start.1,
             version: env!("CARGO_PKG_VERSION").into(),
             port_offset: self.options.port_offset,
         }

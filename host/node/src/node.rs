@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, task};
+use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
+use recoil_cluster::meta::{old_copy, supersedes};
 use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, Topics};
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind};
 use recoil_engine::{Engine, EngineOptions};
@@ -155,7 +156,8 @@ pub struct Hosting {
 pub(crate) struct Parts {
     pub(crate) node: NodeId,
     pub(crate) address: SocketAddr,
-    pub(crate) incarnation: u64,
+    /// This start: the incarnation and a random number.
+    pub(crate) start: (u64, u64),
     pub(crate) options: NodeOptions,
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Clock,
@@ -177,6 +179,11 @@ pub(crate) struct Parts {
 impl Parts {
     pub(crate) fn meta(&self) -> Option<Arc<Group>> {
         self.meta.lock().clone()
+    }
+
+    /// True once the cluster has taken in this start of the node, and the node has applied everything it agreed on before.
+    pub(crate) fn is_admitted(&self, state: &MetaState) -> bool {
+        state.members.get(&self.node).is_some_and(|member| (member.incarnation, member.start) == self.start)
     }
 
     fn fail(&self, why: String) {
@@ -205,6 +212,7 @@ fn open_storage(path: &std::path::Path) -> Result<Storage, NodeError> {
     let folder = Folder::open(path).map_err(|error| NodeError::Folder(error.to_string()))?;
     let storage = |error: &dyn std::fmt::Display| NodeError::Storage(error.to_string());
     let log = Log::open(&folder.log_dir(), LogOptions::default()).map_err(|error| storage(&error))?;
+    folder.raise(&log).map_err(|error| NodeError::Folder(error.to_string()))?;
     let data = Data::open(&folder.data_dir()).map_err(|error| storage(&error))?;
     let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
     Ok(Storage { folder, log, data, locals })
@@ -222,7 +230,8 @@ impl Node {
         let address = listener.local_addr().map_err(listen_error)?;
 
         let (clock, tasks, node) = (Clock::system(), Tasks::new(shutdown.child()), storage.folder.node_id());
-        let peers = Peers::new(node, String::new(), address, clock.clone(), tasks.clone());
+        let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
+        let peers = Peers::new(node, start, address, clock.clone(), tasks.clone());
         let topics = Topics::new(peers.clone());
         let context = GroupContext {
             node,
@@ -250,7 +259,7 @@ impl Node {
         let parts = Arc::new(Parts {
             node,
             address,
-            incarnation: storage.folder.incarnation(),
+            start,
             shared: options.shared.clone(),
             options,
             clock,
@@ -426,8 +435,16 @@ async fn follow(parts: Arc<Parts>) {
         let state = states.borrow_and_update().clone();
         for (node, member) in &state.members {
             parts.peers.know(*node, member.address);
+            parts.peers.know_start(*node, (member.incarnation, member.start));
         }
-        if let Some(table) = RoutingTable::of(&state) {
+        if let Some(known) = state.members.get(&parts.node).map(|member| (member.incarnation, member.start))
+            && !supersedes(parts.start, known)
+        {
+            parts.fail(old_copy(parts.node, parts.start.0, known.0));
+        }
+        // What the cluster agreed on before this start may be known here only in part until the start itself is part of it.
+        let admitted = parts.is_admitted(&state);
+        if let Some(table) = RoutingTable::of(&state).filter(|_| admitted) {
             parts.host.set_numbers(table.numbers.clone());
             if let Err(error) = groups::open_all(&parts, &state, &table).await {
                 parts.fail(error.to_string());

@@ -2,7 +2,10 @@
 //!
 //! Invariant: one process has a folder open at a time, and a folder names one node for ever. The node's id is made with the
 //! folder; a lost or unreadable log means a new folder and a new id, since a voter that forgot its votes must not vote again.
-//! The incarnation grows durably on every open, so that an old copy of a folder can be told from the folder itself.
+//!
+//! The incarnation grows durably at every start ([`Folder::raise`]), so that an old copy of a folder can be told from the folder
+//! itself. It is kept twice, first in the log and then in the folder's identity: a log that does not reach the identity's count is
+//! lost, or an old copy, and the node must not vote with it. A crash between the two leaves the log ahead, which is fine.
 //!
 //! Files: `LOCK` (locked while open), `NODE` (id, cluster, incarnation; replaced atomically), `FORMAT` (written last when a folder
 //! is made, so that a folder without it was never used).
@@ -16,7 +19,9 @@ use parking_lot::Mutex;
 use recoil_base::{NodeId, random};
 use rustix::fs::{FlockOperation, flock};
 
-const FORMAT: &str = "recoil data folder, format 1\n";
+use crate::log::{Log, LogError};
+
+const FORMAT: &str = "recoil data folder, format 2\n";
 const LOCK_FILE: &str = "LOCK";
 const NODE_FILE: &str = "NODE";
 const FORMAT_FILE: &str = "FORMAT";
@@ -63,6 +68,22 @@ pub enum FolderError {
         /// What is wrong with it.
         why: String,
     },
+    /// The log is gone, or older than the folder.
+    #[error(
+        "the log in {folder} {found}, but this node has been started {started} times: what it promised to others is lost, so it must not \
+         vote again. Replace this node: start it with an empty data folder, under a new id"
+    )]
+    LogLost {
+        /// The folder.
+        folder: PathBuf,
+        /// What the log says.
+        found: String,
+        /// What the identity says.
+        started: u64,
+    },
+    /// The log could not be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The cluster is another one.
     #[error("the data folder {folder} belongs to another cluster; give this node an empty folder")]
     OtherCluster {
@@ -103,26 +124,25 @@ struct Identity {
 }
 
 impl Folder {
-    /// Opens the folder at `path`, or makes it; durably raises the incarnation. Blocks.
+    /// Opens the folder at `path`, or makes it. Blocks.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         fs::create_dir_all(path).map_err(failed("create", path))?;
         let lock = take_lock(path)?;
         let format_path = path.join(FORMAT_FILE);
-        let mut identity = match fs::read(&format_path) {
-            Ok(format) if format == FORMAT.as_bytes() => read_identity(&path.join(NODE_FILE))?,
+        let (identity, new) = match fs::read(&format_path) {
+            Ok(format) if format == FORMAT.as_bytes() => (read_identity(&path.join(NODE_FILE))?, false),
             Ok(format) => {
                 let found = String::from_utf8_lossy(&format[..format.len().min(64)]).into_owned();
                 return Err(FolderError::Format { folder: path.to_owned(), found });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 refuse_strange_content(path)?;
-                Identity { node: NodeId(random::nonzero_u32()), cluster: None, incarnation: 0 }
+                (Identity { node: NodeId(random::nonzero_u32()), cluster: None, incarnation: 0 }, true)
             }
             Err(error) => return Err(failed("read", &format_path)(error)),
         };
-        identity.incarnation += 1;
-        replace_file(path, NODE_FILE, identity.to_text().as_bytes())?;
-        if identity.incarnation == 1 {
+        if new {
+            replace_file(path, NODE_FILE, identity.to_text().as_bytes())?;
             replace_file(path, FORMAT_FILE, FORMAT.as_bytes())?;
         }
         let folder =
@@ -149,9 +169,26 @@ impl Folder {
         self.inner.identity.lock().cluster
     }
 
-    /// Which opening of the folder this is, counted from 1.
+    /// Which start of the node this is, counted from 1; 0 before the first [`Folder::raise`].
     pub fn incarnation(&self) -> u64 {
         self.inner.identity.lock().incarnation
+    }
+
+    /// Begins a new incarnation, durably, in the folder's log and then in its identity. Refuses a log that is not the one this node
+    /// last wrote. Once a start, before anything else is done with the log. Blocks.
+    pub fn raise(&self, log: &Log) -> Result<u64, FolderError> {
+        let mut identity = self.inner.identity.lock();
+        let (logged, started) = (log.incarnation(), identity.incarnation);
+        if logged.unwrap_or(0) < started {
+            let found = logged.map_or("is empty".to_owned(), |count| format!("ends at start {count}"));
+            return Err(FolderError::LogLost { folder: self.inner.path.clone(), found, started });
+        }
+        let incarnation = started.max(logged.unwrap_or(0)) + 1;
+        log.set_incarnation(incarnation)?;
+        let next = Identity { incarnation, ..identity.clone() };
+        replace_file(&self.inner.path, NODE_FILE, next.to_text().as_bytes())?;
+        *identity = next;
+        Ok(incarnation)
     }
 
     /// Durably records the cluster. Repeating the same id is fine; another one is refused. Blocks.
@@ -272,19 +309,56 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 mod tests {
     use super::*;
 
+    fn start(path: &Path) -> Result<(Folder, u64), FolderError> {
+        let folder = Folder::open(path)?;
+        let log = Log::open(&folder.log_dir(), crate::LogOptions::default())?;
+        let incarnation = folder.raise(&log)?;
+        Ok((folder, incarnation))
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            fs::copy(entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name())).unwrap();
+        }
+    }
+
+    /// Red when the log is not asked: a node that lost its log, or got an old one, would vote again.
     #[test]
-    fn a_folder_keeps_its_node_and_cluster_and_counts_its_openings() {
+    fn a_lost_or_older_log_is_refused_and_a_crash_between_log_and_identity_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("node"), dir.path().join("old"));
+        assert_eq!(start(&path).unwrap().1, 1);
+        copy(&path.join("log"), &old);
+        let identity = fs::read(path.join(NODE_FILE)).unwrap();
+        assert_eq!(start(&path).unwrap().1, 2);
+
+        // The crash came before the identity was replaced.
+        fs::write(path.join(NODE_FILE), identity).unwrap();
+        assert_eq!(start(&path).unwrap().1, 3);
+
+        fs::remove_dir_all(path.join("log")).unwrap();
+        let error = start(&path).unwrap_err();
+        assert!(matches!(&error, FolderError::LogLost { started: 3, .. }), "{error}");
+        assert!(error.to_string().contains("empty data folder"), "{error}");
+        fs::remove_dir_all(path.join("log")).unwrap();
+        copy(&old, &path.join("log"));
+        assert!(matches!(start(&path), Err(FolderError::LogLost { .. })));
+    }
+
+    #[test]
+    fn a_folder_keeps_its_node_and_cluster_and_counts_its_starts() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/node");
-        let folder = Folder::open(&path).unwrap();
+        let (folder, incarnation) = start(&path).unwrap();
         let node = folder.node_id();
-        assert_eq!((folder.incarnation(), folder.cluster_id()), (1, None));
+        assert_eq!((incarnation, folder.incarnation(), folder.cluster_id()), (1, 1, None));
         assert!(folder.log_dir().is_dir() && folder.data_dir().is_dir() && folder.code_cache_dir().is_dir());
         folder.set_cluster([7; 16]).unwrap();
         folder.set_cluster([7; 16]).unwrap();
         assert!(matches!(folder.set_cluster([8; 16]), Err(FolderError::OtherCluster { .. })));
         drop(folder);
-        let folder = Folder::open(&path).unwrap();
+        let (folder, _) = start(&path).unwrap();
         assert_eq!((folder.node_id(), folder.incarnation(), folder.cluster_id()), (node, 2, Some([7; 16])));
     }
 
@@ -296,7 +370,7 @@ mod tests {
         assert!(matches!(error, FolderError::InUse { .. }));
         assert!(error.to_string().contains(&dir.path().display().to_string()));
         drop(first);
-        assert_eq!(Folder::open(dir.path()).unwrap().incarnation(), 2);
+        assert!(start(dir.path()).is_ok());
     }
 
     #[test]
@@ -320,7 +394,7 @@ mod tests {
         fs::remove_file(&identity).unwrap();
         assert!(matches!(Folder::open(dir.path()), Err(FolderError::Identity { .. })));
         fs::write(&identity, good).unwrap();
-        fs::write(dir.path().join(FORMAT_FILE), "recoil data folder, format 2\n").unwrap();
+        fs::write(dir.path().join(FORMAT_FILE), "recoil data folder, format 3\n").unwrap();
         assert!(matches!(Folder::open(dir.path()), Err(FolderError::Format { .. })));
     }
 
@@ -333,6 +407,6 @@ mod tests {
         }
         fs::remove_file(dir.path().join(FORMAT_FILE)).unwrap();
         fs::write(dir.path().join("FORMAT.tmp"), "reco").unwrap();
-        assert_eq!(Folder::open(dir.path()).unwrap().incarnation(), 1);
+        assert_eq!(start(dir.path()).unwrap().1, 1);
     }
 }

@@ -31,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use recoil_base::{GroupId, task};
 
@@ -46,6 +47,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 /// Segments are not made larger than this, except for one entry that needs it.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+/// Where the log keeps what is the node's and no group's: its incarnation, as a vote.
+const NODE_GROUP: GroupId = GroupId(u32::MAX);
 
 /// How a log uses space.
 #[derive(Clone, Debug)]
@@ -176,7 +179,23 @@ impl Log {
 
     /// The groups that the log holds anything of.
     pub fn groups(&self) -> Vec<GroupId> {
-        self.inner.shared.state.lock().groups.keys().copied().collect()
+        self.inner.shared.state.lock().groups.keys().copied().filter(|group| *group != NODE_GROUP).collect()
+    }
+
+    /// The node's incarnation that was written last; none in a log that never saw one.
+    pub fn incarnation(&self) -> Option<u64> {
+        let stored = self.group(NODE_GROUP).vote()?;
+        stored[..].try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// Durably notes the node's incarnation. Blocks.
+    pub fn set_incarnation(&self, incarnation: u64) -> Result<(), LogError> {
+        let (done, ended) = std::sync::mpsc::channel();
+        let group = self.group(NODE_GROUP);
+        drop(group.save_vote(Bytes::copy_from_slice(&incarnation.to_le_bytes())));
+        // An empty append ends when everything before it is durable.
+        group.append(Vec::new(), move |result| drop(done.send(result)));
+        ended.recv().unwrap_or(Err(LogError::Closed))
     }
 
     /// Resolves once everything asked for before this call is durable.
