@@ -2,7 +2,7 @@
 //!
 //! - [`meta`]: members, map, groups, packages, apps: the state of the meta group.
 //! - [`placement`]: the map made from members; [`routing`]: the table made from the map.
-//! - [`peer`]: streams between nodes; [`calls`] and [`topics`]: what travels on them beside Raft.
+//! - [`peers`]: the way to other nodes; [`peer`]: TCP streams between them; [`calls`] and [`topics`]: what travels on them beside Raft.
 //! - [`router`]: a listener's call → node; [`evaluate`]: mailbox, overlay, instance → session.
 //!
 //! The evaluator stands here, above both `engine` and `consensus`, because it is where the two meet: it runs the one's instances under the
@@ -12,6 +12,7 @@ pub mod calls;
 pub mod evaluate;
 pub mod meta;
 pub mod peer;
+pub mod peers;
 pub mod placement;
 pub mod router;
 pub mod routing;
@@ -20,7 +21,8 @@ pub mod topics;
 
 pub use evaluate::{EvaluatedApp, EvaluationPool, Host, HostParts};
 pub use meta::{MetaCommand, MetaState};
-pub use peer::{PeerService, Peers, Service};
+pub use peer::{PeerService, Service, TcpPeers};
+pub use peers::{PeerNetwork, Peers};
 pub use router::Router;
 pub use routing::RoutingTable;
 pub use topics::Topics;

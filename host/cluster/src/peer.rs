@@ -20,15 +20,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use recoil_base::{Clock, GroupId, NodeId, Tasks};
-use recoil_consensus::{Transport, TransportError};
+use recoil_base::{Clock, NodeId, Tasks};
+use recoil_consensus::TransportError;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::meta::{old_copy, supersedes};
+use crate::peers::{PeerNetwork, Starts};
 
 /// What a stream between nodes starts with; nothing that HTTP could.
 pub const MAGIC: &[u8; 8] = b"RECOIL\x00\x01";
@@ -167,16 +167,15 @@ struct Peer {
 struct Inner {
     hello: Mutex<Hello>,
     peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
-    /// The newest start known of each node: whoever comes with an older one has an old copy of a data folder.
-    starts: Mutex<HashMap<NodeId, (u64, u64)>>,
+    starts: Starts,
     next_id: AtomicU64,
     tasks: Tasks,
     clock: Clock,
 }
 
-/// This node's streams to all others.
+/// This node's streams to all others over TCP.
 #[derive(Clone)]
-pub struct Peers {
+pub struct TcpPeers {
     inner: Arc<Inner>,
 }
 
@@ -194,7 +193,7 @@ pub enum HelloError {
     Refused(String),
 }
 
-impl Peers {
+impl TcpPeers {
     /// No peers yet.
     pub fn new(node: NodeId, start: (u64, u64), address: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
         let cluster = String::new();
@@ -202,112 +201,17 @@ impl Peers {
         let inner = Inner {
             hello: Mutex::new(hello),
             peers: RwLock::default(),
-            starts: Mutex::default(),
+            starts: Starts::default(),
             next_id: AtomicU64::new(1),
             tasks,
             clock,
         };
-        Peers { inner: Arc::new(inner) }
-    }
-
-    /// This node.
-    pub fn node(&self) -> NodeId {
-        self.inner.hello.lock().node
-    }
-
-    /// Sets the cluster, once it is known.
-    pub fn set_cluster(&self, cluster: String) {
-        self.inner.hello.lock().cluster = cluster;
-    }
-
-    /// Learns where a node listens, and keeps a stream to it from now on.
-    pub fn know(&self, node: NodeId, address: SocketAddr) {
-        if node == self.node() {
-            return;
-        }
-        if let Some(peer) = self.inner.peers.read().get(&node) {
-            *peer.address.lock() = address;
-            return;
-        }
-        let peer =
-            Arc::new(Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) });
-        if self.inner.peers.write().insert(node, peer.clone()).is_none() {
-            self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
-            self.inner.tasks.spawn(self.clone().ping(node, peer));
-        }
-    }
-
-    /// Learns of a node's start; false if a newer one, or another of the same number, is known already.
-    pub fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool {
-        let mut starts = self.inner.starts.lock();
-        let known = starts.entry(node).or_insert(start);
-        let current = supersedes(start, *known);
-        if current {
-            *known = start;
-        }
-        current
+        TcpPeers { inner: Arc::new(inner) }
     }
 
     fn old_copy(&self, hello: &Hello) -> Option<String> {
         // Of a node that is no member nothing is remembered.
-        if hello.cluster.is_empty() || self.know_start(hello.node, hello.start) {
-            return None;
-        }
-        let known = self.inner.starts.lock().get(&hello.node).map_or(0, |start| start.0);
-        Some(old_copy(hello.node, hello.start.0, known))
-    }
-
-    /// The other nodes known.
-    pub fn known(&self) -> Vec<NodeId> {
-        self.inner.peers.read().keys().copied().collect()
-    }
-
-    /// True for this node and for one that answered lately.
-    pub fn is_live(&self, node: NodeId) -> bool {
-        if node == self.node() {
-            return true;
-        }
-        let now = self.inner.clock.now();
-        let peer = self.inner.peers.read().get(&node).cloned();
-        peer.is_some_and(|peer| peer.answered.lock().is_some_and(|at| now.saturating_duration_since(at) < LIVE_FOR))
-    }
-
-    /// Sends a request; the future resolves with its answer. Sent, or failed, when this returns.
-    pub fn request(
-        &self,
-        to: NodeId,
-        service: Service,
-        body: Bytes,
-        timeout: Duration,
-    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let connection = self.inner.peers.read().get(&to).and_then(|peer| peer.connection.read().clone());
-        let Some(connection) = connection else {
-            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
-        };
-        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
-        let (reply, replied) = oneshot::channel();
-        connection.waiting.lock().insert(id, reply);
-        if !connection.queue.push(Outgoing { kind: REQUEST, id, service: Some(service), body }) {
-            connection.waiting.lock().remove(&id);
-            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
-        }
-        Box::pin(async move {
-            let result = tokio::time::timeout(timeout, replied).await;
-            connection.waiting.lock().remove(&id);
-            match result {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(TransportError::NoAnswer(to, "the connection broke".into())),
-                Err(_) => Err(TransportError::NoAnswer(to, format!("waited {} ms", timeout.as_millis()))),
-            }
-        })
-    }
-
-    /// Sends what needs no answer; lost if the node cannot be reached.
-    pub fn tell(&self, to: NodeId, service: Service, body: Bytes) {
-        let connection = self.inner.peers.read().get(&to).and_then(|peer| peer.connection.read().clone());
-        if let Some(connection) = connection {
-            connection.queue.push(Outgoing { kind: ONE_WAY, id: 0, service: Some(service), body });
-        }
+        if hello.cluster.is_empty() { None } else { self.inner.starts.refusal(hello.node, hello.start) }
     }
 
     async fn keep(self, node: NodeId, peer: Arc<Peer>) {
@@ -386,44 +290,107 @@ impl Peers {
         }
         Ok(())
     }
+}
 
-    /// Asks the node at `address`, whoever it is, on a stream of its own. For joining.
-    pub async fn ask(
+impl PeerNetwork for TcpPeers {
+    fn node(&self) -> NodeId {
+        self.inner.hello.lock().node
+    }
+
+    fn set_cluster(&self, cluster: String) {
+        self.inner.hello.lock().cluster = cluster;
+    }
+
+    fn know(&self, node: NodeId, address: SocketAddr) {
+        if node == self.node() {
+            return;
+        }
+        if let Some(peer) = self.inner.peers.read().get(&node) {
+            *peer.address.lock() = address;
+            return;
+        }
+        let peer =
+            Arc::new(Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) });
+        if self.inner.peers.write().insert(node, peer.clone()).is_none() {
+            self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
+            self.inner.tasks.spawn(self.clone().ping(node, peer));
+        }
+    }
+
+    fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool {
+        self.inner.starts.know(node, start)
+    }
+
+    fn known(&self) -> Vec<NodeId> {
+        self.inner.peers.read().keys().copied().collect()
+    }
+
+    fn is_live(&self, node: NodeId) -> bool {
+        if node == self.node() {
+            return true;
+        }
+        let now = self.inner.clock.now();
+        let peer = self.inner.peers.read().get(&node).cloned();
+        peer.is_some_and(|peer| peer.answered.lock().is_some_and(|at| now.saturating_duration_since(at) < LIVE_FOR))
+    }
+
+    fn request(
+        &self,
+        to: NodeId,
+        service: Service,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let connection = self.inner.peers.read().get(&to).and_then(|peer| peer.connection.read().clone());
+        let Some(connection) = connection else {
+            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
+        };
+        let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
+        let (reply, replied) = oneshot::channel();
+        connection.waiting.lock().insert(id, reply);
+        if !connection.queue.push(Outgoing { kind: REQUEST, id, service: Some(service), body }) {
+            connection.waiting.lock().remove(&id);
+            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
+        }
+        Box::pin(async move {
+            let result = tokio::time::timeout(timeout, replied).await;
+            connection.waiting.lock().remove(&id);
+            match result {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(TransportError::NoAnswer(to, "the connection broke".into())),
+                Err(_) => Err(TransportError::NoAnswer(to, format!("waited {} ms", timeout.as_millis()))),
+            }
+        })
+    }
+
+    fn tell(&self, to: NodeId, service: Service, body: Bytes) {
+        let connection = self.inner.peers.read().get(&to).and_then(|peer| peer.connection.read().clone());
+        if let Some(connection) = connection {
+            connection.queue.push(Outgoing { kind: ONE_WAY, id: 0, service: Some(service), body });
+        }
+    }
+
+    fn ask(
         &self,
         address: SocketAddr,
         service: Service,
         body: Bytes,
         timeout: Duration,
-    ) -> Result<(Hello, Result<Bytes, String>), HelloError> {
+    ) -> BoxFuture<'static, Result<(Hello, Result<Bytes, String>), HelloError>> {
         let hello = self.inner.hello.lock().clone();
-        let (stream, theirs) = dial(address, &hello).await?;
-        let (mut read, mut write) = stream.into_split();
-        let mut buffer = BytesMut::new();
-        Outgoing { kind: REQUEST, id: 1, service: Some(service), body }.write(&mut buffer);
-        write.write_all(&buffer).await?;
-        let frame = tokio::time::timeout(timeout, read_frame(&mut read)).await.map_err(|_| silent())??;
-        let answer = match frame.kind {
-            ANSWER => Ok(frame.body),
-            _ => Err(String::from_utf8_lossy(&frame.body).into_owned()),
-        };
-        Ok((theirs, answer))
-    }
-}
-
-impl Transport for Peers {
-    fn call(
-        &self,
-        to: NodeId,
-        group: GroupId,
-        kind: u8,
-        body: Bytes,
-        timeout: Duration,
-    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let mut message = BytesMut::with_capacity(5 + body.len());
-        message.extend_from_slice(&group.0.to_le_bytes());
-        message.extend_from_slice(&[kind]);
-        message.extend_from_slice(&body);
-        self.request(to, Service::Raft, message.freeze(), timeout)
+        Box::pin(async move {
+            let (stream, theirs) = dial(address, &hello).await?;
+            let (mut read, mut write) = stream.into_split();
+            let mut buffer = BytesMut::new();
+            Outgoing { kind: REQUEST, id: 1, service: Some(service), body }.write(&mut buffer);
+            write.write_all(&buffer).await?;
+            let frame = tokio::time::timeout(timeout, read_frame(&mut read)).await.map_err(|_| silent())??;
+            let answer = match frame.kind {
+                ANSWER => Ok(frame.body),
+                _ => Err(String::from_utf8_lossy(&frame.body).into_owned()),
+            };
+            Ok((theirs, answer))
+        })
     }
 }
 

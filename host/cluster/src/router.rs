@@ -19,7 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::calls::{Answer, Batch, Collector, Miss, PartitionCall, decode_answers};
 use crate::evaluate::{Call, Host, Work};
-use crate::peer::{Peers, Service};
+use crate::peer::Service;
+use crate::peers::Peers;
 use crate::routing::RoutingTable;
 use crate::topics::Topics;
 

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, DecodeError, Reader, Writer};
 use tokio::sync::mpsc;
 
-use crate::peer::{Peers, Service};
+use crate::peer::Service;
+use crate::peers::Peers;
 
 /// Messages that one subscription holds.
 pub const SUBSCRIPTION_QUEUE: usize = 1024;

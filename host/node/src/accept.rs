@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use recoil_base::{GroupId, NodeId};
-use recoil_cluster::{PeerService, Service, peer};
+use recoil_cluster::{PeerService, Service, TcpPeers, peer};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -21,15 +21,15 @@ const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the node stops.
-pub(crate) async fn run(listener: TcpListener, parts: Arc<Parts>) {
+pub(crate) async fn run(listener: TcpListener, streams: TcpPeers, parts: Arc<Parts>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let serving = parts.clone();
+                let (serving, streams) = (parts.clone(), streams.clone());
                 parts.tasks.spawn(async move {
-                    serve(stream, serving).await;
+                    serve(stream, streams, serving).await;
                     drop(place);
                 });
             }
@@ -41,7 +41,7 @@ pub(crate) async fn run(listener: TcpListener, parts: Arc<Parts>) {
     }
 }
 
-async fn serve(mut stream: TcpStream, parts: Arc<Parts>) {
+async fn serve(mut stream: TcpStream, streams: TcpPeers, parts: Arc<Parts>) {
     let mut first = [0u8; 8];
     let peeked = tokio::time::timeout(FIRST_BYTES_TIMEOUT, async {
         // Until the bytes differ from the magic, or all of it is there.
@@ -58,14 +58,18 @@ async fn serve(mut stream: TcpStream, parts: Arc<Parts>) {
             if stream.read_exact(&mut first).await.is_err() {
                 return;
             }
-            let service = Arc::new(Inbound { parts: parts.clone() });
-            if let Err(error) = parts.peers.accept(stream, service).await {
+            if let Err(error) = streams.accept(stream, inbound(&parts)).await {
                 tracing::debug!(%error, "a peer's stream ended");
             }
         }
         Ok(Ok(false)) => recoil_gateway::admin::serve_connection(stream, parts.clone()).await,
         Ok(Err(_)) | Err(_) => {}
     }
+}
+
+/// What serves peers' requests.
+pub(crate) fn inbound(parts: &Arc<Parts>) -> Arc<dyn PeerService> {
+    Arc::new(Inbound { parts: parts.clone() })
 }
 
 /// Gives peers' requests to the rooms they are for.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
 use recoil_cluster::meta::{old_copy, supersedes};
-use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, Topics};
+use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, TcpPeers, Topics};
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind};
 use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
@@ -198,14 +198,15 @@ impl Parts {
 
 /// A running node. Dropped without [`Node::stop`], it goes on until its shutdown signal.
 pub struct Node {
-    parts: Arc<Parts>,
+    pub(crate) parts: Arc<Parts>,
 }
 
-struct Storage {
-    folder: Folder,
-    log: Log,
-    data: Data,
-    locals: Locals,
+/// What a node keeps.
+pub(crate) struct Storage {
+    pub(crate) folder: Folder,
+    pub(crate) log: Log,
+    pub(crate) data: Data,
+    pub(crate) locals: Locals,
 }
 
 fn open_storage(path: &std::path::Path) -> Result<Storage, NodeError> {
@@ -216,6 +217,65 @@ fn open_storage(path: &std::path::Path) -> Result<Storage, NodeError> {
     let data = Data::open(&folder.data_dir()).map_err(|error| storage(&error))?;
     let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
     Ok(Storage { folder, log, data, locals })
+}
+
+/// Puts a node's parts together, on whatever storage, clock and network.
+pub(crate) fn assemble(
+    options: NodeOptions,
+    storage: Storage,
+    clock: Clock,
+    tasks: Tasks,
+    peers: Peers,
+    address: SocketAddr,
+    start: (u64, u64),
+) -> (Arc<Parts>, MetaMachine) {
+    let node = storage.folder.node_id();
+    let topics = Topics::new(peers.clone());
+    let context = GroupContext {
+        node,
+        clock: clock.clone(),
+        log: storage.log,
+        data: storage.data.clone(),
+        locals: storage.locals.clone(),
+        applier: Applier::start(node),
+        transport: Arc::new(peers.clone()),
+        tasks: tasks.clone(),
+        options: GroupOptions::default(),
+    };
+    let host = Host::new(HostParts {
+        node,
+        clock: clock.clone(),
+        data: storage.data,
+        locals: storage.locals,
+        pool: options.shared.pool.clone(),
+        runtime: Runtime::current(),
+        topics: topics.clone(),
+        instances_max: INSTANCES_MAX as usize / 4,
+    });
+    let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone());
+    let (machine, states) = MetaMachine::new();
+    let parts = Arc::new(Parts {
+        node,
+        address,
+        start,
+        shared: options.shared.clone(),
+        options,
+        clock,
+        tasks,
+        folder: storage.folder,
+        context,
+        peers,
+        topics,
+        host,
+        router,
+        states,
+        apps: Apps::default(),
+        look_again: Notify::new(),
+        meta: Mutex::new(None),
+        failure: watch::channel(None).0,
+        bootstrapped: Mutex::new(false),
+    });
+    (parts, machine)
 }
 
 impl Node {
@@ -231,53 +291,20 @@ impl Node {
 
         let (clock, tasks, node) = (Clock::system(), Tasks::new(shutdown.child()), storage.folder.node_id());
         let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
-        let peers = Peers::new(node, start, address, clock.clone(), tasks.clone());
-        let topics = Topics::new(peers.clone());
-        let context = GroupContext {
-            node,
-            clock: clock.clone(),
-            log: storage.log,
-            data: storage.data.clone(),
-            locals: storage.locals.clone(),
-            applier: Applier::start(node),
-            transport: Arc::new(peers.clone()),
-            tasks: tasks.clone(),
-            options: GroupOptions::default(),
-        };
-        let host = Host::new(HostParts {
-            node,
-            clock: clock.clone(),
-            data: storage.data,
-            locals: storage.locals,
-            pool: options.shared.pool.clone(),
-            runtime: Runtime::current(),
-            topics: topics.clone(),
-            instances_max: INSTANCES_MAX as usize / 4,
-        });
-        let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone());
-        let (machine, states) = MetaMachine::new();
-        let parts = Arc::new(Parts {
-            node,
-            address,
-            start,
-            shared: options.shared.clone(),
-            options,
-            clock,
-            tasks,
-            folder: storage.folder,
-            context,
-            peers,
-            topics,
-            host,
-            router,
-            states,
-            apps: Apps::default(),
-            look_again: Notify::new(),
-            meta: Mutex::new(None),
-            failure: watch::channel(None).0,
-            bootstrapped: Mutex::new(false),
-        });
-        match Self::begin(&parts, machine, listener).await {
+        let streams = TcpPeers::new(node, start, address, clock.clone(), tasks.clone());
+        let peers = Peers::new(Arc::new(streams.clone()));
+        let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
+        let open = |parts: &Arc<Parts>| parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
+        Self::run(parts, machine, open).await
+    }
+
+    /// Starts what [`assemble`] has put together; `open` lets peers in.
+    pub(crate) async fn run(
+        parts: Arc<Parts>,
+        machine: MetaMachine,
+        open: impl FnOnce(&Arc<Parts>),
+    ) -> Result<Self, NodeError> {
+        match Self::begin(&parts, machine, open).await {
             Ok(()) => Ok(Node { parts }),
             Err(error) => {
                 Node { parts }.stop().await;
@@ -286,7 +313,7 @@ impl Node {
         }
     }
 
-    async fn begin(parts: &Arc<Parts>, machine: MetaMachine, listener: TcpListener) -> Result<(), NodeError> {
+    async fn begin(parts: &Arc<Parts>, machine: MetaMachine, open: impl FnOnce(&Arc<Parts>)) -> Result<(), NodeError> {
         let applied = Arc::new(|_, _: &[recoil_consensus::PartitionRef]| {});
         // The stored state is published by the machine's loading, so peers are known before the group speaks.
         let kind = MachineKind::Custom(Box::new(machine));
@@ -300,7 +327,7 @@ impl Node {
         for (node, member) in &parts.states.borrow().members {
             parts.peers.know(*node, member.address);
         }
-        parts.tasks.spawn(accept::run(listener, parts.clone()));
+        open(parts);
         let new = membership::find_cluster(parts).await?;
         *parts.bootstrapped.lock() = new;
 
