@@ -125,3 +125,26 @@ pub fn spawn_thread(name: impl Into<String>, work: impl FnOnce() + Send + 'stati
         .spawn(work)
         .unwrap_or_else(|error| panic!("cannot start thread {name}: {error}"))
 }
+
+/// A thread of this process, for whoever watches it.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadId(rustix::process::Pid);
+
+impl ThreadId {
+    /// The calling thread.
+    pub fn current() -> Self {
+        ThreadId(rustix::thread::gettid())
+    }
+    /// The processor time it has used; none where the system does not tell, or once it has ended.
+    pub fn processor_time(self) -> Option<std::time::Duration> {
+        let text = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.0.as_raw_nonzero())).ok()?;
+        let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+        Some(std::time::Duration::from_nanos(nanoseconds))
+    }
+    /// From now on it runs on what processor time nobody else wants: it takes all of an idle processor and next to nothing of a
+    /// busy one. There is no way back without privileges, so such a thread should end after its work.
+    pub fn run_behind_others(self) {
+        // A system that refuses leaves it as it is: slower for the others, not wrong.
+        let _ = rustix::process::setpriority_process(Some(self.0), 19);
+    }
+}

@@ -1,7 +1,7 @@
 //! Evaluating calls on partitions: the queue, the overlay and the handler instances of each.
 //!
-//! A call is put into its partition's mailbox; an evaluation thread takes a partition, never two threads the same one, and evaluates its
-//! calls in order: reads see the overlay (writes evaluated and not yet applied) and below it the data. Writes go to the
+//! A call is put into the mailbox that its app has on its partition; an evaluation thread takes a mailbox, never two threads the same one,
+//! and evaluates its calls in order: reads see the overlay (writes evaluated and not yet applied) and below it the data. Writes go to the
 //! group's session, which tags them with the batch number under which the overlay keeps them until they are applied.
 //!
 //! Invariants:
@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex, RwLock};
-use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Runtime, task};
+use parking_lot::{Mutex, RwLock};
+use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Runtime};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{Group, Local, Locals, Outcome, PartitionRef, Session, machine};
 use recoil_engine::{AppCode, AppLog, CallBody, CallError, Environment, HandlerInstance, Limits, Mode, Overlay};
@@ -31,6 +31,9 @@ use crate::calls::{Answer, Miss, Reply};
 use crate::timers::Timers;
 use crate::topics::Topics;
 
+pub use pool::EvaluationPool;
+
+mod pool;
 mod run;
 mod transact;
 mod view;
@@ -96,58 +99,6 @@ impl EvaluatedApp {
     }
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
-struct PoolQueue {
-    jobs: VecDeque<Job>,
-    stopped: bool,
-}
-
-/// The evaluation threads, which nodes in one process share.
-#[derive(Clone)]
-pub struct EvaluationPool {
-    queue: Arc<(Mutex<PoolQueue>, Condvar)>,
-}
-
-impl EvaluationPool {
-    /// Starts the threads. They end with [`EvaluationPool::stop`].
-    pub fn start(threads: usize) -> Self {
-        let queue = Arc::new((Mutex::new(PoolQueue { jobs: VecDeque::new(), stopped: false }), Condvar::new()));
-        for number in 0..threads.max(1) {
-            let queue = queue.clone();
-            task::spawn_thread(format!("evaluate-{number}"), move || {
-                loop {
-                    let job = {
-                        let mut waiting = queue.0.lock();
-                        loop {
-                            if let Some(job) = waiting.jobs.pop_front() {
-                                break job;
-                            }
-                            if waiting.stopped {
-                                return;
-                            }
-                            queue.1.wait(&mut waiting);
-                        }
-                    };
-                    job();
-                }
-            });
-        }
-        EvaluationPool { queue }
-    }
-
-    fn run(&self, job: Job) {
-        self.queue.0.lock().jobs.push_back(job);
-        self.queue.1.notify_one();
-    }
-
-    /// Ends the threads once the queue is empty.
-    pub fn stop(&self) {
-        self.queue.0.lock().stopped = true;
-        self.queue.1.notify_all();
-    }
-}
-
 #[derive(Default)]
 struct Mailbox {
     calls: VecDeque<Call>,
@@ -173,8 +124,18 @@ struct AppEvaluation {
 }
 
 /// A partition that this node holds.
+struct Held {
+    group: GroupId,
+    count: u32,
+    keyspace_name: Arc<str>,
+    shares: RwLock<HashMap<AppId, Arc<Partition>>>,
+}
+
+/// One app's share of a partition: its own queue, overlay and instance, so that no app waits for another's calls. Their rows
+/// have nothing in common; the session puts their writes into one order.
 pub struct Partition {
     key: PartitionRef,
+    app: AppId,
     group: GroupId,
     count: u32,
     keyspace_name: Arc<str>,
@@ -207,7 +168,7 @@ pub struct HostParts {
 /// All partitions of a node.
 pub struct Host {
     parts: HostParts,
-    partitions: RwLock<HashMap<PartitionRef, Arc<Partition>>>,
+    partitions: RwLock<HashMap<PartitionRef, Arc<Held>>>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
     apps: RwLock<HashMap<AppId, EvaluatedApp>>,
     numbers: RwLock<HashMap<NodeId, u32>>,
@@ -243,18 +204,40 @@ impl Host {
         for key in partitions {
             map.entry(*key).or_insert_with(|| {
                 let keyspace_name = keyspace_name.clone();
-                let (mailbox, evaluation) = (Mutex::default(), Mutex::new(None));
-                Arc::new(Partition {
-                    key: *key,
-                    group: id,
-                    count,
-                    keyspace_name,
-                    mailbox,
-                    evaluation,
-                    warm: AtomicBool::new(false),
-                })
+                Arc::new(Held { group: id, count, keyspace_name, shares: RwLock::default() })
             });
         }
+    }
+
+    /// An app's share of a partition, if this node holds the partition and knows the app.
+    fn share(&self, key: PartitionRef, app: AppId) -> Result<Arc<Partition>, Miss> {
+        let held = self.partitions.read().get(&key).cloned().ok_or(Miss::NotLeader(None))?;
+        if let Some(share) = held.shares.read().get(&app) {
+            return Ok(share.clone());
+        }
+        // Shares are only made of apps that are there: ids come from other nodes and must not fill the memory.
+        let apps = self.apps.read();
+        if !apps.contains_key(&app) {
+            return Err(not_ready());
+        }
+        let made = held
+            .shares
+            .write()
+            .entry(app)
+            .or_insert_with(|| {
+                Arc::new(Partition {
+                    key,
+                    app,
+                    group: held.group,
+                    count: held.count,
+                    keyspace_name: held.keyspace_name.clone(),
+                    mailbox: Mutex::default(),
+                    evaluation: Mutex::new(None),
+                    warm: AtomicBool::new(false),
+                })
+            })
+            .clone();
+        Ok(made)
     }
 
     /// The group, if open here.
@@ -285,6 +268,15 @@ impl Host {
     /// An app is gone: its instances go at the next call of their partition, its timers fire no more.
     pub fn remove_app(&self, app: AppId) {
         self.apps.write().remove(&app);
+        for held in self.partitions.read().values() {
+            let share = held.shares.write().remove(&app);
+            // One that is being evaluated drops its instance when it ends.
+            if let Some(share) = share
+                && let Some(mut slot) = share.evaluation.try_lock()
+            {
+                self.forget(&share, &mut slot);
+            }
+        }
     }
 
     /// The apps that can be evaluated.
@@ -294,10 +286,13 @@ impl Host {
 
     /// This node leads `group` from now on: whatever must happen without a call is started.
     pub fn wake(self: &Arc<Self>, group: GroupId) {
-        let partitions: Vec<_> =
-            self.partitions.read().values().filter(|partition| partition.group == group).cloned().collect();
-        for partition in partitions {
-            self.put(&partition, Call { app: AppId(0), mode: Mode::Read, body: Work::Wake, reply: Box::new(|_| {}) });
+        let keys: Vec<_> =
+            self.partitions.read().iter().filter(|(_, held)| held.group == group).map(|(key, _)| *key).collect();
+        let apps: Vec<_> = self.apps.read().values().filter(|app| app.code.roles().timer).map(|app| app.id).collect();
+        for (key, app) in keys.into_iter().flat_map(|key| apps.iter().map(move |app| (key, *app))) {
+            if let Ok(share) = self.share(key, app) {
+                self.put(&share, Call { app, mode: Mode::Read, body: Work::Wake, reply: Box::new(|_| {}) });
+            }
         }
     }
 
@@ -305,8 +300,7 @@ impl Host {
     pub async fn run_timers(self: Arc<Self>) {
         loop {
             let (key, app) = self.timers.next().await;
-            let partition = self.partitions.read().get(&key).cloned();
-            if let Some(partition) = partition {
+            if let Ok(partition) = self.share(key, app) {
                 self.put(&partition, Call { app, mode: Mode::Write, body: Work::Timers, reply: Box::new(|_| {}) });
             }
         }
@@ -314,9 +308,9 @@ impl Host {
 
     /// Puts a call into its partition's mailbox. Never blocks; answers through the call's reply.
     pub fn enqueue(self: &Arc<Self>, key: PartitionRef, call: Call) {
-        let partition = self.partitions.read().get(&key).cloned();
-        let Some(partition) = partition else {
-            return (call.reply)(Err(Miss::NotLeader(None)));
+        let partition = match self.share(key, call.app) {
+            Ok(partition) => partition,
+            Err(miss) => return (call.reply)(Err(miss)),
         };
         let size = call.size();
         if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) > WAITING_BYTES_MAX {
@@ -343,7 +337,7 @@ impl Host {
 
     fn schedule(self: &Arc<Self>, partition: Arc<Partition>) {
         let host = self.clone();
-        self.parts.pool.run(Box::new(move || host.drain(partition)));
+        self.parts.pool.run(partition.app, Box::new(move || host.drain(partition)));
     }
 
     /// Evaluates some of a partition's calls, on an evaluation thread.
@@ -368,13 +362,14 @@ impl Host {
     /// Drops what applied batches have made superfluous; told by the session after they became visible.
     pub fn applied(&self, partitions: &[PartitionRef]) {
         for key in partitions {
-            let partition = self.partitions.read().get(key).cloned();
-            // A partition being evaluated does it itself.
-            if let Some(partition) = partition
-                && let Some(mut evaluation) = partition.evaluation.try_lock()
-                && let Some(evaluation) = evaluation.as_mut()
-            {
-                evaluation.release();
+            let Some(held) = self.partitions.read().get(key).cloned() else { continue };
+            for partition in held.shares.read().values() {
+                // One being evaluated does it itself.
+                if let Some(mut evaluation) = partition.evaluation.try_lock()
+                    && let Some(evaluation) = evaluation.as_mut()
+                {
+                    evaluation.release();
+                }
             }
         }
     }
@@ -506,6 +501,10 @@ fn answer_on(outcome: Outcome, answer: Bytes) -> Answer {
             "leadership was lost while the request was being replicated; it may or may not have been applied".into(),
         ))),
     }
+}
+
+fn not_ready() -> Miss {
+    Miss::Error(CallError::Unavailable("the app is not ready on this node; retry".into()))
 }
 
 fn overloaded() -> Miss {

@@ -80,6 +80,8 @@ struct Inner {
     closed: VecDeque<ClosedBatch>,
     /// Waiters for batches that are not committed yet.
     after: VecDeque<(u64, Waiter)>,
+    /// The newest time written for each partition: apps are evaluated side by side, and a partition's clock must not go back.
+    clocks: HashMap<PartitionRef, u64>,
 }
 
 /// See the module's essay.
@@ -107,6 +109,7 @@ impl Session {
                 open: OpenBatch::new(chain_start + 1),
                 closed: VecDeque::new(),
                 after: VecDeque::new(),
+                clocks: HashMap::new(),
             }),
             work: Notify::new(),
         })
@@ -137,9 +140,12 @@ impl Session {
                 let full = self.close(full);
                 inner.closed.push_back(full);
             }
-            let open = &mut inner.open;
+            let Inner { open, clocks, .. } = &mut *inner;
             open.bytes += bytes;
-            for part in parts {
+            for mut part in parts {
+                let clock = clocks.entry(part.partition).or_default();
+                *clock = part.now_us.max(*clock);
+                part.now_us = *clock;
                 open.add(part);
             }
             open.waiters.push(waiter);

@@ -15,7 +15,9 @@ use recoil_engine::{
 };
 
 use super::view::{LeaderView, StaleView};
-use super::{BACKLOG_BYTES_MAX, Call, EvaluatedApp, Evaluation, Host, Partition, Work, answer_on, overloaded};
+use super::{
+    BACKLOG_BYTES_MAX, Call, EvaluatedApp, Evaluation, Host, Partition, Work, answer_on, not_ready, overloaded,
+};
 use crate::calls::{Answer, Miss, Reply};
 use crate::timers::Pause;
 
@@ -103,7 +105,7 @@ impl Host {
             match call.body {
                 Work::Call(body) => self.evaluate(partition, evaluation, reads, call.app, call.mode, &body, call.reply),
                 Work::Timers => self.fire_timers(partition, evaluation, call.app),
-                Work::Wake => self.set_alarms(partition, evaluation),
+                Work::Wake => self.set_alarm(partition, evaluation),
             }
         }
         drop(slot);
@@ -124,7 +126,7 @@ impl Host {
         reply: Reply,
     ) {
         let Some(app) = self.app(app) else {
-            return reply(Err(Miss::Error(CallError::Unavailable("the app is not ready on this node; retry".into()))));
+            return reply(Err(not_ready()));
         };
         if mode == Mode::Write && evaluation.session.backlog_bytes() > BACKLOG_BYTES_MAX {
             return reply(Err(overloaded()));
@@ -277,14 +279,12 @@ impl Host {
         }
     }
 
-    /// Sets the alarm of every app that has timers on this partition.
-    fn set_alarms(&self, partition: &Arc<Partition>, evaluation: &mut Evaluation) {
-        let apps: Vec<_> = self.apps.read().values().filter(|app| app.code.roles().timer).cloned().collect();
-        for app in apps {
-            match timers::earliest(&self.view(evaluation, &app)) {
-                Ok(earliest) => self.alarm(partition.key, app.id, earliest),
-                Err(error) => tracing::error!(partition = ?partition.key, %error, "cannot read the partition's timers"),
-            }
+    /// Sets the alarm for the timers that the app has on this partition.
+    fn set_alarm(&self, partition: &Arc<Partition>, evaluation: &mut Evaluation) {
+        let Some(app) = self.app(partition.app) else { return };
+        match timers::earliest(&self.view(evaluation, &app)) {
+            Ok(earliest) => self.alarm(partition.key, app.id, earliest),
+            Err(error) => tracing::error!(partition = ?partition.key, %error, "cannot read the partition's timers"),
         }
     }
 

@@ -14,7 +14,7 @@ use recoil_engine::{CallError, Mode};
 use recoil_storage::Write;
 
 use super::run::call_writes;
-use super::{Evaluation, Host, answer_on};
+use super::{Evaluation, Host, answer_on, not_ready};
 use crate::calls::{Answer, Miss, PartitionCall};
 
 /// Takes the answers of a transaction, in the order of its calls, or the one reason why nothing was done.
@@ -30,7 +30,7 @@ impl Host {
         reply: TransactReply,
     ) {
         let host = self.clone();
-        self.parts.pool.run(Box::new(move || host.run_transaction(keyspace, app, &calls, reply)));
+        self.parts.pool.run(app, Box::new(move || host.run_transaction(keyspace, app, &calls, reply)));
     }
 
     fn run_transaction(
@@ -41,14 +41,15 @@ impl Host {
         reply: TransactReply,
     ) {
         let Some(app) = self.app(app) else {
-            return reply(Err(Miss::Error(CallError::Unavailable("the app is not ready on this node; retry".into()))));
+            return reply(Err(not_ready()));
         };
         let mut partitions = BTreeMap::new();
         for call in calls {
             let key = PartitionRef { keyspace, partition: call.partition };
-            let partition = self.partitions.read().get(&key).cloned();
-            let Some(partition) = partition else { return reply(Err(Miss::NotLeader(None))) };
-            partitions.insert(key, partition);
+            match self.share(key, app.id) {
+                Ok(partition) => drop(partitions.insert(key, partition)),
+                Err(miss) => return reply(Err(miss)),
+            }
         }
         let mut slots: BTreeMap<PartitionRef, _> =
             partitions.iter().map(|(key, partition)| (*key, partition.evaluation.lock())).collect();

@@ -1,0 +1,306 @@
+//! The evaluation threads, which nodes in one process share, and how apps share them.
+//!
+//! Each app may have as many jobs under way as the machine should run, whatever the others do: threads are added while apps
+//! have work and end when there is none, and the system divides the processors between them. What keeps one app from
+//! slowing down another is priority: a thread whose job has computed for [`LONG`] goes on behind everything else
+//! (it takes idle processors only), and so do all jobs of an app that has used its share while other apps had work too.
+//!
+//! Invariants:
+//! - A job of one app never waits for a job of another, as long as there are fewer than [`THREADS_MAX`] threads.
+//! - An app with a long job under way may use half of its threads, and at least one: its own short calls get through, if not as fast.
+//! - A thread that was put behind the others takes no more jobs of apps in good standing; it ends, or serves those that are not.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use recoil_base::{AppId, Clock, task};
+use tokio::time::Instant;
+
+/// Processor time after which a job goes on behind everything else.
+const LONG: Duration = Duration::from_millis(10);
+/// How often running jobs are looked at.
+const WATCH_EVERY: Duration = Duration::from_millis(5);
+/// Threads at most, whatever there is to do.
+const THREADS_MAX: usize = 64;
+/// A thread with nothing to do for this long ends, unless it is one of the first.
+const IDLE: Duration = Duration::from_secs(5);
+/// What an app may use at once before its share is looked at.
+const BURST: Duration = Duration::from_millis(500);
+/// For how long an app counts as one that has work after its last job.
+const ACTIVE: Duration = Duration::from_secs(1);
+
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// An app's jobs and what it has used.
+#[derive(Default)]
+struct AppJobs {
+    waiting: VecDeque<Job>,
+    running: usize,
+    long: usize,
+    /// Processor time used beyond its share, down to nothing as time passes.
+    used: Duration,
+    settled_at: Duration,
+    active_at: Duration,
+}
+
+struct Running {
+    app: AppId,
+    thread: task::ThreadId,
+    started_at: Duration,
+    processor_time: Duration,
+    long: bool,
+}
+
+#[derive(Default)]
+struct State {
+    apps: HashMap<AppId, AppJobs>,
+    /// Apps with waiting jobs, in the order of their turns.
+    turns: VecDeque<AppId>,
+    running: HashMap<u64, Running>,
+    next: u64,
+    threads: [usize; 2],
+    idle: [usize; 2],
+    stopped: bool,
+}
+
+/// Which jobs a thread takes: those of apps in good standing, or the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Normal = 0,
+    Behind = 1,
+}
+
+struct Shared {
+    clock: Clock,
+    started_at: Instant,
+    /// Jobs of one app under way at a time.
+    width: usize,
+    state: Mutex<State>,
+    work: [Condvar; 2],
+    watch: Condvar,
+}
+
+/// The evaluation threads. See the module's text.
+#[derive(Clone)]
+pub struct EvaluationPool {
+    shared: Arc<Shared>,
+}
+
+impl EvaluationPool {
+    /// Lets every app have `width` jobs under way. The threads end with [`EvaluationPool::stop`].
+    pub fn start(width: usize) -> Self {
+        let clock = Clock::system();
+        let shared = Arc::new(Shared {
+            started_at: clock.now(),
+            clock,
+            width: width.max(1),
+            state: Mutex::default(),
+            work: [Condvar::new(), Condvar::new()],
+            watch: Condvar::new(),
+        });
+        let watched = shared.clone();
+        task::spawn_thread("evaluate-watch", move || watched.watch());
+        EvaluationPool { shared }
+    }
+
+    /// Runs a job of `app` after those it has waiting.
+    pub(super) fn run(&self, app: AppId, job: Job) {
+        let shared = &self.shared;
+        let mut state = shared.state.lock();
+        let jobs = state.apps.entry(app).or_default();
+        jobs.waiting.push_back(job);
+        if jobs.waiting.len() == 1 {
+            state.turns.push_back(app);
+        }
+        shared.wake(&mut state, app);
+    }
+
+    /// Ends the threads once nothing waits.
+    pub fn stop(&self) {
+        self.shared.state.lock().stopped = true;
+        for work in &self.shared.work {
+            work.notify_all();
+        }
+        self.shared.watch.notify_all();
+    }
+}
+
+impl Shared {
+    /// Time since the start: 0 is before anything happened.
+    fn now(&self) -> Duration {
+        self.clock.now() - self.started_at + ACTIVE
+    }
+
+    /// Sees to it that a thread looks at the jobs of `app`, if it may have one more under way.
+    fn wake(self: &Arc<Self>, state: &mut State, app: AppId) {
+        let now = self.now();
+        let class = state.class(app, now, self.width);
+        if !state.may_start(app, self.width) {
+            return;
+        }
+        if state.idle[class as usize] > 0 {
+            self.work[class as usize].notify_one();
+        } else if state.threads.iter().sum::<usize>() < THREADS_MAX {
+            state.threads[class as usize] += 1;
+            let shared = self.clone();
+            task::spawn_thread("evaluate", move || shared.serve(class));
+        }
+    }
+
+    fn serve(self: &Arc<Self>, class: Class) {
+        let thread = task::ThreadId::current();
+        if class == Class::Behind {
+            thread.run_behind_others();
+        }
+        let at = class as usize;
+        let mut state = self.state.lock();
+        loop {
+            let now = self.now();
+            let Some((app, job)) = state.take(class, now, self.width) else {
+                if state.stopped {
+                    break;
+                }
+                state.idle[at] += 1;
+                let timed_out = self.work[at].wait_for(&mut state, IDLE).timed_out();
+                state.idle[at] -= 1;
+                let spare = class == Class::Behind || state.threads[at] > self.width;
+                if timed_out && spare && !state.has_work(class, self.now(), self.width) {
+                    break;
+                }
+                continue;
+            };
+            let number = state.next;
+            state.next += 1;
+            let processor_time = Duration::MAX; // looked up by the watch, if the job lasts
+            let running = Running { app, thread, started_at: now, processor_time, long: class == Class::Behind };
+            state.running.insert(number, running);
+            if state.running.len() == 1 {
+                self.watch.notify_one();
+            }
+            // Two jobs may have woken one thread: the next one must not wait for this one's end.
+            if let Some(next) = state.startable(self.width) {
+                self.wake(&mut state, next);
+            }
+            drop(state);
+            job();
+            state = self.state.lock();
+            let ended = state.end(number, self.now(), self.width);
+            if state.apps.get(&app).is_some_and(|jobs| !jobs.waiting.is_empty()) {
+                self.wake(&mut state, app);
+            }
+            if class == Class::Normal && ended {
+                break; // it was put behind the others for good
+            }
+        }
+        state.threads[at] -= 1;
+        if state.threads[at] == 0 && !state.stopped {
+            // Whoever relied on this thread gets another one.
+            let apps: Vec<AppId> = state.turns.iter().copied().collect();
+            apps.into_iter().for_each(|app| self.wake(&mut state, app));
+        }
+    }
+
+    /// Puts threads behind the others whose jobs compute for long.
+    fn watch(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        while !state.stopped {
+            if state.running.is_empty() {
+                self.watch.wait(&mut state);
+                continue;
+            }
+            self.watch.wait_for(&mut state, WATCH_EVERY);
+            let now = self.now();
+            let State { running, apps, .. } = &mut *state;
+            let lasting =
+                running.values_mut().filter(|job| !job.long && now.saturating_sub(job.started_at) >= WATCH_EVERY);
+            for job in lasting {
+                let Some(processor_time) = job.thread.processor_time() else { continue };
+                if job.processor_time == Duration::MAX {
+                    // It was on the processor for at most as long as it has run.
+                    job.processor_time = processor_time.saturating_sub(now.saturating_sub(job.started_at));
+                }
+                if processor_time.saturating_sub(job.processor_time) >= LONG {
+                    job.long = true;
+                    job.thread.run_behind_others();
+                    apps.entry(job.app).or_default().long += 1;
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    /// The share of an app is half of what it may have under way; more only counts while another app has work.
+    fn class(&mut self, app: AppId, now: Duration, width: usize) -> Class {
+        let contended = self.apps.iter().any(|(other, jobs)| {
+            *other != app
+                && (jobs.running > 0 || now.saturating_sub(jobs.active_at) < ACTIVE)
+                && jobs.active_at > Duration::ZERO
+        });
+        let Some(jobs) = self.apps.get_mut(&app) else { return Class::Normal };
+        jobs.settle(now, width);
+        if contended && jobs.used > BURST { Class::Behind } else { Class::Normal }
+    }
+
+    fn may_start(&self, app: AppId, width: usize) -> bool {
+        let Some(jobs) = self.apps.get(&app) else { return false };
+        let allowed = if jobs.long > 0 { (width / 2).max(1) } else { width };
+        !jobs.waiting.is_empty() && jobs.running < allowed
+    }
+
+    fn startable(&self, width: usize) -> Option<AppId> {
+        self.turns.iter().copied().find(|app| self.may_start(*app, width))
+    }
+
+    fn take(&mut self, class: Class, now: Duration, width: usize) -> Option<(AppId, Job)> {
+        for _ in 0..self.turns.len() {
+            let app = self.turns.pop_front()?;
+            if !self.may_start(app, width) || self.class(app, now, width) != class {
+                self.turns.push_back(app);
+                continue;
+            }
+            let jobs = self.apps.get_mut(&app)?;
+            let job = jobs.waiting.pop_front()?;
+            jobs.running += 1;
+            jobs.active_at = now;
+            jobs.long += usize::from(class == Class::Behind);
+            if !jobs.waiting.is_empty() {
+                self.turns.push_back(app);
+            }
+            return Some((app, job));
+        }
+        None
+    }
+
+    fn has_work(&mut self, class: Class, now: Duration, width: usize) -> bool {
+        let apps: Vec<AppId> = self.turns.iter().copied().collect();
+        apps.into_iter().any(|app| self.may_start(app, width) && self.class(app, now, width) == class)
+    }
+
+    /// Ends a job; true if its thread was put behind the others.
+    fn end(&mut self, number: u64, now: Duration, width: usize) -> bool {
+        let Some(job) = self.running.remove(&number) else { return false };
+        if let Some(jobs) = self.apps.get_mut(&job.app) {
+            jobs.running -= 1;
+            jobs.long -= usize::from(job.long);
+            jobs.active_at = now;
+            jobs.settle(now, width);
+            jobs.used = (jobs.used + now.saturating_sub(job.started_at)).min(4 * BURST);
+        }
+        job.long
+    }
+}
+
+impl AppJobs {
+    /// Half of `width` processors pay back what was used.
+    fn settle(&mut self, now: Duration, width: usize) {
+        let passed = now.saturating_sub(self.settled_at);
+        self.used = self.used.saturating_sub(passed * width as u32 / 2);
+        self.settled_at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;
