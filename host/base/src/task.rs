@@ -126,6 +126,41 @@ pub fn spawn_thread(name: impl Into<String>, work: impl FnOnce() + Send + 'stati
         .unwrap_or_else(|error| panic!("cannot start thread {name}: {error}"))
 }
 
+/// Tasks that take only the processor time that nobody else wants.
+#[derive(Debug)]
+pub struct BehindOthers(Option<tokio::runtime::Runtime>);
+
+impl BehindOthers {
+    /// Starts its thread. Panics if the system refuses one, at start-up only.
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("behind-others")
+            .on_thread_start(|| ThreadId::current().run_behind_others())
+            .enable_all()
+            .build();
+        BehindOthers(Some(runtime.unwrap_or_else(|error| panic!("cannot start the thread behind others: {error}"))))
+    }
+    /// Runs `task` there. Dropping the answer ends the task.
+    pub async fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> T {
+        let Some(runtime) = &self.0 else { return std::future::pending().await };
+        match tokio_util::task::AbortOnDropHandle::new(runtime.spawn(task)).await {
+            Ok(output) => output,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for BehindOthers {
+    fn drop(&mut self) {
+        // What still runs is dropped; nobody waits for it here, which may be a task.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A thread of this process, for whoever watches it.
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadId(rustix::process::Pid);

@@ -32,10 +32,13 @@ use crate::timers::Timers;
 use crate::topics::Topics;
 
 pub use pool::EvaluationPool;
+use usage::Counted;
+pub use usage::Usage;
 
 mod pool;
 mod run;
 mod transact;
+mod usage;
 mod view;
 
 /// Calls taken from a mailbox at once; then other partitions have their turn.
@@ -91,6 +94,8 @@ pub struct EvaluatedApp {
     pub limits: Limits,
     /// Where its lines go.
     pub log: AppLog,
+    /// What it has under way here.
+    pub usage: Arc<Usage>,
 }
 
 impl EvaluatedApp {
@@ -101,7 +106,7 @@ impl EvaluatedApp {
 
 #[derive(Default)]
 struct Mailbox {
-    calls: VecDeque<Call>,
+    calls: VecDeque<(Call, Option<Counted>)>,
     scheduled: bool,
 }
 
@@ -136,6 +141,8 @@ struct Held {
 pub struct Partition {
     key: PartitionRef,
     app: AppId,
+    usage: Arc<Usage>,
+    limits: Limits,
     group: GroupId,
     count: u32,
     keyspace_name: Arc<str>,
@@ -217,9 +224,7 @@ impl Host {
         }
         // Shares are only made of apps that are there: ids come from other nodes and must not fill the memory.
         let apps = self.apps.read();
-        if !apps.contains_key(&app) {
-            return Err(not_ready());
-        }
+        let known = apps.get(&app).ok_or_else(not_ready)?;
         let made = held
             .shares
             .write()
@@ -228,6 +233,8 @@ impl Host {
                 Arc::new(Partition {
                     key,
                     app,
+                    usage: known.usage.clone(),
+                    limits: known.limits,
                     group: held.group,
                     count: held.count,
                     keyspace_name: held.keyspace_name.clone(),
@@ -317,17 +324,23 @@ impl Host {
             self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
             return (call.reply)(Err(overloaded()));
         }
-        self.put_counted(&partition, call);
+        match partition.usage.wait(size, &partition.limits) {
+            Ok(counted) => self.put_counted(&partition, call, Some(counted)),
+            Err(error) => {
+                self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+                (call.reply)(Err(Miss::Error(error)));
+            }
+        }
     }
 
     fn put(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
         self.waiting_bytes.fetch_add(call.size(), Ordering::Relaxed);
-        self.put_counted(partition, call);
+        self.put_counted(partition, call, None);
     }
 
-    fn put_counted(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
+    fn put_counted(self: &Arc<Self>, partition: &Arc<Partition>, call: Call, counted: Option<Counted>) {
         let mut mailbox = partition.mailbox.lock();
-        mailbox.calls.push_back(call);
+        mailbox.calls.push_back((call, counted));
         if !mailbox.scheduled {
             mailbox.scheduled = true;
             drop(mailbox);
@@ -342,13 +355,14 @@ impl Host {
 
     /// Evaluates some of a partition's calls, on an evaluation thread.
     fn drain(self: &Arc<Self>, partition: Arc<Partition>) {
-        let calls: Vec<Call> = {
+        let (calls, counted): (Vec<Call>, Vec<Option<Counted>>) = {
             let mut mailbox = partition.mailbox.lock();
             let count = mailbox.calls.len().min(DRAIN_MAX);
-            mailbox.calls.drain(..count).collect()
+            mailbox.calls.drain(..count).unzip()
         };
         let bytes: usize = calls.iter().map(Call::size).sum();
         self.run(&partition, calls);
+        drop(counted);
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let mut mailbox = partition.mailbox.lock();
         if mailbox.calls.is_empty() {
@@ -473,7 +487,13 @@ impl Evaluation {
     }
 
     /// Hands the writes of a call to the session and keeps them in the overlay.
-    fn commit(&mut self, parts: Vec<CallWrites>, waiter: recoil_consensus::session::Waiter) -> Result<u64, Miss> {
+    fn commit(
+        &mut self,
+        usage: &Usage,
+        parts: Vec<CallWrites>,
+        waiter: recoil_consensus::session::Waiter,
+    ) -> Result<u64, Miss> {
+        let waiter = count_writes(usage, &parts, waiter);
         let kept: Vec<_> = parts.iter().map(|part| (part.app, part.writes.clone(), part.now_us)).collect();
         let number = self.session.append(parts, waiter).map_err(|_| Miss::Again)?;
         for (app, writes, now_us) in kept {
@@ -490,6 +510,20 @@ impl Evaluation {
         self.newest = number;
         self.now_us = self.now_us.max(now_us);
     }
+}
+
+/// Counts what is written until `waiter` knows what became of it.
+fn count_writes(
+    usage: &Usage,
+    parts: &[CallWrites],
+    waiter: recoil_consensus::session::Waiter,
+) -> recoil_consensus::session::Waiter {
+    let writes = parts.iter().flat_map(|part| &part.writes);
+    let counted = usage.write(writes.map(recoil_storage::Write::size).sum());
+    Box::new(move |outcome| {
+        drop(counted);
+        waiter(outcome);
+    })
 }
 
 /// A waiter that answers a call once its writes are decided.

@@ -19,7 +19,7 @@ pub mod routing;
 mod timers;
 pub mod topics;
 
-pub use evaluate::{EvaluatedApp, EvaluationPool, Host, HostParts};
+pub use evaluate::{EvaluatedApp, EvaluationPool, Host, HostParts, Usage};
 pub use meta::{MetaCommand, MetaState};
 pub use peer::{PeerService, Service, TcpPeers};
 pub use peers::{PeerNetwork, Peers};

@@ -22,11 +22,14 @@ pub struct AppLogOptions {
     pub lines_max: usize,
     /// Bytes.
     pub bytes_max: usize,
+    /// Lines that guests, and as many that the host, may write in a second; a sixteenth of `bytes_max` bytes likewise. Four
+    /// seconds' worth may come at once.
+    pub lines_per_second: u32,
 }
 
 impl Default for AppLogOptions {
     fn default() -> Self {
-        AppLogOptions { lines_max: 4096, bytes_max: 1 << 20 }
+        AppLogOptions { lines_max: 4096, bytes_max: 1 << 20, lines_per_second: 256 }
     }
 }
 
@@ -93,6 +96,74 @@ struct Ring {
     bytes: usize,
     next: u64,
     dropped: u64,
+    /// Of guests and of the host.
+    rates: [Rate; 2],
+}
+
+/// A bucket of lines and one of bytes, both in thousandths of a second's worth.
+#[derive(Debug, Default)]
+struct Rate {
+    used_lines: u64,
+    used_bytes: u64,
+    settled_us: u64,
+    /// Lines dropped since the last one that was kept.
+    dropped: u64,
+}
+
+/// Seconds' worth of lines that may come at once.
+const BURST_SECONDS: u64 = 4;
+
+impl Rate {
+    /// True if one more line of `bytes` may be kept.
+    fn allows(&mut self, options: &AppLogOptions, now_us: u64, bytes: usize) -> bool {
+        let (lines, size) = (u64::from(options.lines_per_second), (options.bytes_max as u64 / 16).max(1));
+        let passed_us = now_us.saturating_sub(self.settled_us);
+        self.settled_us = now_us;
+        let paid = |used: u64, each_second: u64| used.saturating_sub(passed_us.saturating_mul(each_second));
+        // In millionths, so that short times count.
+        self.used_lines = paid(self.used_lines, lines);
+        self.used_bytes = paid(self.used_bytes, size);
+        let second = 1_000_000;
+        let full = self.used_lines + second > lines * BURST_SECONDS * second
+            || (self.used_bytes > 0 && self.used_bytes + bytes as u64 * second > size * BURST_SECONDS * second);
+        if full {
+            self.dropped += 1;
+            return false;
+        }
+        self.used_lines += second;
+        self.used_bytes += bytes as u64 * second;
+        true
+    }
+}
+
+impl Ring {
+    fn keep(&mut self, options: &AppLogOptions, line: LogLine) {
+        self.next += 1;
+        self.bytes += line.message.len() + LINE_OVERHEAD;
+        self.lines.push_back(line);
+        while self.lines.len() > options.lines_max.max(1) || (self.bytes > options.bytes_max && self.lines.len() > 1) {
+            if let Some(oldest) = self.lines.pop_front() {
+                self.bytes -= oldest.message.len() + LINE_OVERHEAD;
+                self.dropped += 1;
+            }
+        }
+    }
+
+    /// Says how many lines were dropped, if any were.
+    fn confess(&mut self, options: &AppLogOptions, of: usize, time_us: u64) {
+        let dropped = std::mem::take(&mut self.rates[of].dropped);
+        if dropped == 0 {
+            return;
+        }
+        self.dropped += dropped;
+        let whose = ["the app", "the host"][of];
+        let message = format!(
+            "{dropped} lines that {whose} wrote here were dropped (limit log_lines_per_second: {}); write less",
+            options.lines_per_second
+        );
+        let line = LogLine { sequence: self.next, time_us, level: LogLevel::Warn, partition: None, message };
+        self.keep(options, line);
+    }
 }
 
 impl AppLog {
@@ -101,25 +172,30 @@ impl AppLog {
         AppLog { shared: Arc::new(Shared { clock, options, ring: Mutex::default(), changed: watch::Sender::new(0) }) }
     }
 
-    /// Appends a line, cut at 8 KiB, and drops the oldest ones above the limits.
+    /// Appends a line of the host's, cut at 8 KiB, and drops the oldest ones above the limits. One that comes too soon after too many
+    /// others is only counted.
     pub fn push(&self, level: LogLevel, partition: Option<PartitionId>, message: &str) {
-        let message = cut(message);
+        self.push_of(1, level, partition, message);
+    }
+
+    /// As [`AppLog::push`], for what guests write: a flood of theirs drops none of the host's lines.
+    pub fn push_from_guest(&self, level: LogLevel, partition: Option<PartitionId>, message: &str) {
+        self.push_of(0, level, partition, message);
+    }
+
+    fn push_of(&self, of: usize, level: LogLevel, partition: Option<PartitionId>, message: &str) {
         let shared = &*self.shared;
         let time_us = shared.clock.wall_us();
         let next = {
             let mut ring = shared.ring.lock();
-            let sequence = ring.next;
-            ring.next += 1;
-            ring.bytes += message.len() + LINE_OVERHEAD;
-            ring.lines.push_back(LogLine { sequence, time_us, level, partition: partition.map(|p| p.0), message });
-            while ring.lines.len() > shared.options.lines_max.max(1)
-                || (ring.bytes > shared.options.bytes_max && ring.lines.len() > 1)
-            {
-                if let Some(oldest) = ring.lines.pop_front() {
-                    ring.bytes -= oldest.message.len() + LINE_OVERHEAD;
-                    ring.dropped += 1;
-                }
+            let bytes = message.len().min(LINE_BYTES_MAX) + LINE_OVERHEAD;
+            if !ring.rates[of].allows(&shared.options, time_us, bytes) {
+                return;
             }
+            ring.confess(&shared.options, of, time_us);
+            let sequence = ring.next;
+            let (partition, message) = (partition.map(|p| p.0), cut(message));
+            ring.keep(&shared.options, LogLine { sequence, time_us, level, partition, message });
             ring.next
         };
         shared.changed.send_replace(next);
@@ -128,7 +204,11 @@ impl AppLog {
     /// The lines numbered `sequence` and above that are still held, oldest first, at most `limit`, and the number to ask
     /// for next.
     pub fn since(&self, sequence: u64, limit: usize) -> (Vec<LogLine>, u64) {
-        let ring = self.shared.ring.lock();
+        let mut ring = self.shared.ring.lock();
+        // Whoever reads shall know, even if no line follows those dropped.
+        for of in 0..ring.rates.len() {
+            ring.confess(&self.shared.options, of, self.shared.clock.wall_us());
+        }
         let first = ring.lines.front().map_or(ring.next, |line| line.sequence);
         let skip = usize::try_from(sequence.saturating_sub(first)).unwrap_or(usize::MAX);
         let lines: Vec<LogLine> = ring.lines.iter().skip(skip).take(limit).cloned().collect();
@@ -159,8 +239,36 @@ fn cut(message: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Red when guests and the host share one rate, and when what was dropped is not told.
+    #[test]
+    fn a_flood_is_dropped_counted_and_leaves_the_lines_of_the_host() {
+        let log = AppLog::new(Clock::with_wall(|| 7), AppLogOptions::default());
+        log.push_from_guest(LogLevel::Info, None, "useful");
+        for _ in 0..100_000 {
+            log.push_from_guest(LogLevel::Info, None, "flood");
+        }
+        log.push(LogLevel::Error, None, "the handler failed");
+        let (lines, _) = log.since(0, usize::MAX);
+        let has = |text: &str| lines.iter().any(|line| line.message.contains(text));
+        assert!(has("useful") && has("the handler failed"));
+        assert!(
+            has("98977 lines that the app wrote here were dropped (limit log_lines_per_second: 256)"),
+            "{:?}",
+            lines.last()
+        );
+        assert!(lines.len() < 1100);
+        let huge = "x".repeat(1 << 20);
+        for _ in 0..1000 {
+            log.push(LogLevel::Info, None, &huge);
+        }
+        assert!(
+            log.since(0, usize::MAX).0.iter().any(|line| line.message == "useful"),
+            "huge lines evict nothing at once"
+        );
+    }
+
     fn log(lines_max: usize, bytes_max: usize) -> AppLog {
-        AppLog::new(Clock::with_wall(|| 7), AppLogOptions { lines_max, bytes_max })
+        AppLog::new(Clock::with_wall(|| 7), AppLogOptions { lines_max, bytes_max, lines_per_second: 100_000 })
     }
 
     #[test]
@@ -184,7 +292,9 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_and_long_lines_cut_between_characters() {
-        let log = log(1000, 20 << 10);
+        let minutes = std::sync::atomic::AtomicU64::new(0);
+        let clock = Clock::with_wall(move || minutes.fetch_add(60_000_000, std::sync::atomic::Ordering::Relaxed));
+        let log = AppLog::new(clock, AppLogOptions { lines_max: 1000, bytes_max: 20 << 10, lines_per_second: 256 });
         for _ in 0..50 {
             log.push(LogLevel::Warn, None, &"é".repeat(8 << 10));
         }

@@ -273,7 +273,9 @@ fn get(transaction: &Transaction, keys: &[Bytes]) -> Result<Bytes, CallError> {
         writer.u8(u8::from(value.is_some()));
         writer.bytes(value.as_deref().unwrap_or_default());
         if writer.len() > limit {
-            return Err(CallError::Rejected(format!("the values come to more than {limit} bytes; ask for fewer keys")));
+            return Err(CallError::Rejected(format!(
+                "the values come to more than limit answer_bytes: {limit}; ask for fewer keys"
+            )));
         }
     }
     Ok(writer.finish())

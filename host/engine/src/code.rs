@@ -8,6 +8,7 @@
 pub(crate) mod cache;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use recoil_base::Digest;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -49,6 +50,10 @@ pub struct AppCode {
     pub(crate) listeners: InstancePre<ListenerState>,
     digest: Digest,
     roles: Roles,
+    /// Linear memory of all instances, as the limiter counts it.
+    pub(crate) memory: Arc<AtomicUsize>,
+    /// Its number among those that share the engine's processors.
+    pub(crate) share: u64,
 }
 
 impl AppCode {
@@ -69,12 +74,18 @@ impl AppCode {
         let wasmtime = engine.wasmtime();
         let handlers = link(wasmtime, &component, handler::link)?;
         let listeners = link(wasmtime, &component, listener::link)?;
-        Ok(AppCode { exports, handlers, listeners, digest, roles: found.roles, engine })
+        let (memory, share) = (Arc::default(), engine.shares().number());
+        Ok(AppCode { exports, handlers, listeners, digest, roles: found.roles, engine, memory, share })
     }
 
     /// The digest it was loaded by.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Linear memory of all its instances, beyond what each may have without counting.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// What it can be used as.

@@ -16,6 +16,8 @@ use recoil_base::{Digest, task};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::code::{AppCode, cache::CodeCache};
+use crate::limits::{STACK_BYTES_MAX, TABLE_ELEMENTS_MAX};
+use crate::listener::courtesy::Shares;
 
 /// How often deadlines are looked at.
 pub(crate) const TICK_MS: u64 = 10;
@@ -39,7 +41,12 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        EngineOptions { code_cache: None, instances_max: 2000, memory_bytes_max: 1 << 30, stack_bytes: 1 << 20 }
+        EngineOptions {
+            code_cache: None,
+            instances_max: 2000,
+            memory_bytes_max: 1 << 30,
+            stack_bytes: 2 * STACK_BYTES_MAX,
+        }
     }
 }
 
@@ -102,6 +109,8 @@ pub struct Engine {
     cache: Option<CodeCache>,
     loaded: Mutex<HashMap<Digest, Arc<Mutex<Weak<AppCode>>>>>,
     memory_bytes_max: usize,
+    shares: Arc<Shares>,
+    behind: Arc<task::BehindOthers>,
     compiled: AtomicU64,
     cache_hits: AtomicU64,
     cache_refused: AtomicU64,
@@ -132,6 +141,8 @@ impl Engine {
             cache,
             loaded: Mutex::default(),
             memory_bytes_max: options.memory_bytes_max,
+            shares: Arc::new(Shares::new()),
+            behind: Arc::new(task::BehindOthers::start()),
             compiled: AtomicU64::new(0),
             cache_hits: AtomicU64::new(0),
             cache_refused: AtomicU64::new(0),
@@ -176,6 +187,14 @@ impl Engine {
         &self.wasmtime
     }
 
+    pub(crate) fn shares(&self) -> &Arc<Shares> {
+        &self.shares
+    }
+
+    pub(crate) fn behind(&self) -> &Arc<task::BehindOthers> {
+        &self.behind
+    }
+
     pub(crate) fn memory_bytes_max(&self) -> usize {
         self.memory_bytes_max
     }
@@ -214,7 +233,7 @@ fn config(options: &EngineOptions, instances_max: u32) -> Config {
         .total_memories(instances_max)
         .total_tables(instances_max.saturating_mul(3))
         .total_stacks(instances_max)
-        .table_elements(crate::environment::TABLE_ELEMENTS_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(options.memory_bytes_max)
         .max_unused_warm_slots(128);
     let mut config = Config::new();

@@ -89,10 +89,9 @@ impl AppCode {
     /// component traps while it starts.
     pub fn new_handler(&self, environment: Environment) -> Result<HandlerInstance, CallError> {
         let limits = environment.limits;
-        let memory_bytes_max = limits.memory_bytes_max.min(self.engine.memory_bytes_max());
         let state = HandlerState {
             wasi: Wasi::new(&environment.log),
-            limiter: MemoryLimiter::new(memory_bytes_max),
+            limiter: MemoryLimiter::new(&limits, self.engine.memory_bytes_max(), &self.memory),
             environment,
             may_set_timers: self.roles().timer,
             transaction: None,
@@ -100,6 +99,7 @@ impl AppCode {
         };
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(limits.host_call_bytes_max);
         // One tick may be over at once: a call never gets less than its time.
         let deadline_ticks = u64::from(limits.call_ms_max).div_ceil(TICK_MS) + 1;
         store.set_epoch_deadline(deadline_ticks);
@@ -135,7 +135,7 @@ impl HandlerInstance {
         let (transaction, answer) = self.run(transaction, |store| Ok(handle.call(store, (request,))?.0));
         self.settle(transaction, answer, |answer| match answer.len() {
             size if size > answer_bytes_max => Err(CallError::Failed(format!(
-                "the answer has {size} bytes; the limit is {answer_bytes_max}; answer in pages"
+                "the answer has {size} bytes (limit answer_bytes: {answer_bytes_max}); answer in pages"
             ))),
             _ => Ok(answer),
         })
@@ -183,6 +183,11 @@ impl HandlerInstance {
                 (transaction, answer)
             }
         }
+    }
+
+    /// Linear memory, beyond what each instance may have without counting against its app.
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().limiter.counted_bytes()
     }
 
     /// True after a trap: the instance answers nothing any more and must be made anew.
@@ -243,11 +248,7 @@ fn rolled_back(mut transaction: Transaction) -> Transaction {
 
 fn circumstances(store: &mut Store<HandlerState>) -> Circumstances {
     let state = store.data_mut();
-    Circumstances {
-        call_ms_max: state.environment.limits.call_ms_max,
-        memory_bytes_max: state.limiter.bytes_max(),
-        memory_refused: state.limiter.take_refused(),
-    }
+    Circumstances { call_ms_max: state.environment.limits.call_ms_max, memory_refused: state.limiter.take_refused() }
 }
 
 impl HandlerState {

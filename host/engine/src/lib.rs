@@ -24,6 +24,7 @@ mod code;
 mod engine;
 mod environment;
 mod handler;
+mod limits;
 mod listener;
 mod overlay;
 pub mod timers;
@@ -35,8 +36,9 @@ pub use app_log::{AppLog, AppLogOptions, LogLevel, LogLine};
 pub use call::{Address, CallBody, CallError, Mode, RoutedCall};
 pub use code::{AppCode, Roles};
 pub use engine::{Engine, EngineError, EngineOptions, EngineStats};
-pub use environment::{Environment, Limits};
+pub use environment::Environment;
 pub use handler::HandlerInstance;
+pub use limits::{Limit, Limits, TABLE as LIMITS};
 pub use listener::{BoxFuture, PartitionInfo, Router, ServeError};
 pub use overlay::Overlay;
 pub use transaction::{

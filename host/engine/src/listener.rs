@@ -12,6 +12,7 @@
 //! Deliberately absent: accepting, ports, TLS, and how many connections an app may have.
 
 mod connection;
+pub(crate) mod courtesy;
 mod host;
 mod storage;
 
@@ -24,8 +25,8 @@ use recoil_base::PartitionId;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use wasmtime::Store;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
+use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::app_log::LogLevel;
@@ -37,6 +38,7 @@ use crate::trap::{self, Circumstances};
 use crate::wasi::Wasi;
 
 pub(crate) use connection::Socket;
+use courtesy::{Computing, Courtesy};
 
 /// A future that owns what it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -109,9 +111,6 @@ pub struct Subscription {
     peeked: Option<Bytes>,
 }
 
-/// Calls under way and subscriptions that an instance may hold, each.
-const HANDLES_MAX: usize = 1024;
-
 /// What a listener's host functions work on.
 pub(crate) struct ListenerState {
     wasi: Wasi,
@@ -123,6 +122,7 @@ pub(crate) struct ListenerState {
     handles: ResourceTable,
     pendings: usize,
     subscriptions: usize,
+    computing: Arc<Computing>,
 }
 
 impl WasiView for ListenerState {
@@ -152,25 +152,67 @@ impl AppCode {
         environment: Environment,
         router: Arc<dyn Router>,
     ) -> Result<(), ServeError> {
-        let Some(serve) = &self.exports.serve else { return Err(ServeError::NotAListener) };
+        if self.exports.serve.is_none() {
+            return Err(ServeError::NotAListener);
+        }
         let log = environment.log.clone();
+        let peer = stream.peer_addr()?;
+        let computing = Arc::new(Computing::default());
+        let courtesy = Courtesy {
+            shares: self.engine.shares().clone(),
+            app: self.share,
+            computing: computing.clone(),
+            behind: self.engine.behind().clone(),
+        };
+        let moved = || {
+            let text = format!(
+                "the connection from {peer} computes for long without waiting, or its app for more than its share: it goes on behind \
+                 everything else until it waits"
+            );
+            log.push(LogLevel::Warn, None, &text);
+        };
+        let serving = self.clone().serve_alone(stream, environment.clone(), router, computing);
+        let outcome = courtesy::run(courtesy, Box::pin(serving), moved).await;
+        if let Err(error) = &outcome {
+            environment.log.push(LogLevel::Error, None, &format!("{error} (the connection from {peer})"));
+        }
+        outcome
+    }
+
+    async fn serve_alone(
+        self: Arc<Self>,
+        stream: TcpStream,
+        environment: Environment,
+        router: Arc<dyn Router>,
+        computing: Arc<Computing>,
+    ) -> Result<(), ServeError> {
+        let Some(serve) = &self.exports.serve else { return Err(ServeError::NotAListener) };
         let limits = environment.limits;
-        let memory_bytes_max = limits.memory_bytes_max.min(self.engine.memory_bytes_max());
         let state = ListenerState {
             wasi: Wasi::new(&environment.log),
-            limiter: MemoryLimiter::new(memory_bytes_max),
+            limiter: MemoryLimiter::new(&limits, self.engine.memory_bytes_max(), &self.memory),
             socket: Socket::new(stream, limits.idle_ms_max)?,
             environment,
             router,
             handles: ResourceTable::new(),
             pendings: 0,
             subscriptions: 0,
+            computing,
         };
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
-        // A connection has no deadline, but lets others run at every tick.
+        store.set_hostcall_fuel(limits.host_call_bytes_max);
+        // A connection has no deadline, but lets others run at every tick, and must wait for something in the end.
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|context| {
+            let limit = u64::from(context.data().environment.limits.compute_ms_max);
+            if context.data().computing.tick() > limit {
+                let text =
+                    format!("computed for more than {limit} ms without waiting (limit compute_ms); wait for input");
+                return Err(wasmtime::Error::msg(text));
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
         let outcome = async {
             let instance = self.listeners.instantiate_async(&mut store).await?;
             let serve = instance.get_typed_func::<(Resource<Connection>,), (Result<(), String>,)>(&mut store, serve)?;
@@ -185,16 +227,9 @@ impl AppCode {
             Err(error) if trap::is_pool_exhausted(&error) => Err(ServeError::NoRoom),
             Err(error) => Err(ServeError::Failed(trap::describe(
                 &error,
-                Circumstances {
-                    call_ms_max: limits.call_ms_max,
-                    memory_bytes_max,
-                    memory_refused: state.limiter.take_refused(),
-                },
+                Circumstances { call_ms_max: limits.call_ms_max, memory_refused: state.limiter.take_refused() },
             ))),
         };
-        if let Err(error) = &outcome {
-            log.push(LogLevel::Error, None, &error.to_string());
-        }
         state.socket.finish().await;
         outcome
     }

@@ -50,6 +50,7 @@ impl Transaction {
     /// Sets the timer `id`, in the place of the one of that id.
     pub fn set_timer(&mut self, id: &[u8], at_us: u64, payload: Bytes) -> Result<(), StorageError> {
         self.check_entry(id, payload.len())?;
+        self.count_timer()?;
         self.check_growth(4 * id.len() + payload.len() + 64)?; // all rows or none
         self.cancel_timer(id)?;
         self.put_row(by_time(at_us, id), payload)?;

@@ -67,6 +67,12 @@ pub struct TransactionLimits {
     pub scan_bytes_max: usize,
     /// What one call answers.
     pub answer_bytes_max: usize,
+    /// Number of writes: each costs memory, however short it is.
+    pub writes_max: usize,
+    /// Timers set.
+    pub timers_max: usize,
+    /// Messages published.
+    pub publishes_max: usize,
 }
 
 impl Default for TransactionLimits {
@@ -77,9 +83,15 @@ impl Default for TransactionLimits {
             transaction_bytes_max: 16 << 20,
             scan_bytes_max: 4 << 20,
             answer_bytes_max: 16 << 20,
+            writes_max: 262_144,
+            timers_max: 10_000,
+            publishes_max: 10_000,
         }
     }
 }
+
+/// What a row of a scan costs beyond its bytes.
+const ROW_OVERHEAD: usize = 32;
 
 /// The longest key of an app, whatever its limits: what the data can hold beside a kind and a timer's time.
 pub const KEY_BYTES_MAX: usize = key::RELATIVE_BYTES_MAX - 9;
@@ -165,13 +177,23 @@ pub struct Transaction {
     own: Overlay,
     effects: Effects,
     bytes: usize,
+    timers: usize,
 }
 
 impl Transaction {
     /// A transaction that has done nothing.
     pub fn new(view: Arc<dyn View>, info: TransactionInfo, mut limits: TransactionLimits) -> Self {
         limits.key_bytes_max = limits.key_bytes_max.min(KEY_BYTES_MAX);
-        Transaction { view, info, limits, consensus: None, own: Overlay::new(), effects: Effects::default(), bytes: 0 }
+        Transaction {
+            view,
+            info,
+            limits,
+            consensus: None,
+            own: Overlay::new(),
+            effects: Effects::default(),
+            bytes: 0,
+            timers: 0,
+        }
     }
 
     /// Lets the handler ask the group behind the partition.
@@ -212,6 +234,7 @@ impl Transaction {
             self.effects = Effects::default();
         }
         self.bytes = 0;
+        self.timers = 0;
     }
 
     /// The value of an app-relative key.
@@ -248,6 +271,8 @@ impl Transaction {
             size = size.saturating_add(user_key.len() + 1 + value.len());
         }
         self.check_growth(size)?;
+        let count = self.effects.writes.len() + entries.len().saturating_sub(1);
+        check_count("transaction_writes", "writes", count, self.limits.writes_max)?;
         for (user_key, value) in entries {
             self.put_row(data_key(&user_key), value)?;
         }
@@ -288,7 +313,7 @@ impl Transaction {
         }
         for row in self.scan_rows(data_key(start), end.map(data_key), reverse) {
             let (row_key, value) = row?;
-            let size = row_key.len() + value.len();
+            let size = row_key.len() + value.len() + ROW_OVERHEAD;
             if found.len() >= limit as usize || (!found.is_empty() && bytes + size > bytes_max) {
                 return Ok((found, true));
             }
@@ -321,6 +346,7 @@ impl Transaction {
         self.check_entry(&topic, message.len())?;
         let size = topic.len() + message.len();
         self.check_growth(size)?;
+        check_count("publishes", "messages", self.effects.publishes.len(), self.limits.publishes_max)?;
         self.bytes += size;
         self.effects.publishes.push((topic, message));
         Ok(())
@@ -353,6 +379,13 @@ impl Transaction {
         self.write(Write::Remove { key: row_key })
     }
 
+    /// Refuses one more timer than a call may set.
+    pub(crate) fn count_timer(&mut self) -> Result<(), StorageError> {
+        check_count("timers", "timers", self.timers, self.limits.timers_max)?;
+        self.timers += 1;
+        Ok(())
+    }
+
     pub(crate) fn note_timer(&mut self, at_us: u64) {
         let earliest = &mut self.effects.earliest_timer_us;
         *earliest = Some(earliest.map_or(at_us, |known| known.min(at_us)));
@@ -371,7 +404,7 @@ impl Transaction {
         let (total, limit) = (self.bytes.saturating_add(size), self.limits.transaction_bytes_max);
         if total > limit {
             return Err(StorageError::TooLarge(format!(
-                "the writes of one call come to {total} bytes; the limit is {limit}; write in several calls"
+                "the writes of one call come to {total} bytes (limit transaction_bytes: {limit}); write in several calls"
             )));
         }
         Ok(())
@@ -383,11 +416,20 @@ impl Transaction {
         }
         let size = write_bytes(&write);
         self.check_growth(size)?;
+        check_count("transaction_writes", "writes", self.effects.writes.len(), self.limits.writes_max)?;
         self.bytes += size;
         self.own.apply(&write, 0);
         self.effects.writes.push(write);
         Ok(())
     }
+}
+
+/// Refuses one more than `max` of something.
+fn check_count(limit: &str, what: &str, count: usize, max: usize) -> Result<(), StorageError> {
+    if count < max {
+        return Ok(());
+    }
+    Err(StorageError::TooLarge(format!("the call asks for more {what} than limit {limit}: {max}; use several calls")))
 }
 
 /// Refuses keys and values above their limits.
@@ -398,13 +440,13 @@ pub(crate) fn check_sizes(
 ) -> Result<(), StorageError> {
     if key_bytes > limits.key_bytes_max {
         return Err(StorageError::TooLarge(format!(
-            "a key has {key_bytes} bytes; the limit is {}",
+            "a key has {key_bytes} bytes (limit key_bytes: {}); use a shorter one",
             limits.key_bytes_max
         )));
     }
     if value_bytes > limits.value_bytes_max {
         return Err(StorageError::TooLarge(format!(
-            "a value has {value_bytes} bytes; the limit is {}",
+            "a value has {value_bytes} bytes (limit value_bytes: {}); cut it into several",
             limits.value_bytes_max
         )));
     }

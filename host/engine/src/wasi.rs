@@ -24,6 +24,7 @@ use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView};
 
 use crate::app_log::{AppLog, LogLevel};
+use crate::limits::RESOURCES_MAX;
 
 /// Bytes of a line that has no end yet; more are written as a line of their own.
 const PARTIAL_LINE_BYTES_MAX: usize = 8 << 10;
@@ -31,8 +32,6 @@ const PARTIAL_LINE_BYTES_MAX: usize = 8 << 10;
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Bytes a guest may ask of the random source at once.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
-/// WASI resources an instance may hold.
-const RESOURCES_MAX: usize = 4096;
 const NO_PARTITION: u32 = u32::MAX;
 
 /// One instance's side of WASI.
@@ -99,7 +98,7 @@ impl LogStream {
         let text = String::from_utf8_lossy(partial);
         let partition = self.output.partition.load(Ordering::Relaxed);
         let partition = (partition != NO_PARTITION).then_some(PartitionId(partition));
-        self.output.log.push(self.level, partition, text.trim_end_matches('\r'));
+        self.output.log.push_from_guest(self.level, partition, text.trim_end_matches('\r'));
         partial.clear();
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, GroupId, NodeId};
-use recoil_package::{Limits, Manifest};
+use recoil_package::Manifest;
 use serde::{Deserialize, Serialize};
 
 /// What a node answers to operators. Every method may be called at any time and many times at once, on every node,
@@ -165,12 +165,29 @@ pub struct AppDetail {
     pub summary: AppSummary,
     /// Roles found in the component's exports, such as `handler` and `tcp-listener`.
     pub roles: Vec<String>,
-    /// The limits in force, defaults filled in.
-    pub limits: Limits,
+    /// The limits in force, all of them.
+    pub limits: Vec<LimitInForce>,
     /// The package's own words.
     pub manifest: Manifest,
     /// How each node stands.
     pub on_nodes: Vec<AppOnNode>,
+}
+
+/// One limit of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitInForce {
+    /// Its name in the manifest.
+    pub name: String,
+    /// In force.
+    pub value: u64,
+    /// In force where the manifest says nothing.
+    pub default: u64,
+    /// The most a manifest may set.
+    pub most: u64,
+    /// What is limited.
+    pub what: String,
+    /// What happens above it.
+    pub above: String,
 }
 
 /// How one node stands with an app.

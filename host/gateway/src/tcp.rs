@@ -27,7 +27,7 @@ pub trait ConnectionHandler: Send + Sync + 'static {
 }
 
 /// How an app's port is served.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListenerOptions {
     /// Names the port in messages, such as `redis-server/redis`.
     pub name: String,
@@ -39,6 +39,17 @@ pub struct ListenerOptions {
     pub grace: Duration,
     /// How long to wait before binding is tried again.
     pub retry: Duration,
+    /// Told, in words and not each time, of connections that were closed because too many are open.
+    pub refused: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl std::fmt::Debug for ListenerOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ListenerOptions")
+            .field("name", &self.name)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ListenerOptions {
@@ -50,6 +61,7 @@ impl ListenerOptions {
             connections_max: 10_000,
             grace: Duration::from_secs(2),
             retry: Duration::from_secs(1),
+            refused: Arc::new(|text| tracing::warn!("{text}")),
         }
     }
 }
@@ -172,9 +184,9 @@ impl Acceptor {
                         refused += 1;
                         if refused.is_power_of_two() {
                             let (name, limit) = (&self.options.name, self.options.connections_max);
-                            tracing::warn!(
-                                "{name}: closed {refused} new connections in a row: the limit of {limit} open ones is reached"
-                            );
+                            (self.options.refused)(&format!(
+                                "{name}: closed {refused} new connections in a row: as many as limit connections: {limit} are open"
+                            ));
                         }
                     }
                 }

@@ -10,9 +10,9 @@ use recoil_cluster::MetaCommand;
 use recoil_cluster::meta::{self, App, MetaState, PACKAGE_CHUNK_BYTES};
 use recoil_gateway::api::{
     AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, GroupStatus, Health, InstallRequest,
-    KeyspaceStatus, ListenerSummary, LogLine, LogPage, NodeState, NodeStatus, PackageSummary, Status,
+    KeyspaceStatus, LimitInForce, ListenerSummary, LogLine, LogPage, NodeState, NodeStatus, PackageSummary, Status,
 };
-use recoil_package::{Limits as ManifestLimits, Manifest};
+use recoil_package::Manifest;
 use tokio::net::TcpStream;
 
 use crate::membership::ChangeError;
@@ -321,12 +321,17 @@ impl AdminApi for Parts {
         Ok(AppDetail {
             summary: self.summary(&state, name, app),
             roles,
-            limits: ManifestLimits {
-                memory_bytes: Some(limits.memory_bytes_max as u64),
-                call_ms: Some(limits.call_ms_max),
-                idle_ms: app.manifest.limits.idle_ms,
-                connections: app.manifest.limits.connections.or(Some(10_000)),
-            },
+            limits: recoil_engine::LIMITS
+                .iter()
+                .map(|row| LimitInForce {
+                    name: row.name.to_owned(),
+                    value: (row.get)(&limits),
+                    default: (row.get)(&Default::default()),
+                    most: row.ceiling,
+                    what: row.what.to_owned(),
+                    above: row.above.to_owned(),
+                })
+                .collect(),
             on_nodes: on_nodes.collect(),
             manifest: app.manifest.clone(),
         })

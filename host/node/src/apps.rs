@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, task};
 use recoil_cluster::meta::{App, AppState};
 use recoil_cluster::{EvaluatedApp, MetaCommand, MetaState};
-use recoil_engine::{AppCode, AppLog, AppLogOptions, Environment, Limits, LogLevel, Roles};
+use recoil_engine::{AppCode, AppLog, Environment, LIMITS, Limits, LogLevel, Roles};
 use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState};
 use recoil_package::{Limits as ManifestLimits, Manifest};
 use recoil_storage::key;
@@ -24,8 +24,6 @@ use crate::node::Parts;
 
 /// Rows of a removed app taken away in one batch.
 const REMOVE_BATCH: usize = 1000;
-/// Connections an app may have on a node, unless its manifest says fewer.
-const CONNECTIONS_MAX: u32 = 10_000;
 
 /// An app on this node.
 pub(crate) struct Loaded {
@@ -137,13 +135,21 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
     });
     let code = code.await.map_err(|error| error.to_string())??;
     check_roles(code.roles(), &app.manifest)?;
+    check_limits(&app.manifest.limits)?;
     for listener in &app.manifest.listeners {
         check_port(parts, listener.port)?;
     }
     let limits = limits(&app.manifest.limits);
-    let (log, name): (AppLog, Arc<str>) = (AppLog::new(parts.clock.clone(), AppLogOptions::default()), name.into());
-    let evaluated =
-        EvaluatedApp { id: app.id, name: name.clone(), digest, code: code.clone(), limits, log: log.clone() };
+    let (log, name): (AppLog, Arc<str>) = (AppLog::new(parts.clock.clone(), limits.log()), name.into());
+    let evaluated = EvaluatedApp {
+        id: app.id,
+        name: name.clone(),
+        digest,
+        code: code.clone(),
+        limits,
+        log: log.clone(),
+        usage: Arc::default(),
+    };
     parts.host.add_app(evaluated);
     parts.apps.loaded.lock().insert(app.id, Loaded { name, code, log, limits, listeners: vec![] });
     Ok(())
@@ -162,19 +168,25 @@ pub(crate) fn check_roles(roles: Roles, manifest: &Manifest) -> Result<(), Strin
     Ok(())
 }
 
-/// A manifest's limits, with what the host allows where it says nothing.
+/// A manifest's limits, with the defaults where it says nothing, within the bounds of the table.
 pub(crate) fn limits(manifest: &ManifestLimits) -> Limits {
     let mut limits = Limits::default();
-    if let Some(bytes) = manifest.memory_bytes {
-        limits.memory_bytes_max = limits.memory_bytes_max.min(bytes as usize);
-    }
-    if let Some(call_ms) = manifest.call_ms {
-        limits.call_ms_max = call_ms;
-    }
-    if let Some(idle_ms) = manifest.idle_ms {
-        limits.idle_ms_max = idle_ms.into();
+    for (name, value) in &manifest.0 {
+        // Which names there are is checked before an app is installed.
+        limits.set(name, *value);
     }
     limits
+}
+
+/// Names in a manifest's limits that this version does not know or does not let packages set.
+pub(crate) fn check_limits(manifest: &ManifestLimits) -> Result<(), String> {
+    match manifest.0.keys().find(|name| !Limits::default().set(name, 0)) {
+        None => Ok(()),
+        Some(name) => {
+            let settable = LIMITS.iter().filter(|row| row.floor < row.ceiling).map(|row| row.name).collect::<Vec<_>>();
+            Err(format!("the manifest sets limits.{name}, which cannot be set; these can: {}", settable.join(", ")))
+        }
+    }
 }
 
 fn app_address(parts: &Parts, port: u16) -> Result<SocketAddr, String> {
@@ -204,8 +216,9 @@ fn listen(parts: &Arc<Parts>, app: &App) {
         }
         let Ok(address) = app_address(parts, listener.port) else { continue };
         let mut options = ListenerOptions::new(format!("{}/{}", loaded.name, listener.name), address);
-        options.connections_max =
-            app.manifest.limits.connections.unwrap_or(CONNECTIONS_MAX).min(CONNECTIONS_MAX) as usize;
+        options.connections_max = loaded.limits.connections_max;
+        let log = loaded.log.clone();
+        options.refused = Arc::new(move |text: &str| log.push(LogLevel::Warn, None, text));
         let environment = Environment { app: loaded.name.clone(), log: loaded.log.clone(), limits: loaded.limits };
         let serving = Serving { code: loaded.code.clone(), environment, router: parts.router.of_app(app.id) };
         loaded
@@ -224,9 +237,10 @@ struct Serving {
 #[async_trait]
 impl ConnectionHandler for Serving {
     async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        // How it ended, if not well, is in the log already.
         let served = self.code.serve(stream, self.environment.clone(), self.router.clone()).await;
         if let Err(error) = served {
-            self.environment.log.push(LogLevel::Warn, None, &format!("the connection from {peer} ended: {error}"));
+            tracing::debug!(%peer, %error, "a connection ended");
         }
     }
 }

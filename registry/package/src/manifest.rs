@@ -1,6 +1,8 @@
 //! The manifest: who a package is, what it listens on and how much it may use.
 //!
-//! Limits are wishes below the host's own ceilings: absent means the host's default, and a host may allow less.
+//! Limits are wishes below the host's own ceilings, by name: absent means the host's default, and a host cuts what is beyond its bounds.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,7 @@ const DESCRIPTION_LENGTH_MAX: usize = 1024;
 const LICENSE_LENGTH_MAX: usize = 128;
 const VERSION_LENGTH_MAX: usize = 64;
 const LISTENERS_MAX: usize = 16;
+const LIMITS_MAX: usize = 64;
 
 fn format() -> u32 {
     MANIFEST_FORMAT
@@ -64,23 +67,11 @@ pub enum Protocol {
     Tcp,
 }
 
-/// Bounds on one instance and one node; absent means the host's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Linear memory of one instance, bytes, 64 KiB to 4 GiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// Time one handler call may run, milliseconds, 1 to 60,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub call_ms: Option<u32>,
-    /// Time a connection may be silent before it is closed, milliseconds, 1,000 to a day.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idle_ms: Option<u32>,
-    /// Open connections of one listener on one node, 1 to 100,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connections: Option<u32>,
-}
+/// Limits by their names, such as `call_ms`. Absent means the host's default; which there are, and their bounds, is the host's
+/// to say: `recoilctl inspect` lists them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Limits(pub BTreeMap<String, u64>);
 
 impl Manifest {
     /// Read a `recoil.toml` and check it.
@@ -176,26 +167,15 @@ impl Manifest {
 
 impl Limits {
     fn validate(&self) -> Result<(), PackageError> {
-        let within = |field: &str, value: Option<u64>, min: u64, max: u64, rule: &'static str| match value {
-            Some(value) => check((min..=max).contains(&value), field, &value.to_string(), || rule),
-            None => Ok(()),
-        };
-        within(
-            "limits.memory_bytes",
-            self.memory_bytes,
-            64 << 10,
-            4 << 30,
-            "use 65,536 (64 KiB) to 4,294,967,296 (4 GiB)",
-        )?;
-        within("limits.call_ms", self.call_ms.map(u64::from), 1, 60_000, "use 1 to 60,000 milliseconds")?;
-        within(
-            "limits.idle_ms",
-            self.idle_ms.map(u64::from),
-            1_000,
-            86_400_000,
-            "use 1,000 to 86,400,000 milliseconds",
-        )?;
-        within("limits.connections", self.connections.map(u64::from), 1, 100_000, "use 1 to 100,000")
+        check(self.0.len() <= LIMITS_MAX, "limits", &format!("{} entries", self.0.len()), || "at most 64 limits")?;
+        for (name, value) in &self.0 {
+            let word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            let good = !name.is_empty() && name.len() <= NAME_LENGTH_MAX && name.bytes().all(word);
+            check(good, "limits", name, || "name limits as `recoilctl inspect` does, such as call_ms")?;
+            let field = format!("limits.{name}");
+            check(*value > 0 && *value < 1 << 53, &field, &value.to_string(), || "use a number from 1 to 2^53 - 1")?;
+        }
+        Ok(())
     }
 }
 
@@ -250,8 +230,8 @@ mod tests {
         let manifest = Manifest::from_toml(FULL).unwrap();
         assert_eq!(manifest.format, MANIFEST_FORMAT);
         assert_eq!(manifest.listeners, [Listener { name: "redis".into(), protocol: Protocol::Tcp, port: 6379 }]);
-        assert_eq!(manifest.limits.call_ms, Some(1000));
-        assert_eq!(manifest.limits.connections, None);
+        assert_eq!(manifest.limits.0.get("call_ms"), Some(&1000));
+        assert_eq!(manifest.limits.0.get("connections"), None);
         assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
         let least = Manifest::from_toml("name = 'a'\nversion = '1.0.0'").unwrap();
         assert_eq!(Manifest::from_json(&least.to_json()).unwrap(), least);
@@ -274,8 +254,8 @@ mod tests {
             ("port = 6379", "port = 0", "`listener[0].port` is '0'"),
             ("port = 6379", "port = 65536", "port"),
             ("call_ms = 1000", "call_ms = 0", "`limits.call_ms` is '0'"),
-            ("call_ms = 1000", "call_seconds = 1", "call_seconds"),
-            ("memory_bytes = 67108864", "memory_bytes = 1", "`limits.memory_bytes`"),
+            ("call_ms = 1000", "call-ms = 1", "`limits` is 'call-ms'"),
+            ("memory_bytes = 67108864", "memory_bytes = 0", "`limits.memory_bytes`"),
             ("memory_bytes = 67108864", "memory_bytes = -1", "memory_bytes"),
         ];
         for (from, to, expected) in edits {

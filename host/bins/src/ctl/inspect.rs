@@ -34,7 +34,6 @@ pub(super) fn state(state: AppState) -> &'static str {
 
 fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
     let AppDetail { summary, roles, limits, manifest, on_nodes } = detail;
-    let or_default = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
     let mut facts = vec![
         ["name", summary.name.as_str()].map(str::to_owned),
         ["version", summary.version.as_str()].map(str::to_owned),
@@ -43,18 +42,20 @@ fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
         ["description", manifest.description.as_str()].map(str::to_owned),
         ["license", manifest.license.as_str()].map(str::to_owned),
         ["roles".to_owned(), roles.join(", ")],
-        [
-            "memory of an instance".to_owned(),
-            or_default(limits.memory_bytes.map(|bytes| format!("{} KiB", bytes >> 10))),
-        ],
-        ["time of a call".to_owned(), or_default(limits.call_ms.map(|ms| format!("{ms} ms")))],
-        ["silence of a connection".to_owned(), or_default(limits.idle_ms.map(|ms| format!("{ms} ms")))],
-        ["connections of a port".to_owned(), or_default(limits.connections.map(|count| count.to_string()))],
     ];
     for listener in &summary.listeners {
         facts.push([format!("listener {}", listener.name), listener.addresses.join(" ")]);
     }
     output.table(["WHAT", "VALUE"], &facts)?;
+    output.line("")?;
+    let limits: Vec<_> = limits
+        .iter()
+        .map(|limit| {
+            let most = if limit.most == limit.default { "fixed".to_owned() } else { limit.most.to_string() };
+            [limit.name.clone(), limit.value.to_string(), most, limit.what.clone(), limit.above.clone()]
+        })
+        .collect();
+    output.table(["LIMIT", "VALUE", "MOST", "WHAT", "ABOVE IT"], &limits)?;
     output.line("")?;
     let rows: Vec<_> = on_nodes
         .iter()

@@ -1,6 +1,7 @@
 //! One drained queue: evaluating its calls and arranging for their answers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +11,7 @@ use recoil_consensus::session::CallWrites;
 use recoil_consensus::{PartitionRef, Session};
 use recoil_engine::call::evaluate_storage;
 use recoil_engine::{
-    CallBody, CallError, Effects, GroupRole, GroupStatus, LogLevel, Mode, Transaction, TransactionInfo,
-    TransactionLimits, timers,
+    CallBody, CallError, Effects, GroupRole, GroupStatus, LogLevel, Mode, Transaction, TransactionInfo, timers,
 };
 
 use super::view::{LeaderView, StaleView};
@@ -131,6 +131,11 @@ impl Host {
         if mode == Mode::Write && evaluation.session.backlog_bytes() > BACKLOG_BYTES_MAX {
             return reply(Err(overloaded()));
         }
+        if mode == Mode::Write
+            && let Err(error) = app.usage.may_write(&app.limits)
+        {
+            return reply(Err(Miss::Error(error)));
+        }
         let transaction = self.transaction(partition, evaluation, &app, mode == Mode::Read);
         let (effects, answer) = self.call(partition, evaluation, &app, transaction, body);
         match (answer, effects) {
@@ -142,6 +147,7 @@ impl Host {
                 let reply = Arc::new(Mutex::new(Some(reply)));
                 let decided = reply.clone();
                 let committed = evaluation.commit(
+                    &app.usage,
                     vec![part],
                     Box::new(move |outcome| {
                         if let Some(reply) = decided.lock().take() {
@@ -185,17 +191,24 @@ impl Host {
         mut transaction: Transaction,
         body: &CallBody,
     ) -> (Effects, Result<Bytes, CallError>) {
-        let instance = &mut evaluation.apps.entry(app.id).or_default().instance;
+        let slot = &mut evaluation.apps.entry(app.id).or_default().instance;
         let (transaction, result) = if matches!(body, CallBody::Handle(_) | CallBody::Fire { .. }) {
-            match self.instance(partition, instance, app) {
+            let evaluated = match self.instance(partition, slot, app) {
                 Ok(instance) => instance.evaluate(transaction, body),
                 Err(error) => (transaction, Err(error)),
+            };
+            // Memory between calls is a cache: an app that has used half of its own keeps no large ones.
+            let short = app.code.memory_bytes() > app.limits.app_memory_bytes_max / 2;
+            if short && slot.as_ref().is_some_and(|instance| instance.memory_bytes() > 0) {
+                *slot = None;
+                self.instances.fetch_sub(1, Ordering::Relaxed);
             }
+            evaluated
         } else {
             let result = evaluate_storage(&mut transaction, body);
             (transaction, result)
         };
-        match result {
+        match result.and_then(|answer| app.usage.answer(answer, &app.limits)) {
             Ok(answer) => (transaction.into_effects(), Ok(answer)),
             Err(error) => (Effects::default(), Err(error)),
         }
@@ -218,7 +231,7 @@ impl Host {
             now_us: evaluation.next_now(&self.parts.clock),
             read_only,
         };
-        let transaction = Transaction::new(Arc::new(view), info, TransactionLimits::default());
+        let transaction = Transaction::new(Arc::new(view), info, app.limits.transaction);
         let consensus = self.group(partition.group).map(|group| -> Arc<dyn recoil_engine::ConsensusAccess> {
             let numbers = self.numbers.read().clone();
             let runtime = self.parts.runtime.clone();
@@ -244,7 +257,7 @@ impl Host {
             read_only: true,
         };
         let view = StaleView::new(&self.parts.data, &local, app.id);
-        let mut transaction = Transaction::new(Arc::new(view), info, TransactionLimits::default());
+        let mut transaction = Transaction::new(Arc::new(view), info, app.limits.transaction);
         // An instance of its own: the leader's may remember what is not committed yet.
         let answer = match body {
             CallBody::Handle(_) => {
@@ -254,6 +267,7 @@ impl Host {
             CallBody::Fire { .. } => Err(CallError::Rejected("a timer cannot fire in a stale read".into())),
             storage => evaluate_storage(&mut transaction, storage),
         };
+        let answer = answer.and_then(|answer| app.usage.answer(answer, &app.limits));
         (call.reply)(answer.map_err(Miss::Error));
     }
 
@@ -353,7 +367,7 @@ impl Host {
         });
         // A refused or lost entry leaves the timer's row, and whoever leads next finds it.
         let lost = |_| CallError::Unavailable("leadership was lost".into());
-        evaluation.commit(vec![part], committed).map_err(lost)?;
+        evaluation.commit(&app.usage, vec![part], committed).map_err(lost)?;
         self.alarm(partition.key, app.id, effects.earliest_timer_us);
         Ok(())
     }

@@ -14,7 +14,7 @@ use recoil_engine::{CallError, Mode};
 use recoil_storage::Write;
 
 use super::run::call_writes;
-use super::{Evaluation, Host, answer_on, not_ready};
+use super::{Evaluation, Host, answer_on, count_writes, not_ready};
 use crate::calls::{Answer, Miss, PartitionCall};
 
 /// Takes the answers of a transaction, in the order of its calls, or the one reason why nothing was done.
@@ -43,6 +43,9 @@ impl Host {
         let Some(app) = self.app(app) else {
             return reply(Err(not_ready()));
         };
+        if let Err(error) = app.usage.may_write(&app.limits) {
+            return reply(Err(Miss::Error(error)));
+        }
         let mut partitions = BTreeMap::new();
         for call in calls {
             let key = PartitionRef { keyspace, partition: call.partition };
@@ -117,7 +120,7 @@ impl Host {
 
         writes.retain(|_, writes| !writes.is_empty());
         let mut times = BTreeMap::new();
-        let parts = writes
+        let parts: Vec<_> = writes
             .iter()
             .map(|(key, writes)| {
                 let evaluation = &evaluations[key];
@@ -129,18 +132,17 @@ impl Host {
         let publish = self.publisher(app.id, publishes);
         let reply = Arc::new(Mutex::new(Some(reply)));
         let decided = reply.clone();
-        let appended = session.append(
-            parts,
-            Box::new(move |outcome| {
-                if let Some(reply) = decided.lock().take() {
-                    let decided: Answer = answer_on(outcome, Bytes::new());
-                    if decided.is_ok() {
-                        publish();
-                    }
-                    reply(decided.map(|_| answers));
+        let waiter: recoil_consensus::session::Waiter = Box::new(move |outcome| {
+            if let Some(reply) = decided.lock().take() {
+                let decided: Answer = answer_on(outcome, Bytes::new());
+                if decided.is_ok() {
+                    publish();
                 }
-            }),
-        );
+                reply(decided.map(|_| answers));
+            }
+        });
+        let waiter = count_writes(&app.usage, &parts, waiter);
+        let appended = session.append(parts, waiter);
         match appended {
             Ok(number) => {
                 for (key, writes) in &writes {

@@ -13,9 +13,6 @@ use crate::{safe_u32, safe_u64};
 
 type Outcome<T, E> = Result<std::result::Result<T, E>>;
 
-/// Calls that a handler may have submitted at a time: handles of the instance, though they lead nowhere.
-const PENDINGS_MAX: u32 = 1024;
-
 impl From<StorageError> for storage::Error {
     fn from(error: StorageError) -> Self {
         match error {
@@ -43,7 +40,7 @@ impl storage::Host for HandlerState {
                 bytes += value.as_ref().map_or(0, Bytes::len);
                 if bytes > limit {
                     return Err(storage::Error::TooLarge(format!(
-                        "the values come to more than {limit} bytes; ask for fewer keys"
+                        "the values come to more than limit answer_bytes: {limit}; ask for fewer keys"
                     )));
                 }
                 values.push(value.map(Vec::from));
@@ -171,13 +168,19 @@ impl router::Host for HandlerState {
         &mut self,
         calls: Vec<router::RoutedCall>,
     ) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
+        let limit = self.environment.limits.calls_max;
+        if calls.len() > limit {
+            return Err(Error::msg(format!("router.call-many: {} calls (limit calls: {limit})", calls.len())));
+        }
         Ok(calls.iter().map(|_| refused()).collect())
     }
 
     fn submit(&mut self, _call: router::RoutedCall) -> Result<Resource<NoPending>> {
-        if self.pendings >= PENDINGS_MAX {
+        // Handles of the instance, though they lead nowhere.
+        let limit = self.environment.limits.pending_calls_max;
+        if self.pendings as usize >= limit {
             return Err(Error::msg(format!(
-                "router.submit: more than {PENDINGS_MAX} calls submitted and never waited for"
+                "router.submit: more calls submitted and not waited for than limit pending_calls: {limit}; wait or drop"
             )));
         }
         self.pendings += 1;
@@ -287,7 +290,7 @@ impl log::Host for HandlerState {
             log::Level::Error => LogLevel::Error,
         };
         let partition = self.transaction.as_ref().map(|transaction| transaction.info().partition);
-        self.environment.log.push(level, partition, &message);
+        self.environment.log.push_from_guest(level, partition, &message);
         Ok(())
     }
 }

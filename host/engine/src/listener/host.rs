@@ -11,7 +11,7 @@ use wasmtime::component::Resource;
 use wasmtime::{Error, Result};
 
 use super::connection::SocketError;
-use super::{Connection, HANDLES_MAX, ListenerState, Pending, Subscription};
+use super::{Connection, ListenerState, Pending, Subscription};
 use crate::app_log::LogLevel;
 use crate::bindings::waiting::recoil::plugin::{consensus, log, partition, router, tcp};
 use crate::call::{Address, CallBody, CallError, Mode, RoutedCall};
@@ -68,6 +68,22 @@ fn partition_info(info: PartitionInfo) -> router::PartitionInfo {
 }
 
 impl ListenerState {
+    /// Refuses requests and numbers of calls above their limits, before anything is sent.
+    fn check_calls(&self, requests: &[usize]) -> std::result::Result<(), CallError> {
+        let limits = &self.environment.limits;
+        let (count, calls) = (requests.len(), limits.calls_max);
+        if count > calls {
+            return Err(CallError::Rejected(format!("{count} calls at once (limit calls: {calls}); send fewer")));
+        }
+        match requests.iter().find(|bytes| **bytes > limits.request_bytes_max) {
+            Some(bytes) => Err(CallError::Rejected(format!(
+                "a request has {bytes} bytes (limit request_bytes: {}); send it in parts",
+                limits.request_bytes_max
+            ))),
+            None => Ok(()),
+        }
+    }
+
     fn take_pending(&mut self, call: Resource<Pending>) -> Result<Pending> {
         let pending = self.handles.delete(call)?;
         self.pendings -= 1;
@@ -83,6 +99,9 @@ impl Pending {
 
 impl router::Host for ListenerState {
     async fn call(&mut self, call: router::RoutedCall) -> Outcome<Vec<u8>, router::Error> {
+        if let Err(error) = self.check_calls(&[call.request.len()]) {
+            return Ok(Err(error.into()));
+        }
         Ok(answer(only(self.router.call_many(vec![routed(call)]).await)))
     }
 
@@ -93,18 +112,29 @@ impl router::Host for ListenerState {
         if calls.is_empty() {
             return Ok(Vec::new());
         }
+        let requests: Vec<usize> = calls.iter().map(|call| call.request.len()).collect();
+        if let Err(error) = self.check_calls(&requests) {
+            if calls.len() > self.environment.limits.calls_max {
+                return Err(Error::msg(format!("router.call-many: {error}"))); // as many answers would be no better
+            }
+            return Ok(calls.iter().map(|_| Err(error.clone().into())).collect());
+        }
         let answers = self.router.call_many(calls.into_iter().map(routed).collect()).await;
         Ok(answers.into_iter().map(answer).collect())
     }
 
     fn submit(&mut self, call: router::RoutedCall) -> Result<Resource<Pending>> {
-        if self.pendings >= HANDLES_MAX {
+        let limit = self.environment.limits.pending_calls_max;
+        if self.pendings >= limit {
             return Err(Error::msg(format!(
-                "router.submit: more than {HANDLES_MAX} calls submitted and not waited for"
+                "router.submit: more calls submitted and not waited for than limit pending_calls: {limit}; wait or drop"
             )));
         }
         // The call takes its place here; the task only waits.
-        let answer = task::spawn_detached(self.router.call_many(vec![routed(call)]));
+        let answer = match self.check_calls(&[call.request.len()]) {
+            Ok(()) => task::spawn_detached(self.router.call_many(vec![routed(call)])),
+            Err(error) => task::spawn_detached(async move { vec![Err(error)] }),
+        };
         let pending = self.handles.push(Pending { answer })?;
         self.pendings += 1;
         Ok(pending)
@@ -131,6 +161,10 @@ impl router::Host for ListenerState {
         if calls.is_empty() {
             return Ok(Ok(Vec::new()));
         }
+        let requests: Vec<usize> = calls.iter().map(|call| call.request.len()).collect();
+        if let Err(error) = self.check_calls(&requests) {
+            return Ok(Err(error.into()));
+        }
         let answers = self.router.transact(calls.into_iter().map(routed).collect()).await;
         Ok(answers.map(|answers| answers.into_iter().map(Vec::from).collect()).map_err(router::Error::from))
     }
@@ -140,6 +174,9 @@ impl router::Host for ListenerState {
         request: Vec<u8>,
         mode: router::Mode,
     ) -> Result<Vec<std::result::Result<Vec<u8>, router::Error>>> {
+        if let Err(error) = self.check_calls(&[request.len()]) {
+            return Ok(self.router.partitions().iter().map(|_| Err(error.clone().into())).collect());
+        }
         let (request, mode) = (Bytes::from(request), Mode::from(mode));
         let to_all = self.router.partitions().into_iter().map(|partition| RoutedCall {
             to: Address::Partition(partition.id),
@@ -160,8 +197,17 @@ impl router::Host for ListenerState {
     }
 
     fn subscribe(&mut self, topic: Vec<u8>) -> Result<Resource<Subscription>> {
-        if self.subscriptions >= HANDLES_MAX {
-            return Err(Error::msg(format!("router.subscribe: more than {HANDLES_MAX} subscriptions")));
+        let limit = self.environment.limits.subscriptions_max;
+        if self.subscriptions >= limit {
+            return Err(Error::msg(format!(
+                "router.subscribe: more subscriptions than limit subscriptions: {limit}; drop some"
+            )));
+        }
+        let (bytes, bytes_max) = (topic.len(), self.environment.limits.transaction.key_bytes_max);
+        if bytes > bytes_max {
+            return Err(Error::msg(format!(
+                "router.subscribe: a topic has {bytes} bytes (limit key_bytes: {bytes_max})"
+            )));
         }
         let messages = self.router.subscribe(topic.into());
         let subscription = self.handles.push(Subscription { messages, peeked: None })?;
@@ -327,7 +373,7 @@ impl log::Host for ListenerState {
             log::Level::Warn => LogLevel::Warn,
             log::Level::Error => LogLevel::Error,
         };
-        self.environment.log.push(level, None, &message);
+        self.environment.log.push_from_guest(level, None, &message);
         Ok(())
     }
 }

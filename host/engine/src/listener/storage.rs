@@ -47,8 +47,8 @@ fn undecodable(error: recoil_base::DecodeError) -> storage::Error {
     storage::Error::Unavailable(error.to_string())
 }
 
-fn check(key: &[u8], value_bytes: usize) -> Answer<()> {
-    Ok(check_sizes(&TransactionLimits::default(), key.len(), value_bytes)?)
+fn check(limits: &TransactionLimits, key: &[u8], value_bytes: usize) -> Answer<()> {
+    Ok(check_sizes(limits, key.len(), value_bytes)?)
 }
 
 /// One call; the answer of the router is as long as its calls.
@@ -92,11 +92,11 @@ impl storage::Host for ListenerState {
     }
 
     async fn get_many(&mut self, keys: Vec<Vec<u8>>) -> Outcome<Vec<Option<Vec<u8>>>> {
-        Ok(get_many(&*self.router, &keys).await)
+        Ok(get_many(&*self.router, &keys, self.environment.limits.transaction.answer_bytes_max).await)
     }
 
     async fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Outcome<()> {
-        if let Err(error) = check(&key, value.len()) {
+        if let Err(error) = check(&self.environment.limits.transaction, &key, value.len()) {
             return Ok(Err(error));
         }
         let body = CallBody::Write(vec![Write::Put { key: relative_key(&key), value: value.into() }]);
@@ -104,7 +104,7 @@ impl storage::Host for ListenerState {
     }
 
     async fn put_many(&mut self, entries: Vec<storage::Entry>) -> Outcome<()> {
-        Ok(put_many(&*self.router, entries).await)
+        Ok(put_many(&*self.router, &self.environment.limits.transaction, entries).await)
     }
 
     async fn remove(&mut self, key: Vec<u8>) -> Outcome<()> {
@@ -122,16 +122,23 @@ impl storage::Host for ListenerState {
     }
 
     async fn scan(&mut self, within: storage::KeyRange, limit: u32, reverse: bool) -> Outcome<Vec<storage::Entry>> {
-        Ok(Merge::new(&*self.router, within, limit, reverse).run().await)
+        let bytes_max = self.environment.limits.transaction.scan_bytes_max;
+        Ok(Merge::new(&*self.router, within, limit, reverse).run(bytes_max).await)
     }
 }
 
-async fn get_many(router: &dyn Router, keys: &[Vec<u8>]) -> Answer<Vec<Option<Vec<u8>>>> {
+async fn get_many(router: &dyn Router, keys: &[Vec<u8>], bytes_max: usize) -> Answer<Vec<Option<Vec<u8>>>> {
     let owners = by_partition(router, keys.iter().map(Vec::as_slice));
     let bodies = owners
         .iter()
         .map(|(id, positions)| (*id, CallBody::Get(positions.iter().map(|at| relative_key(&keys[*at])).collect())));
     let answers = call_all(router, bodies.collect(), Mode::Read).await?;
+    let bytes: usize = answers.iter().map(Bytes::len).sum();
+    if bytes > bytes_max {
+        return Err(storage::Error::TooLarge(format!(
+            "the values come to {bytes} bytes (limit answer_bytes: {bytes_max}); ask for fewer keys"
+        )));
+    }
     let mut values = vec![None; keys.len()];
     for (positions, answer) in owners.into_values().zip(answers) {
         for (at, value) in positions.into_iter().zip(decode_values(answer).map_err(undecodable)?) {
@@ -141,9 +148,9 @@ async fn get_many(router: &dyn Router, keys: &[Vec<u8>]) -> Answer<Vec<Option<Ve
     Ok(values)
 }
 
-async fn put_many(router: &dyn Router, entries: Vec<storage::Entry>) -> Answer<()> {
+async fn put_many(router: &dyn Router, limits: &TransactionLimits, entries: Vec<storage::Entry>) -> Answer<()> {
     for entry in &entries {
-        check(&entry.key, entry.value.len())?;
+        check(limits, &entry.key, entry.value.len())?;
     }
     let owners = by_partition(router, entries.iter().map(|entry| entry.key.as_slice()));
     let mut values: Vec<(Bytes, Bytes)> =
@@ -201,8 +208,7 @@ impl<'a> Merge<'a> {
         }
     }
 
-    async fn run(mut self) -> Answer<Vec<storage::Entry>> {
-        let bytes_max = TransactionLimits::default().scan_bytes_max;
+    async fn run(mut self, bytes_max: usize) -> Answer<Vec<storage::Entry>> {
         let mut found: Vec<storage::Entry> = Vec::new();
         let mut bytes = 0;
         if self.end.as_ref().is_some_and(|end| *end <= self.start) {

@@ -80,10 +80,10 @@ fn limits_are_enforced_and_leave_nothing_behind() {
     };
     let mut tx = over(&[], false, limits);
     assert!(
-        matches!(tx.put(b"12345", Bytes::new()), Err(StorageError::TooLarge(text)) if text.contains("5 bytes; the limit is 4"))
+        matches!(tx.put(b"12345", Bytes::new()), Err(StorageError::TooLarge(text)) if text.contains("5 bytes (limit key_bytes: 4)"))
     );
     assert!(
-        matches!(tx.put(b"k", Bytes::from(vec![0; 11])), Err(StorageError::TooLarge(text)) if text.contains("the limit is 10"))
+        matches!(tx.put(b"k", Bytes::from(vec![0; 11])), Err(StorageError::TooLarge(text)) if text.contains("limit value_bytes: 10"))
     );
     let ten = Bytes::from(vec![0; 10]);
     let many = vec![
@@ -91,7 +91,9 @@ fn limits_are_enforced_and_leave_nothing_behind() {
         (Bytes::from_static(b"b"), ten.clone()),
         (Bytes::from_static(b"c"), ten.clone()),
     ];
-    assert!(matches!(tx.put_many(many), Err(StorageError::TooLarge(text)) if text.contains("the limit is 30")));
+    assert!(
+        matches!(tx.put_many(many), Err(StorageError::TooLarge(text)) if text.contains("limit transaction_bytes: 30"))
+    );
     assert!(tx.is_empty());
     tx.put(b"a", ten.clone()).unwrap();
     tx.publish(Bytes::from_static(b"t"), ten.clone()).unwrap();

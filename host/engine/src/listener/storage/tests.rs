@@ -81,7 +81,7 @@ async fn scan(
     reverse: bool,
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let within = storage::KeyRange { start: start.to_vec(), end: end.map(<[u8]>::to_vec) };
-    let found = Merge::new(router, within, limit, reverse).run().await.unwrap();
+    let found = Merge::new(router, within, limit, reverse).run(4 << 20).await.unwrap();
     found.into_iter().map(|entry| (entry.key, entry.value)).collect()
 }
 
@@ -136,7 +136,7 @@ async fn many_keys_cross_in_one_call_and_answer_in_their_order() {
     let rows = (0..50u8).map(|n| (vec![n], vec![n, n])).collect();
     let router = Partitions::new(6, &rows);
     let keys: Vec<Vec<u8>> = [49u8, 0, 200, 7, 7].map(|n| vec![n]).into();
-    let values = get_many(&router, &keys).await.unwrap();
+    let values = get_many(&router, &keys, 16 << 20).await.unwrap();
     assert_eq!(values, [Some(vec![49, 49]), Some(vec![0, 0]), None, Some(vec![7, 7]), Some(vec![7, 7])]);
     assert_eq!(router.calls.load(Ordering::Relaxed), 1);
 }
