@@ -30,10 +30,12 @@ pub fn python() -> PathBuf {
     python
 }
 
-/// `target/debug` or `target/release`: the test program lies in its `deps`.
+/// `target/debug` or `target/release`: a test program lies in its `deps`, any other program in itself.
 fn profile_folder() -> PathBuf {
     let here = std::env::current_exe().expect("the path of this program");
-    here.ancestors().nth(2).expect("test programs lie in cargo's target folder").to_owned()
+    let folder = here.parent().expect("programs lie in cargo's target folder");
+    let outer = folder.parent().filter(|_| folder.ends_with("deps"));
+    outer.unwrap_or(folder).to_owned()
 }
 
 /// `cargo test --workspace` has built the programs before it runs any test. Running these tests alone does not, so what is
