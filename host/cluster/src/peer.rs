@@ -11,6 +11,10 @@
 //! Bounded: a frame's length, the bytes of requests being served for one peer (reading stops until some are answered),
 //! the bytes queued for one peer (further requests fail at once). Requests of one peer are *started* in their order of arrival.
 
+mod silence;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -220,6 +224,11 @@ impl TcpPeers {
             let address = *peer.address.lock();
             let mut hello = self.inner.hello.lock().clone();
             hello.expects = Some(node);
+            if hello.cluster.is_empty() {
+                // A founder learns of joiners before it has written down its cluster. Nobody would take it for a member yet.
+                tokio::time::sleep(REDIAL_MIN).await;
+                continue;
+            }
             match dial(address, &hello).await {
                 Ok((_, theirs)) if self.old_copy(&theirs).is_some() => {
                     tracing::warn!(%node, "the node at {address} has an old copy of its data folder; nothing is asked of it");
@@ -280,7 +289,7 @@ impl TcpPeers {
         if !joining {
             self.know(theirs.node, theirs.address);
         }
-        stream.set_nodelay(true)?;
+        silence::bound(&stream)?;
         let (read, write) = stream.into_split();
         let (queue, outgoing) = Queue::new();
         let bytes = queue.bytes.clone();
@@ -401,7 +410,7 @@ fn silent() -> HelloError {
 async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), HelloError> {
     let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
     let mut stream = connecting.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-    stream.set_nodelay(true)?;
+    silence::bound(&stream)?;
     let exchange = async {
         write_hello(&mut stream, hello).await?;
         let mut magic = [0u8; 8];
