@@ -1,12 +1,13 @@
 //! A cluster under test: the simulator, or a process for each node.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Ports, Program, Ran, Redis, Reply, eventually, program, run};
+use crate::{Door, Network, Ports, Program, Ran, Reply, eventually, program, replicas, run, run_in};
 
 /// Clusters of one test program run one after another: several at once on a small machine only time out.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -18,6 +19,10 @@ pub struct Cluster {
     separate: bool,
     folder: TempDir,
     ports: Ports,
+    /// Each node has a namespace, or all are on loopback.
+    network: Option<Network>,
+    /// Nodes that have another admin address than at first.
+    moved: [bool; Cluster::NODES],
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -35,12 +40,26 @@ impl Cluster {
     /// Three processes, with redis-server installed by recoilctl.
     pub fn processes() -> Self {
         let mut cluster = Cluster::new(true);
+        cluster.start_nodes();
+        cluster
+    }
+
+    /// Three processes on a network of their own, with redis-server.
+    pub fn networked(network: Network) -> Self {
+        let mut cluster = Cluster::new(true);
+        cluster.network = Some(network);
+        cluster.start_nodes();
+        cluster
+    }
+
+    /// Starts every node for the first time and installs redis-server.
+    pub fn start_nodes(&mut self) {
+        let cluster = self;
         for k in 0..Cluster::NODES {
             cluster.start_node(k);
         }
         cluster.wait_ready();
         cluster.ctl(0, &["install", "redis-server"]).ok();
-        cluster
     }
 
     /// Nothing started yet.
@@ -49,7 +68,15 @@ impl Cluster {
         let folder = TempDir::with_prefix("recoil-test-").expect("a temporary folder");
         let count = if separate { Cluster::NODES } else { 1 };
         let programs = (0..count).map(|_| None).collect();
-        Cluster { programs, separate, folder, ports: Ports::free(Cluster::NODES as u16), _turn: turn }
+        Cluster {
+            programs,
+            separate,
+            folder,
+            ports: Ports::free(Cluster::NODES as u16),
+            network: None,
+            moved: [false; Cluster::NODES],
+            _turn: turn,
+        }
     }
 
     /// Start the simulator, or start it again, and wait for its ready file.
@@ -78,22 +105,68 @@ impl Cluster {
     /// Start node k as a process, or start it again.
     pub fn start_node(&mut self, k: usize) {
         assert!(self.separate, "the simulator starts its own nodes");
-        let node =
-            Program::start(&program("recoil"), &self.node_arguments(k), &self.folder.path().join(format!("node-{k}")));
-        self.programs[k] = Some(node);
+        self.programs[k] = Some(self.try_node(k));
+    }
+
+    /// A process of node k that may end by itself. It is the caller's.
+    pub fn try_node(&self, k: usize) -> Program {
+        let namespace = self.network.as_ref().map(|network| network.namespace(k));
+        let log = self.folder.path().join(format!("node-{k}"));
+        Program::start_in(namespace, &program("recoil"), &self.node_arguments(k), &log)
+    }
+
+    /// Start node k, which refuses; its last words.
+    pub fn refused_node(&self, k: usize) -> String {
+        let mut node = self.try_node(k);
+        let status = node.wait();
+        assert_eq!(status.code(), Some(1), "{}", node.stderr());
+        node.stderr()
     }
 
     /// The arguments of node k.
     pub fn node_arguments(&self, k: usize) -> Vec<String> {
-        let offset = usize::from(self.ports.offset) + k;
+        let offset = if self.network.is_some() { 0 } else { usize::from(self.ports.offset) + k };
         let data_dir = self.node_dir(k).display().to_string();
         let mut arguments =
-            vec!["start".to_owned(), format!("--data-dir={data_dir}"), format!("--listen={}", self.ports.admin(k))];
+            vec!["start".to_owned(), format!("--data-dir={data_dir}"), format!("--listen={}", self.admin(k))];
         arguments.extend([format!("--expect={}", Cluster::NODES), format!("--port-offset={offset}")]);
         if k > 0 {
-            arguments.push(format!("--join={}", self.ports.admin(0)));
+            arguments.push(format!("--join={}", self.admin(0)));
         }
         arguments
+    }
+
+    /// From its next start on, node k has another admin address. Its Redis port stays.
+    pub fn move_node(&mut self, k: usize) {
+        self.moved[k] = true;
+    }
+
+    /// Admin address of node k.
+    pub fn admin(&self, k: usize) -> String {
+        match &self.network {
+            Some(network) => format!("{}:7400", network.address(k)),
+            None if self.moved[k] => self.ports.spare(k),
+            None => self.ports.admin(k),
+        }
+    }
+
+    /// The way to node k's Redis port.
+    pub fn door(&self, k: usize) -> Door {
+        let network = self.network.as_ref();
+        let address = network.map(|network| SocketAddr::from((network.address(k), 6379)));
+        let loopback = SocketAddr::from(([127, 0, 0, 1], self.ports.redis(k)));
+        let namespace = network.map(|network| network.namespace(k).clone());
+        Door { address: address.unwrap_or(loopback), namespace }
+    }
+
+    /// The way to every node.
+    pub fn doors(&self) -> Vec<Door> {
+        (0..Cluster::NODES).map(|k| self.door(k)).collect()
+    }
+
+    /// The network of a cluster that has one.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("it was started with a network")
     }
 
     /// The program of node k; the simulator is 0.
@@ -103,6 +176,7 @@ impl Cluster {
 
     /// kill -9.
     pub fn kill(&mut self, k: usize) {
+        self.program(k).check_sound();
         self.program(k).kill();
         self.programs[k] = None;
     }
@@ -118,6 +192,7 @@ impl Cluster {
     pub fn stop(&mut self) {
         for program in &mut self.programs {
             if let Some(mut program) = program.take() {
+                program.check_sound();
                 let status = program.terminate();
                 assert!(status.success(), "{status}:\n{}", program.stderr());
             }
@@ -146,8 +221,8 @@ impl Cluster {
 
     /// recoilctl, asking node k.
     pub fn ctl(&self, k: usize, arguments: &[&str]) -> Ran {
-        let server = self.ports.admin(k);
-        run(program("recoilctl"), &[&["--server", &server], arguments].concat())
+        let namespace = self.network.as_ref().map(|network| network.namespace(k));
+        run_in(namespace, program("recoilctl"), &[&["--server", &self.admin(k)], arguments].concat())
     }
 
     /// What node k says of the cluster; an error when it does not answer.
@@ -171,14 +246,48 @@ impl Cluster {
 
     /// Wait until a value can be read through node k: its port is open and the leaders answer.
     pub fn wait_serving(&self, k: usize) {
-        let port = self.ports.redis(k);
+        let door = self.door(k);
         eventually("redis-server answers", || {
-            let answer = Redis::connect(port).and_then(|mut redis| redis.command(&["GET", "no such key"]));
+            let answer = door.connect().and_then(|mut redis| redis.command(&["GET", "no such key"]));
             match answer {
                 Ok(Reply::Bulk(None)) => Ok(()),
                 other => Err(format!("node {k}: {other:?}")),
             }
         });
+    }
+
+    /// The number of partitions that each node leads, as node k sees it.
+    pub fn led(&self, k: usize) -> Result<Vec<u64>, String> {
+        let status = self.status(k)?;
+        let nodes = status["nodes"].as_array().ok_or("no nodes")?;
+        let of = |k| {
+            let address = self.admin(k);
+            let node = nodes.iter().find(|node| node["address"] == address.as_str());
+            node.and_then(|node| node["partitions_led"].as_u64()).ok_or(format!("no node at {address}: {status}"))
+        };
+        (0..Cluster::NODES).map(of).collect()
+    }
+
+    /// The node that leads most, as node k sees it.
+    pub fn busiest(&self, k: usize) -> usize {
+        let led = eventually("who leads", || self.led(k));
+        (0..led.len()).max_by_key(|k| led[*k]).unwrap_or(0)
+    }
+
+    /// Waits until all replicas of every group have applied the same, stops the nodes, and compares what they hold, row by row.
+    pub fn check_replicas(&mut self) {
+        eventually("all replicas have applied the same", || {
+            let statuses: Vec<Value> = (0..Cluster::NODES).map(|k| self.status(k)).collect::<Result<_, _>>()?;
+            let applied = |status: &Value| -> Vec<Value> {
+                let groups = status["groups"].as_array().into_iter().flatten();
+                groups.map(|group| group["applied"].clone()).collect()
+            };
+            let all: Vec<_> = statuses.iter().map(applied).collect();
+            if all.iter().all(|of| *of == all[0]) { Ok(()) } else { Err(format!("{all:?}")) }
+        });
+        self.stop();
+        let folders: Vec<PathBuf> = (0..Cluster::NODES).map(|k| self.node_dir(k)).collect();
+        replicas::check_equal(&folders);
     }
 
     /// redis-cli, speaking to node k.

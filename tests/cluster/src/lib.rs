@@ -3,22 +3,36 @@
 //! [`Cluster`] starts the simulator or three separate nodes on free ports, in a temporary folder, and ends exactly the
 //! processes it started. Every wait has a bound, so that a cluster that hangs fails its test and nothing else.
 //!
-//! Deliberately absent: any access to the inside of a node. What cannot be seen from outside is tested in its own room.
+//! Faults are real ones: signals ([`Program`]), cut cables between network namespaces ([`Network`]), small file systems and damaged
+//! files ([`disk`]). Under each, [`Load`] writes and reads through all nodes, and [`history`] decides whether what the clients
+//! were told can be true of one server that does each thing once.
+//!
+//! Deliberately absent: any access to the inside of a running node. What cannot be seen from outside is tested in its own
+//! room. Folders of nodes that have ended are compared row by row ([`Cluster::check_replicas`]).
 
 // Whole programs are tested against the clock on the wall, and no simulation will take its place here.
 #![allow(clippy::disallowed_methods)]
 
 mod cluster;
+pub mod disk;
+pub mod history;
+mod load;
+mod namespace;
+mod network;
 mod ports;
 mod program;
 mod programs;
 mod redis;
+mod replicas;
 
 pub use cluster::Cluster;
+pub use load::{History, Load, Probes, Summary};
+pub use namespace::Namespace;
+pub use network::{Link, Network};
 pub use ports::Ports;
-pub use program::{Program, Ran, run};
+pub use program::{Program, Ran, run, run_in};
 pub use programs::{program, python, root};
-pub use redis::{Redis, Reply};
+pub use redis::{Door, Redis, Reply};
 
 use std::time::{Duration, Instant};
 

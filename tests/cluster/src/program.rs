@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{PATIENCE, eventually};
+use crate::{Namespace, PATIENCE, eventually};
 
 /// A program that goes on until it is ended. Killed when dropped.
 pub struct Program {
@@ -19,10 +19,18 @@ pub struct Program {
 impl Program {
     /// Start `program`; what it prints goes to `<log>.out` and `<log>.err`, in files so that no full pipe can stop it.
     pub fn start(program: &Path, arguments: &[String], log: &Path) -> Self {
+        Program::start_in(None, program, arguments, log)
+    }
+
+    /// The same, in a network namespace.
+    pub fn start_in(namespace: Option<&Namespace>, program: &Path, arguments: &[String], log: &Path) -> Self {
         let (stdout, stderr) = (log.with_extension("out"), log.with_extension("err"));
         let file = |path: &Path| File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(file(&stdout)).stderr(file(&stderr));
+        if let Some(namespace) = namespace {
+            namespace.of(&mut command);
+        }
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         Program { child, stdout, stderr }
     }
@@ -64,10 +72,32 @@ impl Program {
 
     /// Ask it to stop, as SIGTERM does, and wait for its end.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(libc::SIGTERM);
+        self.wait()
+    }
+
+    /// Stop its time, as `kill -STOP` does.
+    pub fn pause(&mut self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Let it go on.
+    pub fn resume(&mut self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&mut self, signal: libc::c_int) {
         let id = libc::pid_t::try_from(self.child.id()).expect("a process id");
         // SAFETY: kill(2) takes two integers. The child has not been waited for, so its id is still its own.
-        unsafe { libc::kill(id, libc::SIGTERM) };
-        self.wait()
+        unsafe { libc::kill(id, signal) };
+    }
+
+    /// Panics if it has ended by itself, or if one of its threads has panicked.
+    pub fn check_sound(&mut self) {
+        let ended = self.child.try_wait().expect("the child's state");
+        let stderr = self.stderr();
+        assert!(ended.is_none(), "process {} ended by itself ({ended:?})", self.child.id());
+        assert!(!stderr.contains("panicked at"), "a thread of process {} panicked", self.child.id());
     }
 
     /// Wait for its end.
@@ -115,8 +145,16 @@ impl Ran {
 
 /// Run a program to its end, at most [`PATIENCE`] long.
 pub fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> Ran {
+    run_in(None, program, arguments)
+}
+
+/// The same, in a network namespace.
+pub fn run_in(namespace: Option<&Namespace>, program: impl AsRef<OsStr>, arguments: &[&str]) -> Ran {
     let program = program.as_ref();
     let mut command = Command::new(program);
+    if let Some(namespace) = namespace {
+        namespace.of(&mut command);
+    }
     command
         .args(arguments)
         .env_remove("RECOIL_SERVER")

@@ -5,6 +5,8 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::Namespace;
+
 /// No command takes longer, even while a leader is being replaced.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -34,6 +36,29 @@ impl Reply {
     }
 }
 
+/// Where a node's Redis port is, for clients in threads.
+#[derive(Clone, Debug)]
+pub struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) namespace: Option<Namespace>,
+}
+
+impl Door {
+    /// A new connection.
+    pub fn connect(&self) -> io::Result<Redis> {
+        match &self.namespace {
+            Some(namespace) => namespace.within(|| Redis::connect_to(self.address)),
+            None => Redis::connect_to(self.address),
+        }
+    }
+}
+
+impl std::fmt::Display for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
 /// A connection. After an error it is of no further use.
 pub struct Redis {
     stream: BufReader<TcpStream>,
@@ -42,7 +67,12 @@ pub struct Redis {
 impl Redis {
     /// To a port on loopback.
     pub fn connect(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), TIMEOUT)?;
+        Redis::connect_to(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// To any address.
+    pub fn connect_to(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
@@ -56,6 +86,12 @@ impl Redis {
 
     /// Send commands at once and wait for their answers.
     pub fn pipeline(&mut self, commands: &[&[&str]]) -> io::Result<Vec<Reply>> {
+        self.send(commands)?;
+        commands.iter().map(|_| self.reply()).collect()
+    }
+
+    /// Send commands and do not wait; [`Redis::reply`] takes the answers, one by one.
+    pub fn send(&mut self, commands: &[&[&str]]) -> io::Result<()> {
         let mut request = Vec::new();
         for words in commands {
             write!(request, "*{}\r\n", words.len())?;
@@ -63,11 +99,11 @@ impl Redis {
                 write!(request, "${}\r\n{word}\r\n", word.len())?;
             }
         }
-        self.stream.get_mut().write_all(&request)?;
-        commands.iter().map(|_| self.reply()).collect()
+        self.stream.get_mut().write_all(&request)
     }
 
-    fn reply(&mut self) -> io::Result<Reply> {
+    /// The next answer.
+    pub fn reply(&mut self) -> io::Result<Reply> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

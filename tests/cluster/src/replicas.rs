@@ -1,0 +1,57 @@
+//! Whether the folders of nodes that have ended hold the same.
+//!
+//! Rows are compared without the copy id they lie under, which each node gives for itself; all others come from the
+//! entries of the partition's group and must be the same on every replica, bookkeeping included.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use recoil_base::GroupId;
+use recoil_consensus::Locals;
+use recoil_storage::{Data, key};
+
+/// Groups are numbered from 1, and a small cluster has few.
+const GROUPS_MAX: u32 = 64;
+
+/// By group, partition and key.
+type Rows = BTreeMap<(u32, u32, Vec<u8>), Vec<u8>>;
+
+/// Panics at the first row that one folder holds and another does not.
+pub(crate) fn check_equal(folders: &[PathBuf]) {
+    let all: Vec<Rows> = folders.iter().map(|folder| rows(folder)).collect();
+    let (first, others) = all.split_first().expect("a cluster has nodes");
+    assert!(!first.is_empty(), "{} holds no rows", folders[0].display());
+    for (rows, folder) in others.iter().zip(&folders[1..]) {
+        let places = first.keys().chain(rows.keys());
+        if let Some(place) = places.into_iter().find(|place| first.get(*place) != rows.get(*place)) {
+            let text = |rows: &Rows| rows.get(place).map(|value| String::from_utf8_lossy(value).into_owned());
+            let (group, partition, key) = place;
+            panic!(
+                "replicas differ in group {group}, partition {partition}, key {:?}:\n{}: {:?}\n{}: {:?}",
+                String::from_utf8_lossy(key),
+                folders[0].display(),
+                text(first),
+                folder.display(),
+                text(rows)
+            );
+        }
+    }
+}
+
+fn rows(folder: &Path) -> Rows {
+    let data = Data::open(&folder.join("data")).unwrap_or_else(|error| panic!("{error}"));
+    let locals = Locals::open(data.clone()).unwrap_or_else(|error| panic!("{error}"));
+    let snapshot = data.snapshot();
+    let mut rows = Rows::new();
+    for group in 1..GROUPS_MAX {
+        for (partition, local) in locals.of_group(GroupId(group)) {
+            let prefix = local.copy.0.to_be_bytes();
+            for row in snapshot.prefix(&prefix, false) {
+                let (full, value) = row.unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(key::copy_of(&full), Some(local.copy));
+                rows.insert((group, partition.partition.0, full[prefix.len()..].to_vec()), value.to_vec());
+            }
+        }
+    }
+    rows
+}
