@@ -12,29 +12,35 @@
 //!   what was read. The lease is looked at once for all calls taken from the mailbox together.
 //! - Overlay writes are dropped only after their batch is visible in the data, and only by the thread that holds the partition.
 //! - A call refused by the session was certainly not applied, and is routed again.
+//! - The writing calls of an origin are evaluated in the order of their numbers, each once ([`origins`]). A transaction is a call of
+//!   the lowest of its partitions.
 //!
 //! Bounded: the bytes that wait in mailboxes, the session's backlog, handler instances of a node.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Runtime};
 use recoil_consensus::session::CallWrites;
-use recoil_consensus::{Group, Local, Locals, Outcome, PartitionRef, Session, machine};
-use recoil_engine::{AppCode, AppLog, CallBody, CallError, Environment, HandlerInstance, Limits, Mode, Overlay};
+use recoil_consensus::{Group, Local, Locals, Origin, Outcome, PartitionRef, Session, machine};
+use recoil_engine::{AppCode, AppLog, CallError, Environment, HandlerInstance, Limits, Mode, Overlay};
 use recoil_storage::Data;
+use tokio::time::Instant;
 
-use crate::calls::{Answer, Miss, Reply};
+use crate::calls::{Answer, Miss, Reply, Request};
 use crate::timers::Timers;
 use crate::topics::Topics;
 
+use origins::Origins;
 pub use pool::EvaluationPool;
 use usage::Counted;
 pub use usage::Usage;
 
+mod origins;
 mod pool;
 mod run;
 mod transact;
@@ -55,15 +61,28 @@ pub struct Call {
     /// May it write.
     pub mode: Mode,
     /// What it asks.
-    pub body: Work,
+    pub work: Work,
     /// Takes the answer.
     pub reply: Reply,
+}
+
+/// A routed call among those of its origin to the app on the partition.
+#[derive(Clone, Copy, Debug)]
+pub struct CallId {
+    /// Who asks.
+    pub origin: Origin,
+    /// A writing call's own number; of a read, the number it must come after.
+    pub sequence: u64,
+    /// The origin has the answers up to here.
+    pub acked: u64,
 }
 
 /// What a mailbox holds.
 pub enum Work {
     /// A routed call.
-    Call(CallBody),
+    Asked(Request, CallId),
+    /// Forget the origins that have been gone for longer than this.
+    Forget(Duration),
     /// Fire the app's timers that are due.
     Timers,
     /// Leadership has come: load what needs no call, such as timers.
@@ -72,9 +91,9 @@ pub enum Work {
 
 impl Call {
     fn size(&self) -> usize {
-        128 + match &self.body {
-            Work::Call(body) => body.size(),
-            Work::Timers | Work::Wake => 0,
+        128 + match &self.work {
+            Work::Asked(request, _) => request.size(),
+            Work::Timers | Work::Wake | Work::Forget(_) => 0,
         }
     }
 }
@@ -119,6 +138,7 @@ struct Evaluation {
     newest: u64,
     /// The time of the newest writing transaction, microseconds.
     now_us: u64,
+    origins: Origins,
 }
 
 #[derive(Default)]
@@ -179,6 +199,10 @@ pub struct Host {
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
     apps: RwLock<HashMap<AppId, EvaluatedApp>>,
     numbers: RwLock<HashMap<NodeId, u32>>,
+    /// The present start of every member.
+    starts: RwLock<HashMap<NodeId, u64>>,
+    /// Origins that are no member's present start, since when this node has seen that.
+    gone: Mutex<HashMap<Origin, Instant>>,
     timers: Timers,
     waiting_bytes: AtomicUsize,
     instances: AtomicUsize,
@@ -196,6 +220,8 @@ impl Host {
             groups: RwLock::default(),
             apps: RwLock::default(),
             numbers: RwLock::default(),
+            starts: RwLock::default(),
+            gone: Mutex::default(),
             timers,
             waiting_bytes: AtomicUsize::new(0),
             instances: AtomicUsize::new(0),
@@ -262,6 +288,32 @@ impl Host {
         *self.numbers.write() = numbers;
     }
 
+    /// The present start of every member: calls of other origins will come no more.
+    pub fn set_starts(&self, starts: HashMap<NodeId, u64>) {
+        *self.starts.write() = starts;
+    }
+
+    /// Forgets, on every partition that this node leads, the origins that have been gone for `kept`.
+    pub fn forget_origins(self: &Arc<Self>, kept: Duration) {
+        let keys: Vec<_> = self.partitions.read().keys().copied().collect();
+        let apps: Vec<_> = self.apps.read().keys().copied().collect();
+        for (key, app) in keys.into_iter().flat_map(|key| apps.iter().map(move |app| (key, *app))) {
+            if let Ok(share) = self.share(key, app) {
+                self.put(&share, Call { app, mode: Mode::Read, work: Work::Forget(kept), reply: Box::new(|_| {}) });
+            }
+        }
+    }
+
+    /// How long an origin has been no member's present start, as this node has seen.
+    fn gone_for(&self, origin: Origin) -> Option<Duration> {
+        if self.starts.read().get(&origin.node) == Some(&origin.incarnation) {
+            return None;
+        }
+        let now = self.parts.clock.now();
+        let since = *self.gone.lock().entry(origin).or_insert(now);
+        Some(now.saturating_duration_since(since))
+    }
+
     /// An app can be evaluated from now on; its timers are looked for.
     pub fn add_app(self: &Arc<Self>, app: EvaluatedApp) {
         self.apps.write().insert(app.id, app);
@@ -298,7 +350,7 @@ impl Host {
         let apps: Vec<_> = self.apps.read().values().filter(|app| app.code.roles().timer).map(|app| app.id).collect();
         for (key, app) in keys.into_iter().flat_map(|key| apps.iter().map(move |app| (key, *app))) {
             if let Ok(share) = self.share(key, app) {
-                self.put(&share, Call { app, mode: Mode::Read, body: Work::Wake, reply: Box::new(|_| {}) });
+                self.put(&share, Call { app, mode: Mode::Read, work: Work::Wake, reply: Box::new(|_| {}) });
             }
         }
     }
@@ -308,7 +360,7 @@ impl Host {
         loop {
             let (key, app) = self.timers.next().await;
             if let Ok(partition) = self.share(key, app) {
-                self.put(&partition, Call { app, mode: Mode::Write, body: Work::Timers, reply: Box::new(|_| {}) });
+                self.put(&partition, Call { app, mode: Mode::Write, work: Work::Timers, reply: Box::new(|_| {}) });
             }
         }
     }
@@ -401,7 +453,14 @@ impl Host {
             self.forget(partition, slot);
             let local = self.parts.locals.get(partition.key).ok_or(Miss::NotLeader(None))?;
             let now_us = machine::read_clock(&self.parts.data, &local).map_err(|error| storage_failed(&error))?;
-            *slot = Some(Evaluation { session, local, apps: HashMap::new(), newest: 0, now_us });
+            *slot = Some(Evaluation {
+                session,
+                local,
+                apps: HashMap::new(),
+                newest: 0,
+                now_us,
+                origins: Origins::default(),
+            });
         }
         let evaluation = slot.as_mut().ok_or(Miss::Again)?;
         evaluation.release();
@@ -527,13 +586,11 @@ fn count_writes(
 }
 
 /// A waiter that answers a call once its writes are decided.
-fn answer_on(outcome: Outcome, answer: Bytes) -> Answer {
+fn answer_on(outcome: Outcome, answer: Answer) -> Answer {
     match outcome {
-        Outcome::Committed => Ok(answer),
+        Outcome::Committed => answer,
         Outcome::Refused => Err(Miss::Again),
-        Outcome::Unknown => Err(Miss::Error(CallError::UnknownOutcome(
-            "leadership was lost while the request was being replicated; it may or may not have been applied".into(),
-        ))),
+        Outcome::Unknown => Err(Miss::Unknown),
     }
 }
 

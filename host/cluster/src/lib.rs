@@ -11,6 +11,7 @@
 pub mod calls;
 pub mod evaluate;
 pub mod meta;
+mod outbox;
 pub mod peer;
 pub mod peers;
 pub mod placement;

@@ -1,15 +1,18 @@
 //! What an entry of a partition group says.
 //!
-//! Layout (little-endian): `format u8 = 1 | term u64 | node u32 | chain u64 | kind u8`; kind 0 starts a chain and ends here;
+//! Layout (little-endian): `format u8 = 2 | term u64 | node u32 | chain u64 | kind u8`; kind 0 starts a chain and ends here;
 //! kind 1 goes on with the versions `count u32, (app u32, digest 32 bytes)*` of the apps that evaluated it and with
-//! `count u32` partitions: `keyspace u32 | partition u32 | epoch u64 | now u64 | count u32` apps: `app u32 | count u32` writes.
+//! `count u32` partitions: `keyspace u32 | partition u32 | epoch u64 | now u64 | count u32` apps: `app u32 | count u32` writes and
+//! `count u32` answered calls ([`crate::answered`]): `node u32 | incarnation u64 | sequence u64 | acked u64 | kept u8 | answer`.
 //! Keys in writes are relative to (copy, app). Changing this is a data migration.
 
 use bytes::Bytes;
 use recoil_base::{AppId, DecodeError, Digest, KeyspaceId, NodeId, PartitionId, Reader, Writer};
 use recoil_storage::Write;
 
-const FORMAT: u8 = 1;
+use crate::answered::AnsweredCall;
+
+const FORMAT: u8 = 2;
 const START: u8 = 0;
 const WRITES: u8 = 1;
 
@@ -29,6 +32,8 @@ pub struct AppWrites {
     pub app: AppId,
     /// The writes.
     pub writes: Vec<Write>,
+    /// The calls that wrote them, and others answered since the last entry.
+    pub calls: Vec<AnsweredCall>,
 }
 
 /// The writes to one partition: skipped whole by a replica where the partition has another epoch.
@@ -93,6 +98,10 @@ impl Command {
                 for write in &app.writes {
                     write.encode(&mut writer);
                 }
+                writer.u32(app.calls.len() as u32);
+                for call in &app.calls {
+                    call.encode(&mut writer);
+                }
             }
         }
         writer.finish()
@@ -131,13 +140,15 @@ impl Command {
 fn decode_partition(reader: &mut Reader) -> Result<PartitionWrites, DecodeError> {
     let partition = PartitionRef { keyspace: KeyspaceId(reader.u32()?), partition: PartitionId(reader.u32()?) };
     let (epoch, now_us) = (reader.u64()?, reader.u64()?);
-    let count = reader.count(8)?;
+    let count = reader.count(12)?;
     let mut apps = Vec::with_capacity(count);
     for _ in 0..count {
         let app = AppId(reader.u32()?);
         let count = reader.count(1)?;
         let writes = (0..count).map(|_| Write::decode(reader)).collect::<Result<_, _>>()?;
-        apps.push(AppWrites { app, writes });
+        let calls = reader.count(33)?;
+        let calls = (0..calls).map(|_| AnsweredCall::decode(reader)).collect::<Result<_, _>>()?;
+        apps.push(AppWrites { app, writes, calls });
     }
     Ok(PartitionWrites { partition, epoch, now_us, apps })
 }
@@ -151,7 +162,10 @@ mod tests {
         let put = Write::Put { key: Bytes::from_static(b"\x01k"), value: Bytes::from_static(b"v") };
         let range = Write::RemoveRange { start: Bytes::from_static(b"\x01a"), end: None };
         let partition = PartitionRef { keyspace: KeyspaceId(1), partition: PartitionId(264) };
-        let apps = vec![AppWrites { app: AppId(3), writes: vec![put, range] }];
+        let origin = crate::answered::Origin { node: NodeId(8), incarnation: 2 };
+        let answer = |answer| AnsweredCall { origin, sequence: 12, acked: 11, answer };
+        let calls = vec![answer(None), answer(Some(Bytes::from_static(b"OK")))];
+        let apps = vec![AppWrites { app: AppId(3), writes: vec![put, range], calls }];
         let partitions = vec![PartitionWrites { partition, epoch: 2, now_us: 9, apps }];
         let versions = vec![(AppId(3), Digest::of(b"package"))];
         let command = Command { term: 4, node: NodeId(5), chain: 6, body: Body::Writes { versions, partitions } };

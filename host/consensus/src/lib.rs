@@ -15,11 +15,14 @@
 //!   the next one starts with an entry that begins a new chain and must be applied before anything is evaluated.
 //! - **Fence.** The leader id is captured before evaluation starts and goes with every proposal, from one task per group.
 //! - **Start of a term.** A session opens only after a ReadIndex in its own term and after its chain start is applied here.
+//! - **Answered calls.** An entry carries the numbers and answers of the calls that wrote it, so that a call asked again after its
+//!   leader was lost is answered, and not applied again ([`answered`]).
 //! - **Order of applying.** Applied id, membership, chain and the data they describe change in one batch.
 //! - **Purge** follows only after the data up to that index has been persisted.
 //!
 //! Deliberately absent: what the data means, who may call, where partitions live.
 
+pub mod answered;
 pub mod command;
 pub mod group;
 pub mod local;
@@ -31,6 +34,7 @@ pub mod raft;
 pub mod session;
 mod snapshot;
 
+pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
 pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError};
 pub use local::{Local, LocalState, Locals};

@@ -18,6 +18,7 @@ use recoil_storage::{Batch, Data, DataError, Write, key};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::answered::Records;
 use crate::command::{Body, Command, PartitionRef};
 use crate::local::{Local, Locals, group_key, put_local};
 use crate::raft::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig};
@@ -130,6 +131,7 @@ pub(crate) struct Core {
     pub(crate) locals: Locals,
     pub(crate) row: GroupRow,
     kind: MachineKind,
+    records: Records,
 }
 
 impl Core {
@@ -142,7 +144,7 @@ impl Core {
         if matches!(kind, MachineKind::Custom(_)) {
             locals.create(group, &[(custom_partition(group), 0)]).map_err(io::Error::other)?;
         }
-        let mut core = Core { group, data, locals, row, kind };
+        let mut core = Core { group, data, locals, row, kind, records: Records::default() };
         core.load_custom()?;
         Ok(core)
     }
@@ -177,7 +179,7 @@ impl Core {
                 EntryPayload::Normal(payload) => match &mut self.kind {
                     MachineKind::Partitions => {
                         let command = Command::decode(payload.0).map_err(io::Error::other)?;
-                        apply_command(&self.locals, self.group, &mut row, &mut batch, command)
+                        self.apply_command(&mut row, &mut batch, command)?
                     }
                     MachineKind::Custom(machine) => {
                         let copy = self.locals.get(custom_partition(self.group)).map(|local| local.copy);
@@ -189,8 +191,10 @@ impl Core {
                 },
             });
         }
+        self.records.write(&mut batch);
         batch.put(group_key(self.group), row.encode());
         self.data.commit(batch).map_err(io::Error::other)?;
+        self.records.trim();
         self.row = row;
         if let MachineKind::Custom(machine) = &mut self.kind {
             machine.visible();
@@ -220,41 +224,48 @@ impl Core {
         self.data.commit(batch).map_err(io::Error::other)?;
         self.data.persist().map_err(io::Error::other)?;
         self.row = row;
+        self.records.forget();
         self.locals.switched(switched);
         for copy in dead {
             self.data.kill_copy(copy).map_err(io::Error::other)?;
         }
         self.load_custom()
     }
-}
 
-fn apply_command(locals: &Locals, group: GroupId, row: &mut GroupRow, batch: &mut Batch, command: Command) -> Reply {
-    let link = Chain { term: command.term, node: command.node, number: command.chain };
-    let partitions = match command.body {
-        Body::Start => {
-            row.chain = Some(link);
-            return Reply::Applied;
+    fn apply_command(&mut self, row: &mut GroupRow, batch: &mut Batch, command: Command) -> io::Result<Reply> {
+        let link = Chain { term: command.term, node: command.node, number: command.chain };
+        let partitions = match command.body {
+            Body::Start => {
+                row.chain = Some(link);
+                return Ok(Reply::Applied);
+            }
+            Body::Writes { partitions, .. } => partitions,
+        };
+        // The chain rule: an entry evaluated on one that was refused must not be applied.
+        if row.chain != link.number.checked_sub(1).map(|number| Chain { number, ..link }) {
+            return Ok(Reply::Skipped);
         }
-        Body::Writes { partitions, .. } => partitions,
-    };
-    // The chain rule: an entry evaluated on one that was refused must not be applied.
-    if row.chain != link.number.checked_sub(1).map(|number| Chain { number, ..link }) {
-        return Reply::Skipped;
-    }
-    row.chain = Some(link);
-    for part in partitions {
-        let Some(local) = locals.get(part.partition) else { continue };
-        if local.group != group || local.epoch != part.epoch {
-            continue;
-        }
-        batch.put(clock_key(&local), part.now_us.to_be_bytes().to_vec());
-        for app in part.apps {
-            for write in &app.writes {
-                batch.write(local.copy, app.app, write);
+        row.chain = Some(link);
+        for part in partitions {
+            let Some(local) = self.locals.get(part.partition) else { continue };
+            if local.group != self.group || local.epoch != part.epoch {
+                continue;
+            }
+            batch.put(clock_key(&local), part.now_us.to_be_bytes().to_vec());
+            for app in part.apps {
+                for call in &app.calls {
+                    let noted = self.records.note(&self.data, part.partition, &local, app.app, call);
+                    noted.map_err(io::Error::other)?;
+                }
+                for write in &app.writes {
+                    batch.write(local.copy, app.app, write);
+                }
+                // What is cached of an origin that has been forgotten must not come back.
+                self.records.forget_removed(part.partition, app.app, &app.writes);
             }
         }
+        Ok(Reply::Applied)
     }
-    Reply::Applied
 }
 
 /// Where a partition's hybrid-logical time is kept: app 0, kind 1, `clock`.
@@ -396,7 +407,7 @@ mod tests {
 
     fn put(key: &'static str, epoch: u64) -> Body {
         let write = Write::Put { key: Bytes::from(format!("\u{1}{key}")), value: Bytes::from_static(b"v") };
-        let apps = vec![AppWrites { app: AppId(5), writes: vec![write] }];
+        let apps = vec![AppWrites { app: AppId(5), writes: vec![write], calls: vec![] }];
         Body::Writes {
             versions: vec![],
             partitions: vec![PartitionWrites { partition: PARTITION, epoch, now_us: 11, apps }],

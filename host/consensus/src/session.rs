@@ -20,6 +20,7 @@ use recoil_base::{AppId, Digest};
 use recoil_storage::Write;
 use tokio::sync::Notify;
 
+use crate::answered::AnsweredCall;
 use crate::command::{AppWrites, Body, Command, PartitionRef, PartitionWrites};
 use crate::raft::{LeaderId, Raft};
 
@@ -128,7 +129,7 @@ impl Session {
     /// Puts writes of one evaluated call (to one or, in a transaction, several partitions) into one entry. Answers the
     /// number that tags them in the overlay; `waiter` learns what became of them.
     pub fn append(&self, parts: Vec<CallWrites>, waiter: Waiter) -> Result<u64, SessionSealed> {
-        let bytes: usize = parts.iter().map(|part| 64 + part.writes.iter().map(Write::size).sum::<usize>()).sum();
+        let bytes: usize = parts.iter().map(CallWrites::size).sum();
         let number = {
             let mut inner = self.inner.lock();
             if self.is_sealed() {
@@ -277,6 +278,15 @@ pub struct CallWrites {
     pub version: Digest,
     /// What it wrote, keys relative to (copy, app).
     pub writes: Vec<Write>,
+    /// The call itself with its answer, and those answered before it that no entry carries yet.
+    pub calls: Vec<AnsweredCall>,
+}
+
+impl CallWrites {
+    fn size(&self) -> usize {
+        let writes: usize = self.writes.iter().map(Write::size).sum();
+        64 + writes + self.calls.iter().map(AnsweredCall::size).sum::<usize>()
+    }
 }
 
 impl OpenBatch {
@@ -296,8 +306,11 @@ impl OpenBatch {
         let part = &mut self.partitions[place];
         part.now_us = part.now_us.max(call.now_us);
         match part.apps.iter_mut().find(|app| app.app == call.app) {
-            Some(app) => app.writes.extend(call.writes),
-            None => part.apps.push(AppWrites { app: call.app, writes: call.writes }),
+            Some(app) => {
+                app.writes.extend(call.writes);
+                app.calls.extend(call.calls);
+            }
+            None => part.apps.push(AppWrites { app: call.app, writes: call.writes, calls: call.calls }),
         }
     }
 }

@@ -137,6 +137,7 @@ fn call(name: &str, value: &[u8]) -> Vec<CallWrites> {
         app: APP,
         version: Digest::of(b"v"),
         writes: vec![write],
+        calls: vec![],
     }]
 }
 

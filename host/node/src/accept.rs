@@ -78,10 +78,10 @@ struct Inbound {
 }
 
 impl PeerService for Inbound {
-    fn serve(&self, _from: NodeId, service: Service, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+    fn serve(&self, from: NodeId, service: Service, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
         let parts = self.parts.clone();
         match service {
-            Service::Calls => parts.router.serve(body),
+            Service::Calls => parts.router.serve(from, body),
             Service::Publish => {
                 let received = parts.topics.receive(body).map(|()| Bytes::new()).map_err(|error| error.to_string());
                 Box::pin(async move { received })

@@ -24,6 +24,8 @@ use crate::{accept, apps, groups, membership};
 const REPLICATION: u32 = 3;
 /// How often a node looks at its state even if nothing has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the calls of a node's earlier start are remembered, which might still be on their way.
+const ORIGINS_KEPT: Duration = Duration::from_secs(600);
 /// How often dead copies are looked at.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Handler and listener instances of all nodes that share an engine.
@@ -252,7 +254,7 @@ pub(crate) fn assemble(
         topics: topics.clone(),
         instances_max: INSTANCES_MAX as usize / 4,
     });
-    let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone());
+    let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone(), start.0);
     let (machine, states) = MetaMachine::new();
     let parts = Arc::new(Parts {
         node,
@@ -334,6 +336,7 @@ impl Node {
         parts.tasks.spawn(follow(parts.clone()));
         parts.tasks.spawn(membership::run_chores(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());
+        parts.tasks.spawn(parts.router.clone().run(parts.tasks.clone()));
         let registering = parts.clone();
         parts.tasks.spawn(async move {
             if let Err(why) = membership::register(&registering).await {
@@ -444,10 +447,11 @@ impl Node {
     }
 }
 
-/// Forgets dead copies whose rows are gone.
+/// Forgets dead copies whose rows are gone, and the calls of nodes' earlier starts.
 async fn prune(parts: Arc<Parts>) {
     loop {
         tokio::time::sleep(PRUNE_EVERY).await;
+        parts.host.forget_origins(ORIGINS_KEPT);
         let data = parts.context.data.clone();
         if let Ok(Err(error)) = parts.context.applier.run(move || data.prune_dead_copies()).await {
             tracing::warn!(%error, "dead copies could not be pruned; it is tried again");
@@ -473,6 +477,7 @@ async fn follow(parts: Arc<Parts>) {
         let admitted = parts.is_admitted(&state);
         if let Some(table) = RoutingTable::of(&state).filter(|_| admitted) {
             parts.host.set_numbers(table.numbers.clone());
+            parts.host.set_starts(state.members.iter().map(|(node, member)| (*node, member.incarnation)).collect());
             if let Err(error) = groups::open_all(&parts, &state, &table).await {
                 parts.fail(error.to_string());
             }

@@ -12,6 +12,8 @@ pub const DATA: u8 = 1;
 pub const TIMER_BY_TIME: u8 = 2;
 /// Timers by their ids.
 pub const TIMER_BY_ID: u8 = 3;
+/// What is remembered of the calls of an origin.
+pub const ORIGIN: u8 = 4;
 
 /// The copy that belongs to the node and not to a partition.
 pub const NODE_COPY: CopyId = CopyId(0);

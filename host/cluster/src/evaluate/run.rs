@@ -8,17 +8,18 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use recoil_base::Runtime;
 use recoil_consensus::session::CallWrites;
-use recoil_consensus::{PartitionRef, Session};
+use recoil_consensus::{AnsweredCall, PartitionRef, Session};
 use recoil_engine::call::evaluate_storage;
 use recoil_engine::{
     CallBody, CallError, Effects, GroupRole, GroupStatus, LogLevel, Mode, Transaction, TransactionInfo, timers,
 };
 
+use super::origins::Admission;
 use super::view::{LeaderView, StaleView};
 use super::{
-    BACKLOG_BYTES_MAX, Call, EvaluatedApp, Evaluation, Host, Partition, Work, answer_on, not_ready, overloaded,
+    BACKLOG_BYTES_MAX, Call, CallId, EvaluatedApp, Evaluation, Host, Partition, Work, answer_on, not_ready, overloaded,
 };
-use crate::calls::{Answer, Miss, Reply};
+use crate::calls::{Answer, Miss, Reply, Request};
 use crate::timers::Pause;
 
 /// How long a handler may wait in `consensus.barrier`.
@@ -30,14 +31,14 @@ const TIMER_BYTES_MAX: usize = 4 << 20;
 const TIMERS_FAILED_MAX: usize = 1024;
 
 /// Answers that depend on nothing but batches already tagged, held back until the lease is known to hold.
-struct Reads {
+pub(super) struct Reads {
     session: Arc<Session>,
     lease: bool,
     unsure: Vec<(u64, Reply, Answer)>,
 }
 
 impl Reads {
-    fn answer(&mut self, newest: u64, reply: Reply, answer: Answer) {
+    pub(super) fn answer(&mut self, newest: u64, reply: Reply, answer: Answer) {
         if self.lease {
             answer_after(&self.session, newest, reply, answer);
         } else {
@@ -76,6 +77,63 @@ fn answer_after(session: &Session, newest: u64, reply: Reply, answer: Answer) {
     );
 }
 
+/// A routed call that is to be evaluated.
+pub(super) struct Asked {
+    pub(super) mode: Mode,
+    pub(super) id: CallId,
+    pub(super) reply: Reply,
+}
+
+impl Asked {
+    /// Answers a call that wrote nothing, once what it read is committed.
+    pub(super) fn answer_unwritten(self, evaluation: &mut Evaluation, reads: &mut Reads, answer: Answer) {
+        if self.mode == Mode::Write {
+            evaluation.answered(&self.id, &answer, false);
+        }
+        reads.answer(evaluation.newest, self.reply, answer);
+    }
+
+    fn publishing(self, publish: impl FnOnce() + Send + 'static) -> Self {
+        let reply = self.reply;
+        let reply: Reply = Box::new(move |answer: Answer| {
+            if answer.is_ok() {
+                publish();
+            }
+            reply(answer);
+        });
+        Asked { reply, ..self }
+    }
+}
+
+/// A reply that either the session tells or, if it takes nothing any more, its caller.
+pub(super) struct SharedReply(Arc<Mutex<Option<Reply>>>);
+
+impl SharedReply {
+    pub(super) fn tell(self, answer: Answer) {
+        if let Some(reply) = self.0.lock().take() {
+            reply(answer);
+        }
+    }
+}
+
+/// What answers a call that wrote, once its writes are decided.
+pub(super) fn answer_decided(
+    reply: Reply,
+    answer: Answer,
+    publish: impl FnOnce() + Send + 'static,
+) -> (recoil_consensus::session::Waiter, SharedReply) {
+    let reply = Arc::new(Mutex::new(Some(reply)));
+    let decided = SharedReply(reply.clone());
+    let waiter = Box::new(move |outcome| {
+        let answer = answer_on(outcome, answer);
+        if answer.is_ok() {
+            publish();
+        }
+        decided.tell(answer);
+    });
+    (waiter, SharedReply(reply))
+}
+
 impl Host {
     /// Evaluates calls of one partition, in order.
     pub(super) fn run(self: &Arc<Self>, partition: &Arc<Partition>, calls: Vec<Call>) {
@@ -102,10 +160,25 @@ impl Host {
                 reads = Some(Reads { lease: session.lease_holds(), session, unsure: vec![] });
             }
             let Some(reads) = reads.as_mut() else { continue };
-            match call.body {
-                Work::Call(body) => self.evaluate(partition, evaluation, reads, call.app, call.mode, &body, call.reply),
+            match call.work {
+                Work::Asked(request, id) => match evaluation.admit(&self.parts.data, partition.app, call.mode, &id) {
+                    Admission::Miss(miss) => (call.reply)(Err(miss)),
+                    Admission::Answer(answer) => reads.answer(evaluation.newest, call.reply, answer),
+                    Admission::Evaluate => {
+                        let asked = Asked { mode: call.mode, id, reply: call.reply };
+                        match request {
+                            Request::One(body) => self.evaluate(partition, evaluation, reads, asked, &body),
+                            Request::All(parts) => self.run_transaction(partition, evaluation, reads, asked, &parts),
+                        }
+                    }
+                },
                 Work::Timers => self.fire_timers(partition, evaluation, call.app),
                 Work::Wake => self.set_alarm(partition, evaluation),
+                Work::Forget(kept) => {
+                    if let Err(error) = self.forget_gone(partition, evaluation, kept) {
+                        tracing::error!(partition = ?partition.key, %error, "cannot read what is remembered of calls");
+                    }
+                }
             }
         }
         drop(slot);
@@ -114,71 +187,42 @@ impl Host {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // one call, in its parts
     fn evaluate(
         self: &Arc<Self>,
         partition: &Arc<Partition>,
         evaluation: &mut Evaluation,
         reads: &mut Reads,
-        app: recoil_base::AppId,
-        mode: Mode,
+        asked: Asked,
         body: &CallBody,
-        reply: Reply,
     ) {
-        let Some(app) = self.app(app) else {
-            return reply(Err(not_ready()));
+        let Some(app) = self.app(partition.app) else {
+            return asked.answer_unwritten(evaluation, reads, Err(not_ready()));
         };
-        if mode == Mode::Write && evaluation.session.backlog_bytes() > BACKLOG_BYTES_MAX {
-            return reply(Err(overloaded()));
+        if asked.mode == Mode::Write && evaluation.session.backlog_bytes() > BACKLOG_BYTES_MAX {
+            return asked.answer_unwritten(evaluation, reads, Err(overloaded()));
         }
-        if mode == Mode::Write
+        if asked.mode == Mode::Write
             && let Err(error) = app.usage.may_write(&app.limits)
         {
-            return reply(Err(Miss::Error(error)));
+            return asked.answer_unwritten(evaluation, reads, Err(Miss::Error(error)));
         }
-        let transaction = self.transaction(partition, evaluation, &app, mode == Mode::Read);
+        let transaction = self.transaction(partition, evaluation, &app, asked.mode == Mode::Read);
         let (effects, answer) = self.call(partition, evaluation, &app, transaction, body);
-        match (answer, effects) {
-            (Ok(answer), effects) if !effects.writes.is_empty() => {
-                let now_us = evaluation.next_now(&self.parts.clock);
-                let part = call_writes(partition.key, evaluation, &app, now_us, effects.writes.clone());
-                let publish = self.publisher(app.id, effects.publishes);
-                // Shared, so that a session sealed meanwhile leaves the reply to be answered here.
-                let reply = Arc::new(Mutex::new(Some(reply)));
-                let decided = reply.clone();
-                let committed = evaluation.commit(
-                    &app.usage,
-                    vec![part],
-                    Box::new(move |outcome| {
-                        if let Some(reply) = decided.lock().take() {
-                            let answer = answer_on(outcome, answer);
-                            if answer.is_ok() {
-                                publish();
-                            }
-                            reply(answer);
-                        }
-                    }),
-                );
-                match committed {
-                    Ok(_) => self.alarm(partition.key, app.id, effects.earliest_timer_us),
-                    Err(miss) => {
-                        if let Some(reply) = reply.lock().take() {
-                            reply(Err(miss));
-                        }
-                    }
-                }
+        let answer = answer.map_err(Miss::Error);
+        let publish = self.publisher(app.id, effects.publishes);
+        if answer.is_err() || effects.writes.is_empty() {
+            return asked.publishing(publish).answer_unwritten(evaluation, reads, answer);
+        }
+        let now_us = evaluation.next_now(&self.parts.clock);
+        let calls = evaluation.calls_to_log(&asked.id, &answer);
+        let part = call_writes(partition.key, evaluation, &app, now_us, effects.writes, calls);
+        let (waiter, reply) = answer_decided(asked.reply, answer.clone(), publish);
+        match evaluation.commit(&app.usage, vec![part], waiter) {
+            Ok(_) => {
+                evaluation.answered(&asked.id, &answer, true);
+                self.alarm(partition.key, app.id, effects.earliest_timer_us);
             }
-            (Ok(answer), effects) => {
-                let publish = self.publisher(app.id, effects.publishes);
-                let reply: Reply = Box::new(move |answer: Answer| {
-                    if answer.is_ok() {
-                        publish();
-                    }
-                    reply(answer);
-                });
-                reads.answer(evaluation.newest, reply, Ok(answer));
-            }
-            (Err(error), _) => reads.answer(evaluation.newest, reply, Err(Miss::Error(error))),
+            Err(miss) => reply.tell(Err(miss)),
         }
     }
 
@@ -247,7 +291,10 @@ impl Host {
         let (Some(app), Some(local)) = (self.app(call.app), self.parts.locals.get(partition.key)) else {
             return (call.reply)(Err(Miss::NotLeader(None)));
         };
-        let Work::Call(body) = &call.body else { return (call.reply)(Err(Miss::Again)) };
+        let Work::Asked(Request::One(body), _) = &call.work else {
+            let text = "a transaction cannot be a stale read";
+            return (call.reply)(Err(Miss::Error(CallError::Rejected(text.into()))));
+        };
         let info = TransactionInfo {
             keyspace: partition.keyspace_name.clone(),
             partition: partition.key.partition,
@@ -358,7 +405,7 @@ impl Host {
         let (effects, result) = self.call(partition, evaluation, app, transaction, &body);
         result?;
         let now_us = evaluation.next_now(&self.parts.clock);
-        let part = call_writes(partition.key, evaluation, app, now_us, effects.writes);
+        let part = call_writes(partition.key, evaluation, app, now_us, effects.writes, vec![]);
         let publish = self.publisher(app.id, effects.publishes);
         let committed = Box::new(move |outcome| {
             if outcome == recoil_consensus::Outcome::Committed {
@@ -385,8 +432,9 @@ pub(super) fn call_writes(
     app: &EvaluatedApp,
     now_us: u64,
     writes: Vec<recoil_storage::Write>,
+    calls: Vec<AnsweredCall>,
 ) -> CallWrites {
-    CallWrites { partition, epoch: evaluation.local.epoch, now_us, app: app.id, version: app.digest, writes }
+    CallWrites { partition, epoch: evaluation.local.epoch, now_us, app: app.id, version: app.digest, writes, calls }
 }
 
 /// `consensus` for a handler.
