@@ -29,7 +29,7 @@ use recoil_consensus::TransportError;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::peers::{PeerNetwork, Starts};
@@ -103,6 +103,9 @@ pub struct Hello {
     pub expects: Option<NodeId>,
     /// Set in an answer that ends the connection.
     pub refusal: Option<String>,
+    /// With a refusal: a later start of the speaker's partner is known, so its data folder is an old copy.
+    #[serde(default)]
+    pub outdated: bool,
 }
 
 /// Serves what other nodes ask.
@@ -172,6 +175,8 @@ struct Inner {
     hello: Mutex<Hello>,
     peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
     starts: Starts,
+    /// Why another member says that this node is an old copy of itself.
+    outdated: watch::Sender<Option<String>>,
     next_id: AtomicU64,
     tasks: Tasks,
     clock: Clock,
@@ -195,22 +200,42 @@ pub enum HelloError {
     /// The other end refused, and says why.
     #[error("{0}")]
     Refused(String),
+    /// The other end knows a later start of this node: what this one holds is an old copy.
+    #[error("{0}")]
+    Outdated(String),
 }
 
 impl TcpPeers {
     /// No peers yet.
     pub fn new(node: NodeId, start: (u64, u64), address: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
         let cluster = String::new();
-        let hello = Hello { protocol: PROTOCOL, cluster, node, start, address, expects: None, refusal: None };
+        let hello =
+            Hello { protocol: PROTOCOL, cluster, node, start, address, expects: None, refusal: None, outdated: false };
         let inner = Inner {
             hello: Mutex::new(hello),
             peers: RwLock::default(),
             starts: Starts::default(),
+            outdated: watch::channel(None).0,
             next_id: AtomicU64::new(1),
             tasks,
             clock,
         };
         TcpPeers { inner: Arc::new(inner) }
+    }
+
+    /// Resolves with the reason when another member refuses this node because it knows a later start of it.
+    pub fn outdated(&self) -> impl Future<Output = String> + Send + 'static + use<> {
+        let mut reasons = self.inner.outdated.subscribe();
+        async move {
+            loop {
+                if let Some(why) = reasons.borrow_and_update().clone() {
+                    return why;
+                }
+                if reasons.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
     }
 
     fn old_copy(&self, hello: &Hello) -> Option<String> {
@@ -248,6 +273,7 @@ impl TcpPeers {
                     // Dropping the reply channels tells everyone who waits.
                     connection.waiting.lock().clear();
                 }
+                Err(HelloError::Outdated(why)) => drop(self.inner.outdated.send_replace(Some(why))),
                 Err(error) => tracing::debug!(%node, %address, %error, "cannot reach"),
             }
             tokio::time::sleep(pause).await;
@@ -279,8 +305,11 @@ impl TcpPeers {
         } else if theirs.expects.is_some_and(|node| node != ours.node) {
             Some(format!("this is node {}; the node that listened here before is gone", ours.node))
         } else {
-            self.old_copy(&theirs)
+            None
         };
+        let outdated = if wrong.is_none() { self.old_copy(&theirs) } else { None };
+        ours.outdated = wrong.is_none() && outdated.is_some();
+        let wrong = wrong.or(outdated);
         ours.refusal = wrong.clone();
         write_hello(&mut stream, &ours).await?;
         if let Some(wrong) = wrong {
@@ -424,6 +453,7 @@ async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), 
     };
     let theirs = tokio::time::timeout(HELLO_TIMEOUT, exchange).await.map_err(|_| silent())??;
     match theirs.refusal {
+        Some(refusal) if theirs.outdated => Err(HelloError::Outdated(refusal)),
         Some(refusal) => Err(HelloError::Refused(refusal)),
         None => Ok((stream, theirs)),
     }

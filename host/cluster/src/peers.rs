@@ -14,6 +14,9 @@ use recoil_consensus::{Transport, TransportError};
 use crate::meta::{old_copy, supersedes};
 use crate::peer::{Hello, HelloError, Service};
 
+/// The hello of a node that was asked by address, and its answer or refusal.
+pub type Introduced = Result<(Hello, Result<Bytes, String>), HelloError>;
+
 /// Carries requests between nodes. Requests to one node arrive in the order in which they were sent while a connection lasts; none
 /// arrives twice.
 pub trait PeerNetwork: Send + Sync + 'static {
@@ -46,7 +49,7 @@ pub trait PeerNetwork: Send + Sync + 'static {
         service: Service,
         body: Bytes,
         timeout: Duration,
-    ) -> BoxFuture<'static, Result<(Hello, Result<Bytes, String>), HelloError>>;
+    ) -> BoxFuture<'static, Introduced>;
 }
 
 /// This node's way to all others. Clones share it.
@@ -114,7 +117,7 @@ impl Peers {
         service: Service,
         body: Bytes,
         timeout: Duration,
-    ) -> BoxFuture<'static, Result<(Hello, Result<Bytes, String>), HelloError>> {
+    ) -> BoxFuture<'static, Introduced> {
         self.network.ask(address, service, body, timeout)
     }
 }

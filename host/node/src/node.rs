@@ -296,7 +296,11 @@ impl Node {
         let streams = TcpPeers::new(node, start, address, clock.clone(), tasks.clone());
         let peers = Peers::new(Arc::new(streams.clone()));
         let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
-        let open = |parts: &Arc<Parts>| parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
+        let open = |parts: &Arc<Parts>| {
+            let (refused, refusal) = (parts.clone(), streams.outdated());
+            parts.tasks.spawn(async move { refused.fail(refusal.await) });
+            parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
+        };
         Self::run(parts, machine, open).await
     }
 

@@ -208,3 +208,33 @@ fn a_lost_folder_means_a_new_node() {
     assert_ne!(cluster.status(2).unwrap()["node"], before);
     assert_eq!(status["nodes"].as_array().unwrap().len(), 4, "{status}");
 }
+
+/// An old copy of a folder has old votes and an old log in it.
+///
+/// Seen red: letting a start pass whose incarnation the cluster has seen.
+#[test]
+fn an_old_copy_of_a_folder_is_refused() {
+    let mut cluster = Cluster::processes();
+    let folder = cluster.node_dir(2);
+    let (copied, aside) = (cluster.path("copied"), cluster.path("aside"));
+    under_load(&mut cluster, "copied", |cluster, load| {
+        (0..Cluster::NODES).for_each(|k| load.wait_progress(k, Cluster::NODES, 20));
+        cluster.kill(2);
+        disk::copy(&folder, &copied).unwrap();
+        cluster.start_node(2);
+        cluster.wait_serving(2);
+        load.wait_progress(2, Cluster::NODES, 20);
+
+        cluster.kill(2);
+        fs::rename(&folder, &aside).unwrap();
+        fs::rename(&copied, &folder).unwrap();
+        let words = cluster.refused_node(2);
+        assert!(words.contains("copy of a data folder") && words.contains(REPLACE), "{words}");
+        fs::remove_dir_all(&folder).unwrap();
+        fs::rename(&aside, &folder).unwrap();
+        cluster.start_node(2);
+        cluster.wait_serving(2);
+        load.wait_progress(2, Cluster::NODES, 20);
+    });
+    cluster.check_replicas();
+}
