@@ -9,6 +9,8 @@ pub mod clock;
 pub mod codec;
 pub mod ids;
 pub mod random;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod task;
 
 pub use clock::Clock;

@@ -2,11 +2,17 @@
 
 #![allow(clippy::disallowed_methods)] // the one door to tokio::spawn
 
+mod rounds;
+mod worker;
+
 use std::future::Future;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use rounds::{Next, Rounds};
+pub use worker::Worker;
 
 /// A wish to stop, seen by everyone who holds a clone.
 #[derive(Clone, Debug, Default)]
@@ -114,6 +120,10 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::is_on() {
+        return tokio::spawn(async move { work() });
+    }
     tokio::task::spawn_blocking(work)
 }
 

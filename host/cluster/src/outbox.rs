@@ -135,7 +135,12 @@ impl Outbox {
         let Some(lane) = self.lanes.get_mut(&ticket.lane) else { return };
         let Some(waiting) = lane.calls.get_mut(&ticket.order) else { return };
         waiting.flying = waiting.flying.saturating_sub(1);
+        // What a node says that could not look at the call tells nothing of where it was sent before.
+        let unsure = waiting.mode == Mode::Write && (waiting.maybe || waiting.flying > 0);
         match answer {
+            Err(Miss::Error(CallError::Unavailable(_))) if unsure => {
+                self.again.insert(ticket.lane);
+            }
             Ok(_) | Err(Miss::Error(_)) => {
                 if let Some(waiting) = lane.remove(ticket.order) {
                     self.bytes -= waiting.request.size().min(self.bytes);

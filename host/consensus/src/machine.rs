@@ -33,37 +33,24 @@ const APPLY_QUEUE: usize = 1024;
 /// The thread that writes to the data.
 #[derive(Clone)]
 pub struct Applier {
-    work: std::sync::mpsc::SyncSender<Box<dyn FnOnce() + Send>>,
+    thread: task::Worker,
 }
 
 impl Applier {
     /// Starts the thread; it ends when the last clone is dropped.
     pub fn start(node: NodeId) -> Self {
-        let (work, queue) = std::sync::mpsc::sync_channel::<Box<dyn FnOnce() + Send>>(APPLY_QUEUE);
-        task::spawn_thread(format!("apply-{node}"), move || {
-            while let Ok(next) = queue.recv() {
-                next();
-            }
-        });
-        Applier { work }
+        Applier { thread: task::Worker::start(&format!("apply-{node}")) }
     }
 
     /// Runs `work` on the thread and waits for its answer.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-        let (answer, answered) = oneshot::channel();
-        let mut boxed: Box<dyn FnOnce() + Send> = Box::new(move || {
-            let _ = answer.send(work());
-        });
-        loop {
-            match self.work.try_send(boxed) {
-                Ok(()) => break,
-                Err(std::sync::mpsc::TrySendError::Full(back)) => {
-                    boxed = back;
-                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-                }
-                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(applier_gone()),
-            }
+        while self.thread.waiting() >= APPLY_QUEUE {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
+        let (answer, answered) = oneshot::channel();
+        self.thread.run(Box::new(move || {
+            let _ = answer.send(work());
+        }));
         answered.await.map_err(|_| applier_gone())
     }
 }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::machine::Applier;
 use crate::messages;
 use crate::raft::{LeaderId, Raft, TypeConfig, Vote};
-use crate::snapshot::{Begin, SnapshotData, Staged};
+use crate::snapshot::{Begin, Chunks, SnapshotData, Staged};
 
 const APPEND: u8 = 1;
 const VOTE: u8 = 2;
@@ -35,8 +35,6 @@ const TRANSFER: u8 = 7;
 
 /// How long one chunk of a snapshot may take.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Chunks read ahead of the network.
-const CHUNKS_AHEAD: usize = 4;
 
 /// Carries one request to another node and its answer back.
 pub trait Transport: Send + Sync + 'static {
@@ -114,14 +112,17 @@ impl Link {
             return Err(StreamingError::Unreachable(Unreachable::new(&error)));
         };
         self.snapshot_call(SNAPSHOT_BEGIN, messages::encode_json(&source.begin(vote))).await?;
-        let (chunks, mut ahead) = tokio::sync::mpsc::channel(CHUNKS_AHEAD);
-        let reading = task::spawn_blocking(move || source.chunks(|chunk| chunks.blocking_send(chunk).is_ok()));
-        while let Some(chunk) = ahead.recv().await {
+        let read = |mut chunks: Chunks| task::spawn_blocking(move || (chunks.next_chunk(), chunks));
+        let mut reading = read(source.chunks());
+        loop {
+            let (chunk, chunks) =
+                reading.await.map_err(|error| StreamingError::Unreachable(unreachable(&io::Error::other(error))))?;
+            // A read error must not pass for the end of the rows.
+            let Some(chunk) = chunk.map_err(|error| StreamingError::Unreachable(unreachable(&error)))? else { break };
+            // The next one is read while this one travels.
+            reading = read(chunks);
             self.snapshot_call(SNAPSHOT_ROWS, chunk).await?;
         }
-        // A read error must not pass for the end of the rows.
-        let read = reading.await.map_err(io::Error::other).and_then(|read| read.map_err(io::Error::other));
-        read.map_err(|error| StreamingError::Unreachable(unreachable(&error)))?;
         let answer = self.snapshot_call(SNAPSHOT_END, Bytes::new()).await?;
         messages::decode_json("snapshot answer", &answer)
             .map_err(|error| StreamingError::Unreachable(unreachable(&error)))

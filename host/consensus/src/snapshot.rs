@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use recoil_base::{CopyId, DecodeError, GroupId, KeyspaceId, PartitionId, Reader, Writer};
-use recoil_storage::{Data, DataError, DataSnapshot};
+use recoil_storage::{Data, DataError, DataSnapshot, Rows};
 use serde::{Deserialize, Serialize};
 
 use crate::command::PartitionRef;
@@ -60,25 +60,43 @@ impl Source {
         Begin { vote, row: self.row.clone(), partitions }
     }
 
-    /// All rows, in chunks, each handed to `send`; ends early when `send` says no. Blocks.
-    pub(crate) fn chunks(&self, mut send: impl FnMut(Bytes) -> bool) -> Result<(), DataError> {
-        for (place, (_, local)) in self.partitions.iter().enumerate() {
-            let start = local.copy.0.to_be_bytes().to_vec();
-            let end = (local.copy.0 + 1).to_be_bytes().to_vec();
-            let mut chunk = Chunk::new(place as u32);
-            for row in self.rows.range(start, Some(end), false) {
+    /// All rows, in chunks.
+    pub(crate) fn chunks(self: Arc<Self>) -> Chunks {
+        Chunks { source: self, place: 0, rows: None }
+    }
+}
+
+/// Reads the rows of a snapshot piece by piece.
+pub(crate) struct Chunks {
+    source: Arc<Source>,
+    /// The partition being read.
+    place: usize,
+    rows: Option<Rows>,
+}
+
+impl Chunks {
+    /// The next rows, all of one partition; none after the last. Blocks.
+    pub(crate) fn next_chunk(&mut self) -> Result<Option<Bytes>, DataError> {
+        while let Some((_, local)) = self.source.partitions.get(self.place) {
+            let rows = self.rows.get_or_insert_with(|| {
+                let start = local.copy.0.to_be_bytes().to_vec();
+                let end = (local.copy.0 + 1).to_be_bytes().to_vec();
+                self.source.rows.range(start, Some(end), false)
+            });
+            let mut chunk = Chunk::new(self.place as u32);
+            for row in rows.by_ref() {
                 let (key, value) = row?;
                 chunk.push(&key[8..], &value);
-                if chunk.len() >= CHUNK_BYTES && !send(std::mem::replace(&mut chunk, Chunk::new(place as u32)).finish())
-                {
-                    return Ok(());
+                if chunk.len() >= CHUNK_BYTES {
+                    return Ok(Some(chunk.finish()));
                 }
             }
-            if !chunk.is_empty() && !send(chunk.finish()) {
-                return Ok(());
+            (self.place, self.rows) = (self.place + 1, None);
+            if !chunk.is_empty() {
+                return Ok(Some(chunk.finish()));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

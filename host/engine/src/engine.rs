@@ -131,11 +131,19 @@ impl Engine {
             .map_err(EngineError::Setup)?;
         let (alive, ended) = mpsc::channel::<()>();
         let ticked = wasmtime.clone();
-        task::spawn_thread("recoil-epochs", move || {
+        let tick = move || {
             while ended.recv_timeout(Duration::from_millis(TICK_MS)) == Err(RecvTimeoutError::Timeout) {
                 ticked.increment_epoch();
             }
-        });
+        };
+        // A guest of a simulation takes no simulated time, and real time must not tell one run from another.
+        #[cfg(feature = "simulation")]
+        let tick = move || {
+            if !recoil_base::simulation::is_on() {
+                tick()
+            }
+        };
+        task::spawn_thread("recoil-epochs", tick);
         Ok(Arc::new(Engine {
             wasmtime,
             cache,

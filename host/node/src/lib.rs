@@ -15,6 +15,8 @@ mod groups;
 mod membership;
 mod meta_machine;
 mod node;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use node::{BundledPackage, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};
 pub use recoil_gateway::api;

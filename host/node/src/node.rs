@@ -57,6 +57,8 @@ pub struct NodeOptions {
     pub replication: u32,
     /// Added to the ports of apps.
     pub port_offset: u16,
+    /// Timing and sizes of its groups.
+    pub groups: GroupOptions,
     /// What nodes of one process share.
     pub shared: Arc<Shared>,
     /// Packages that can be installed by name.
@@ -74,6 +76,7 @@ impl NodeOptions {
             partitions: 265,
             replication: REPLICATION,
             port_offset: 0,
+            groups: GroupOptions::default(),
             shared,
             packages: vec![],
         }
@@ -116,8 +119,8 @@ pub struct SharedOptions {
 
 /// The WebAssembly engine and the evaluation threads, which nodes in one process share.
 pub struct Shared {
-    engine: Arc<Engine>,
-    pool: EvaluationPool,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) pool: EvaluationPool,
 }
 
 impl Shared {
@@ -242,7 +245,7 @@ pub(crate) fn assemble(
         applier: Applier::start(node),
         transport: Arc::new(peers.clone()),
         tasks: tasks.clone(),
-        options: GroupOptions::default(),
+        options: options.groups.clone(),
     };
     let host = Host::new(HostParts {
         node,

@@ -18,6 +18,7 @@
 
 mod batch;
 mod copies;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -25,18 +26,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
 use recoil_base::CopyId;
 
 pub use batch::Batch;
 use copies::{Copies, DeadCopies, Pin};
+use store::{Store, StoreError, StoreRows, StoreSnapshot};
 
 use crate::failure::Failure;
-
-const KEYSPACE: &str = "data";
-const CACHE_BYTES: u64 = 64 << 20;
-/// Values up to this size are copied out of fjall's blocks, so that a small one does not keep a large buffer alive.
-const COPIED_BYTES_MAX: usize = 256;
 
 /// Why the data refuses.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -86,8 +82,7 @@ pub struct Data {
 }
 
 struct Inner {
-    database: Database,
-    keyspace: fjall::Keyspace,
+    store: Store,
     dead: DeadCopies,
     copies: Copies,
     failure: Failure,
@@ -96,15 +91,14 @@ struct Inner {
 /// One moment of the data. Cheap to take; held for long, it keeps old rows on disk.
 #[derive(Clone)]
 pub struct DataSnapshot {
-    data: Data,
-    snapshot: fjall::Snapshot,
+    snapshot: StoreSnapshot,
     pin: Arc<Pin>,
 }
 
 /// The rows of a range, in key order or against it. Keeps its moment alive.
 pub struct Rows {
     /// None: an empty range.
-    rows: Option<fjall::Iter>,
+    rows: Option<StoreRows>,
     reverse: bool,
     _pin: Arc<Pin>,
 }
@@ -112,21 +106,23 @@ pub struct Rows {
 impl Data {
     /// Opens the data in `folder`, or makes it there. The caller sees to it that nobody else has it open.
     pub fn open(folder: &Path) -> Result<Self, DataError> {
-        let open_error =
-            |error: fjall::Error| DataError::Open { folder: folder.display().to_string(), why: error.to_string() };
-        // Nothing is dead until the list has been read, which needs the open keyspace.
+        // Nothing is dead until the list has been read, which needs the open store.
         let dead = DeadCopies::default();
-        let filter = dead.clone();
-        let database = Database::builder(folder)
-            .cache_size(CACHE_BYTES)
-            .manual_journal_persist(true)
-            .with_compaction_filter_factories(Arc::new(move |name| (name == KEYSPACE).then(|| filter.factory())))
-            .open()
-            .map_err(open_error)?;
-        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
-        let keyspace = database.keyspace(KEYSPACE, options).map_err(open_error)?;
-        let copies = Copies::default();
-        let data = Data { inner: Arc::new(Inner { database, keyspace, dead, copies, failure: Failure::new() }) };
+        let store = Store::open(folder, dead.clone())
+            .map_err(|why| DataError::Open { folder: folder.display().to_string(), why })?;
+        Data::on(store, dead)
+    }
+
+    /// Opens data whose rows are in `store`.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn open_simulated(store: crate::simulation::SimulatedData) -> Result<Self, DataError> {
+        let dead = DeadCopies::default();
+        Data::on(Store::Memory { rows: store, dead: dead.clone() }, dead)
+    }
+
+    fn on(store: Store, dead: DeadCopies) -> Result<Self, DataError> {
+        let (copies, failure) = (Copies::default(), Failure::new());
+        let data = Data { inner: Arc::new(Inner { store, dead, copies, failure }) };
         data.recover_copies()?;
         Ok(data)
     }
@@ -136,15 +132,14 @@ impl Data {
         if key.is_empty() {
             return Ok(None);
         }
-        let value = self.inner.keyspace.get(key).map_err(|error| read_error(&error))?;
-        Ok(value.map(into_bytes))
+        self.inner.store.get(key).map_err(read_error)
     }
 
     /// The present moment.
     pub fn snapshot(&self) -> DataSnapshot {
         // Pinned first: a copy that dies in between stays until the pin is gone, though this moment may not see it.
         let pin = self.inner.dead.pin();
-        DataSnapshot { data: self.clone(), snapshot: self.inner.database.snapshot(), pin }
+        DataSnapshot { snapshot: self.inner.store.snapshot(), pin }
     }
 
     /// An empty batch.
@@ -157,29 +152,20 @@ impl Data {
     pub fn commit(&self, batch: Batch) -> Result<(), DataError> {
         let rows = batch.into_rows()?;
         self.usable()?;
-        let mut fjall_batch = fjall::OwnedWriteBatch::with_capacity(self.inner.database.clone(), rows.len());
-        for (key, value) in rows {
-            match value {
-                Some(value) => fjall_batch.insert(&self.inner.keyspace, &key[..], &value[..]),
-                None => fjall_batch.remove(&self.inner.keyspace, &key[..]),
-            }
-        }
-        fjall_batch.commit().map_err(|error| self.poison("write", &error))
+        self.inner.store.commit(rows).map_err(|why| self.poison("write", &why))
     }
 
     /// Makes everything committed before durable.
     pub fn persist(&self) -> Result<(), DataError> {
         self.usable()?;
-        self.inner.database.persist(PersistMode::SyncAll).map_err(|error| self.poison("persist", &error))
+        self.inner.store.persist().map_err(|why| self.poison("persist", &why))
     }
 
     /// Writes everything to tables and compacts them all: discards what dead copies left behind. Takes as long as reading and writing
     /// all data; nothing needs it.
     pub fn compact(&self) -> Result<(), DataError> {
         self.usable()?;
-        let compacted =
-            self.inner.keyspace.rotate_memtable_and_wait().and_then(|()| self.inner.keyspace.major_compact());
-        compacted.map_err(|error| self.poison("compact", &error))
+        self.inner.store.compact().map_err(|why| self.poison("compact", &why))
     }
 
     /// Told of the first failed write.
@@ -195,15 +181,15 @@ impl Data {
 
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> u64 {
-        self.inner.database.disk_space().unwrap_or_else(|_| self.inner.keyspace.disk_space())
+        self.inner.store.disk_bytes()
     }
 
     fn usable(&self) -> Result<(), DataError> {
         self.inner.failure.reason().map_or(Ok(()), |reason| Err(DataError::Poisoned { reason }))
     }
 
-    fn poison(&self, action: &str, error: &fjall::Error) -> DataError {
-        let reason = self.inner.failure.report(format!("cannot {action} the data: {error}"));
+    fn poison(&self, action: &str, why: &str) -> DataError {
+        let reason = self.inner.failure.report(format!("cannot {action} the data: {why}"));
         tracing::error!(%reason, "the data takes no more writes");
         DataError::Poisoned { reason }
     }
@@ -241,18 +227,13 @@ impl DataSnapshot {
         if key.is_empty() {
             return Ok(None);
         }
-        let value = self.snapshot.get(&self.data.inner.keyspace, key).map_err(|error| read_error(&error))?;
-        Ok(value.map(into_bytes))
+        self.snapshot.get(key).map_err(read_error)
     }
 
     /// The rows from `start` on and before `end` (absent: to the end of the data), descending if `reverse`.
     pub fn range(&self, start: Vec<u8>, end: Option<Vec<u8>>, reverse: bool) -> Rows {
-        let keyspace = &self.data.inner.keyspace;
-        let rows = match end {
-            Some(end) if end <= start => None,
-            Some(end) => Some(self.snapshot.range(keyspace, start..end)),
-            None => Some(self.snapshot.range(keyspace, start..)),
-        };
+        let empty = end.as_ref().is_some_and(|end| *end <= start);
+        let rows = (!empty).then(|| self.snapshot.range(start, end));
         Rows { rows, reverse, _pin: self.pin.clone() }
     }
 
@@ -263,8 +244,7 @@ impl DataSnapshot {
 
     /// The last row of all.
     fn last_key(&self) -> Result<Option<Bytes>, DataError> {
-        let last = self.snapshot.last_key_value(&self.data.inner.keyspace);
-        last.map(|row| row.key().map(into_bytes).map_err(|error| read_error(&error))).transpose()
+        self.snapshot.last_key().map_err(read_error)
     }
 }
 
@@ -272,20 +252,14 @@ impl Iterator for Rows {
     type Item = Result<(Bytes, Bytes), DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rows = self.rows.as_mut()?;
-        let row = if self.reverse { rows.next_back() } else { rows.next() }?;
-        let read = row.into_inner();
+        let read = self.rows.as_mut()?.next(self.reverse)?;
         if read.is_err() {
             self.rows = None; // whoever goes on after an error must not mistake what follows for the rest
         }
-        Some(read.map(|(key, value)| (into_bytes(key), into_bytes(value))).map_err(|error| read_error(&error)))
+        Some(read.map_err(read_error))
     }
 }
 
-fn into_bytes(slice: fjall::Slice) -> Bytes {
-    if slice.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&slice) } else { Bytes::from_owner(slice) }
-}
-
-fn read_error(error: &fjall::Error) -> DataError {
-    DataError::Read { why: error.to_string() }
+fn read_error(why: StoreError) -> DataError {
+    DataError::Read { why }
 }

@@ -16,6 +16,8 @@ mod failure;
 pub mod folder;
 pub mod key;
 pub mod log;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod write;
 
 pub use data::{Batch, Data, DataError, DataSnapshot, Rows};

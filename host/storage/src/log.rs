@@ -29,11 +29,10 @@ mod tests;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use recoil_base::{GroupId, task};
+use recoil_base::GroupId;
+use recoil_base::task::Rounds;
 
 pub use group::GroupLog;
 
@@ -146,7 +145,7 @@ pub struct Log {
 
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
-    committer: Mutex<Option<JoinHandle<()>>>,
+    committer: Rounds,
 }
 
 impl Log {
@@ -166,10 +165,11 @@ impl Log {
         options.segment_bytes = options.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).next_multiple_of(8);
         let recovered = recovery::recover(&disk, &options)?;
         let shared = Arc::new(Shared::new(recovered.state, Failure::new()));
-        let committer =
+        let mut committer =
             Committer::new(shared.clone(), disk, options, recovered.images, recovered.active, recovered.next_frame);
-        let thread = task::spawn_thread("log-committer", move || committer.run());
-        Ok(Log { inner: Arc::new(Inner { shared, committer: Mutex::new(Some(thread)) }) })
+        let committer =
+            shared.committer.get_or_init(|| Rounds::start("log-committer", move || committer.round())).clone();
+        Ok(Log { inner: Arc::new(Inner { shared, committer }) })
     }
 
     /// The part of the log that belongs to `group`; empty if nothing was ever written to it.
@@ -195,6 +195,7 @@ impl Log {
         drop(group.save_vote(Bytes::copy_from_slice(&incarnation.to_le_bytes())));
         // An empty append ends when everything before it is durable.
         group.append(Vec::new(), move |result| drop(done.send(result)));
+        self.inner.committer.catch_up();
         ended.recv().unwrap_or(Err(LogError::Closed))
     }
 
@@ -249,12 +250,7 @@ impl Log {
 impl Inner {
     fn close(&self) {
         self.shared.state.lock().closing = true;
-        self.shared.work.notify_all();
-        let thread = self.committer.lock().take();
-        // A completion may hold the last handle, and a thread cannot wait for itself.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id())
-            && thread.join().is_err()
-        {
+        if !self.committer.wake_and_join() {
             tracing::error!("the log's committer has panicked");
         }
     }

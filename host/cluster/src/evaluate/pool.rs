@@ -86,6 +86,9 @@ struct Shared {
 #[derive(Clone)]
 pub struct EvaluationPool {
     shared: Arc<Shared>,
+    /// In a simulation one thread runs everything in order.
+    #[cfg(feature = "simulation")]
+    simulated: Option<task::Worker>,
 }
 
 impl EvaluationPool {
@@ -100,13 +103,26 @@ impl EvaluationPool {
             work: [Condvar::new(), Condvar::new()],
             watch: Condvar::new(),
         });
+        #[cfg(feature = "simulation")]
+        if recoil_base::simulation::is_on() {
+            return EvaluationPool { shared, simulated: Some(task::Worker::start("evaluate")) };
+        }
         let watched = shared.clone();
         task::spawn_thread("evaluate-watch", move || watched.watch());
-        EvaluationPool { shared }
+        EvaluationPool {
+            shared,
+            #[cfg(feature = "simulation")]
+            simulated: None,
+        }
     }
 
     /// Runs a job of `app` after those it has waiting.
     pub(super) fn run(&self, app: AppId, job: Job) {
+        #[cfg(feature = "simulation")]
+        if let Some(thread) = &self.simulated {
+            thread.run(job);
+            return;
+        }
         let shared = &self.shared;
         let mut state = shared.state.lock();
         let jobs = state.apps.entry(app).or_default();

@@ -111,6 +111,12 @@ impl DeadCopies {
         *discarded = Arc::new(next);
     }
 
+    /// The ids whose rows may be discarded now.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn discarded(&self) -> Arc<HashSet<u64>> {
+        self.shared.discarded.read().clone()
+    }
+
     pub(super) fn factory(&self) -> Arc<dyn Factory> {
         Arc::new(FilterFactory { dead: std::panic::AssertUnwindSafe(self.clone()) })
     }

@@ -1,4 +1,4 @@
-//! The data on real files: batches, ranges, and copies that die.
+//! What data promises, on real files and in memory: batches, ranges, and copies that die. One suite for both.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,42 @@ use bytes::Bytes;
 use recoil_base::{AppId, CopyId};
 
 use super::{Data, DataError};
+use crate::simulation::{Random, SimulatedData};
 use crate::{Write, key};
+
+/// Where data is, to be opened again and again.
+enum Place {
+    Files(tempfile::TempDir),
+    Memory(SimulatedData),
+}
+
+impl Place {
+    fn open(&self) -> Data {
+        match self {
+            Place::Files(folder) => Data::open(folder.path()).unwrap(),
+            Place::Memory(rows) => Data::open_simulated(rows.clone()).unwrap(),
+        }
+    }
+}
+
+macro_rules! suite {
+    ($($name:ident),* $(,)?) => {
+        mod on_files {
+            $(#[test] fn $name() { super::$name(&super::Place::Files(tempfile::tempdir().unwrap())); })*
+        }
+        mod in_memory {
+            $(#[test] fn $name() { super::$name(&super::Place::Memory(super::SimulatedData::default())); })*
+        }
+    };
+}
+
+suite!(
+    a_batch_is_seen_whole_and_its_last_write_of_a_key_wins,
+    ranges_go_both_ways_keep_their_moment_and_may_be_empty,
+    a_range_removal_takes_committed_rows_and_the_batchs_own_and_stays_in_its_kind,
+    keys_that_cannot_be_stored_fail_their_batch_only,
+    dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours,
+);
 
 fn keys(data: &Data, prefix: &[u8]) -> Vec<Bytes> {
     data.snapshot().prefix(prefix, false).map(|row| row.unwrap().0).collect()
@@ -18,10 +53,8 @@ fn put(data: &Data, key: &[u8], value: &[u8]) {
     data.commit(batch).unwrap();
 }
 
-#[test]
-fn a_batch_is_seen_whole_and_its_last_write_of_a_key_wins() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = Data::open(dir.path()).unwrap();
+fn a_batch_is_seen_whole_and_its_last_write_of_a_key_wins(place: &Place) {
+    let data = place.open();
     put(&data, b"a", b"old");
     let before = data.snapshot();
     let mut batch = data.batch();
@@ -40,14 +73,12 @@ fn a_batch_is_seen_whole_and_its_last_write_of_a_key_wins() {
     assert_eq!(data.get(b"").unwrap(), None);
     data.persist().unwrap();
     drop((before, data));
-    let data = Data::open(dir.path()).unwrap();
+    let data = place.open();
     assert_eq!(data.get(b"a").unwrap().unwrap(), "22");
 }
 
-#[test]
-fn ranges_go_both_ways_keep_their_moment_and_may_be_empty() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = Data::open(dir.path()).unwrap();
+fn ranges_go_both_ways_keep_their_moment_and_may_be_empty(place: &Place) {
+    let data = place.open();
     for key in [b"ka", b"kb", b"kc", b"kd"] {
         put(&data, key, b"v");
     }
@@ -68,10 +99,8 @@ fn ranges_go_both_ways_keep_their_moment_and_may_be_empty() {
     assert_eq!(keys(&data, b"kb"), ["kb", "kbb"]);
 }
 
-#[test]
-fn a_range_removal_takes_committed_rows_and_the_batchs_own_and_stays_in_its_kind() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = Data::open(dir.path()).unwrap();
+fn a_range_removal_takes_committed_rows_and_the_batchs_own_and_stays_in_its_kind(place: &Place) {
+    let data = place.open();
     let (copy, app) = (data.new_copy().unwrap(), AppId(4));
     let relative = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let mut batch = data.batch();
@@ -101,10 +130,8 @@ fn a_range_removal_takes_committed_rows_and_the_batchs_own_and_stays_in_its_kind
     assert_eq!(keys(&data, &key::prefix(copy, AppId(5))).len(), 1, "another app's rows stay");
 }
 
-#[test]
-fn keys_that_cannot_be_stored_fail_their_batch_only() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = Data::open(dir.path()).unwrap();
+fn keys_that_cannot_be_stored_fail_their_batch_only(place: &Place) {
+    let data = place.open();
     for (length, good) in [(0, false), (key::KEY_BYTES_MAX, true), (key::KEY_BYTES_MAX + 1, false)] {
         let mut batch = data.batch();
         batch.put(&b"beside"[..], &b""[..]);
@@ -154,10 +181,8 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
-#[test]
-fn dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = Data::open(dir.path()).unwrap();
+fn dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours(place: &Place) {
+    let data = place.open();
     let copies: Vec<CopyId> = (0..3).map(|_| data.new_copy().unwrap()).collect();
     for round in 0..3u8 {
         let mut batch = data.batch();
@@ -194,7 +219,7 @@ fn dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours() {
     // The list is remembered, and the filter with it, until nothing of the copies is left.
     data.kill_copy(copies[2]).unwrap();
     drop(data);
-    let data = Data::open(dir.path()).unwrap();
+    let data = place.open();
     assert_eq!(data.dead_copies().unwrap(), copies[1..]);
     assert_eq!((data.prune_dead_copies().unwrap(), data.dead_copies().unwrap()), (1, vec![copies[2]]));
     put(&data, b"\xff", b"a last time");
@@ -209,7 +234,7 @@ async fn after_a_failed_write_nothing_is_written_and_the_reason_is_told() {
     let data = Data::open(dir.path()).unwrap();
     put(&data, b"a", b"1");
     let failed = data.failed();
-    data.poison("write", &fjall::Error::Io(std::io::Error::other("the disk is gone")));
+    data.poison("write", "the disk is gone");
     assert!(failed.await.contains("the disk is gone"));
     let mut batch = data.batch();
     batch.put(&b"a"[..], &b"2"[..]);
@@ -218,4 +243,24 @@ async fn after_a_failed_write_nothing_is_written_and_the_reason_is_told() {
     assert!(matches!(data.new_copy(), Err(DataError::Poisoned { .. })));
     assert!(matches!(data.kill_copy(CopyId(1)), Err(DataError::Poisoned { .. })));
     assert_eq!(data.get(b"a").unwrap().unwrap(), "1");
+}
+
+/// Red if a crash keeps a batch after one that it loses, or loses one that was persisted.
+#[test]
+fn a_crash_of_memory_keeps_every_batch_up_to_one_not_before_the_last_persist() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..100 {
+        let rows = SimulatedData::default();
+        let data = Data::open_simulated(rows.clone()).unwrap();
+        for number in 0..10u8 {
+            put(&data, &[number], b"v");
+            if number == 3 {
+                data.persist().unwrap();
+            }
+        }
+        let left = keys(&Data::open_simulated(rows.crash(&mut Random(seed))).unwrap(), b"").len();
+        assert!((4..=10).contains(&left));
+        seen.insert(left);
+    }
+    assert_eq!(seen.len(), 7, "every place to stop is tried");
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use recoil_base::task::Next;
 use recoil_base::{GroupId, random};
 
 use super::disk::{Disk, File};
@@ -82,41 +83,37 @@ impl Committer {
         }
     }
 
-    /// Until the log closes or fails.
-    pub(super) fn run(mut self) {
+    /// One frame of what is queued.
+    pub(super) fn round(&mut self) -> Next {
         let _guard = PanicGuard(self.shared.clone());
-        while let Some(batch) = self.gather() {
-            if let Err(Failed(reason)) = self.write(&batch) {
-                tracing::error!(reason, "the log takes no more writes");
-                let (error, queued) = self.shared.poison(reason);
-                for op in batch.into_iter().chain(queued) {
-                    complete(op, Err(error.clone()));
-                }
-                return;
+        let Some(batch) = self.gather() else {
+            return if self.shared.state.lock().closing { Next::End } else { Next::Wait };
+        };
+        if let Err(Failed(reason)) = self.write(&batch) {
+            tracing::error!(reason, "the log takes no more writes");
+            let (error, queued) = self.shared.poison(reason);
+            for op in batch.into_iter().chain(queued) {
+                complete(op, Err(error.clone()));
             }
-            let dead = self.publish(&batch);
-            for op in batch {
-                complete(op, Ok(()));
-            }
-            self.shared.room.notify_waiters();
-            if let Err(Failed(reason)) = self.delete(&dead) {
-                tracing::error!(reason, "the log takes no more writes");
-                let (error, queued) = self.shared.poison(reason);
-                queued.into_iter().for_each(|op| complete(op, Err(error.clone())));
-                return;
-            }
+            return Next::End;
         }
+        let dead = self.publish(&batch);
+        for op in batch {
+            complete(op, Ok(()));
+        }
+        self.shared.room.notify_waiters();
+        if let Err(Failed(reason)) = self.delete(&dead) {
+            tracing::error!(reason, "the log takes no more writes");
+            let (error, queued) = self.shared.poison(reason);
+            queued.into_iter().for_each(|op| complete(op, Err(error.clone())));
+            return Next::End;
+        }
+        Next::Again
     }
 
-    /// Waits for work; none when the log has closed and everything is written.
+    /// As much of what is queued as one frame takes, if anything is.
     fn gather(&self) -> Option<Vec<Op>> {
         let mut state = self.shared.state.lock();
-        while state.queue.is_empty() {
-            if state.closing {
-                return None;
-            }
-            self.shared.work.wait(&mut state);
-        }
         let (mut batch, mut bytes, mut records) = (Vec::new(), 0, 0);
         while let Some(op) = state.queue.front() {
             let fits = bytes + op.bytes <= FRAME_BYTES_MAX && records + op.change.records() <= FRAME_RECORDS_MAX;
@@ -127,7 +124,7 @@ impl Committer {
             records += op.change.records();
             batch.extend(state.queue.pop_front());
         }
-        Some(batch)
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// Makes a batch durable.

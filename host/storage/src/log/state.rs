@@ -2,11 +2,12 @@
 //! are queued in the order in which they took effect.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use recoil_base::GroupId;
+use recoil_base::task::Rounds;
 use tokio::sync::{Notify, oneshot};
 
 use super::disk::File;
@@ -153,8 +154,8 @@ pub(super) async fn ended(receiver: oneshot::Receiver<Result<(), LogError>>) -> 
 
 pub(crate) struct Shared {
     pub(super) state: Mutex<State>,
-    /// Something is queued, or the log closes.
-    pub(super) work: Condvar,
+    /// The committer, once it has started.
+    pub(super) committer: OnceLock<Rounds>,
     /// The queue has become shorter.
     pub(super) room: Notify,
     pub(super) failure: Failure,
@@ -162,7 +163,14 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(super) fn new(state: State, failure: Failure) -> Self {
-        Shared { state: Mutex::new(state), work: Condvar::new(), room: Notify::new(), failure }
+        Shared { state: Mutex::new(state), committer: OnceLock::new(), room: Notify::new(), failure }
+    }
+
+    /// Something is queued.
+    fn wake(&self) {
+        if let Some(committer) = self.committer.get() {
+            committer.wake();
+        }
     }
 
     fn refusal(&self, state: &State) -> Option<LogError> {
@@ -193,7 +201,7 @@ impl Shared {
                 state.queue_bytes += bytes;
                 state.queue.push_back(Op { number, group, change, bytes, done });
                 drop(state);
-                self.work.notify_one();
+                self.wake();
             }
             Err(error) => {
                 drop(state);

@@ -2,7 +2,6 @@
 
 mod crashes;
 mod damage;
-mod faulty;
 mod files;
 
 use std::path::Path;

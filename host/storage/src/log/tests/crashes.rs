@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::faulty::{Fault, FaultyDisk, Random};
 use super::*;
+use crate::simulation::{Fault, Random, SimulatedDisk};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct ModelGroup {
@@ -54,7 +54,7 @@ struct Run {
 }
 
 impl Run {
-    fn open(disk: &FaultyDisk) -> Result<Self, LogError> {
+    fn open(disk: &SimulatedDisk) -> Result<Self, LogError> {
         let log = Log::open_on(Arc::new(disk.clone()), small())?;
         let history = vec![observe(&log)];
         Ok(Run { log, history, acknowledged: Arc::default(), unique: 0 })
@@ -156,7 +156,7 @@ fn after_a_power_loss_a_log_is_what_it_was_after_some_operation_no_earlier_than_
     let mut lost = 0;
     for seed in 0..150 {
         let mut random = Random(seed);
-        let mut disk = FaultyDisk::default();
+        let mut disk = SimulatedDisk::default();
         for _ in 0..4 {
             let mut run = Run::open(&disk).unwrap();
             for _ in 0..random.below(60) {
@@ -191,7 +191,7 @@ fn after_a_power_loss_a_log_is_what_it_was_after_some_operation_no_earlier_than_
 fn a_closed_log_comes_back_whole() {
     for seed in 0..40 {
         let mut random = Random(seed + 1000);
-        let disk = FaultyDisk::default();
+        let disk = SimulatedDisk::default();
         for _ in 0..3 {
             let mut run = Run::open(&disk).unwrap();
             for _ in 0..80 {
@@ -210,7 +210,7 @@ fn after_the_first_failure_nothing_is_acknowledged_and_no_sync_is_tried_again() 
     let faults: [fn(u64) -> Fault; 4] = [Fault::Write, Fault::Sync, Fault::Create, Fault::FolderSync];
     for seed in 0..80u64 {
         let mut random = Random(seed + 2000);
-        let disk = FaultyDisk::default();
+        let disk = SimulatedDisk::default();
         let mut run = Run::open(&disk).unwrap();
         let fault = faults[seed as usize % 4](random.below(if seed % 4 < 2 { 12 } else { 2 }));
         disk.set_fault(fault);
@@ -241,7 +241,7 @@ fn after_the_first_failure_nothing_is_acknowledged_and_no_sync_is_tried_again() 
 
 #[test]
 fn a_completion_that_panics_ends_the_log_and_not_only_its_thread() {
-    let disk = FaultyDisk::default();
+    let disk = SimulatedDisk::default();
     let log = Log::open_on(Arc::new(disk), small()).unwrap();
     log.group(A).append(vec![(0, Bytes::new())], |_| panic!("meant to be seen in the output of this test"));
     assert!(wait(log.failed()).contains("panicked"));

@@ -1,0 +1,124 @@
+//! A node in a simulation: everything above disk, data, clock and network is the real node.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use recoil_base::{Clock, Digest, GroupId, NodeId, Shutdown, Tasks, random};
+use recoil_cluster::{EvaluationPool, PeerNetwork, PeerService, Peers};
+use recoil_consensus::{Group, Locals, PartitionRef, machine};
+use recoil_engine::AppCode;
+use recoil_storage::log::disk::Disk;
+use recoil_storage::simulation::SimulatedData;
+use recoil_storage::{Data, DataError, Folder, Log, LogOptions};
+
+use crate::accept;
+use crate::node::{Node, NodeError, NodeOptions, Shared, Storage, assemble};
+
+/// Makes a node's network, given its id and its start (incarnation and random number).
+pub type MakeNetwork = Box<dyn FnOnce(NodeId, (u64, u64), Tasks) -> Arc<dyn PeerNetwork> + Send>;
+
+/// Takes what serves the requests of other nodes, once it can.
+pub type OpenDoor = Box<dyn FnOnce(Arc<dyn PeerService>) + Send>;
+
+/// What a node stands on in a simulation.
+pub struct Ground {
+    /// The node's clock.
+    pub clock: Clock,
+    /// The disk under its log.
+    pub disk: Arc<dyn Disk>,
+    /// How the log uses it.
+    pub log: LogOptions,
+    /// The rows under its data.
+    pub data: SimulatedData,
+    /// Where other nodes know it.
+    pub address: SocketAddr,
+    /// Its network.
+    pub network: MakeNetwork,
+    /// Its door.
+    pub door: OpenDoor,
+}
+
+impl Shared {
+    /// Compiles a package, or takes it from the code cache. Nodes find it loaded while the answer lives.
+    pub fn load(&self, archive: &[u8]) -> Result<Arc<AppCode>, NodeError> {
+        self.engine.load(Digest::of(archive), archive).map_err(|error| NodeError::Engine(error.to_string()))
+    }
+
+    /// Evaluation threads of one's own beside the same engine.
+    pub fn beside(&self) -> Arc<Shared> {
+        Arc::new(Shared { engine: self.engine.clone(), pool: EvaluationPool::start(1) })
+    }
+}
+
+fn open_storage(options: &NodeOptions, ground: &Ground) -> Result<Storage, NodeError> {
+    let storage = |error: &dyn std::fmt::Display| NodeError::Storage(error.to_string());
+    let folder = Folder::open(&options.data_dir).map_err(|error| NodeError::Folder(error.to_string()))?;
+    let log = Log::open_on(ground.disk.clone(), ground.log.clone()).map_err(|error| storage(&error))?;
+    folder.raise(&log).map_err(|error| NodeError::Folder(error.to_string()))?;
+    let data = Data::open_simulated(ground.data.clone()).map_err(|error| storage(&error))?;
+    let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
+    Ok(Storage { folder, log, data, locals })
+}
+
+/// A partition's rows on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// The group that owns it.
+    pub group: GroupId,
+    /// The partition.
+    pub partition: PartitionRef,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its rows, keys without the copy's id.
+    pub rows: Vec<(Bytes, Bytes)>,
+}
+
+impl Node {
+    /// [`Node::start`] on simulated ground.
+    pub async fn start_simulated(options: NodeOptions, ground: Ground, shutdown: Shutdown) -> Result<Self, NodeError> {
+        let storage = open_storage(&options, &ground)?;
+        let Ground { clock, address, network, door, .. } = ground;
+        let tasks = Tasks::new(shutdown.child());
+        let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
+        let peers = Peers::new(network(storage.folder.node_id(), start, tasks.clone()));
+        let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
+        Node::run(parts, machine, |parts| door(accept::inbound(parts))).await
+    }
+
+    /// The router as the listeners of an app have it, once the app can be called here.
+    pub fn router_of(&self, app: &str) -> Option<Arc<dyn recoil_engine::Router>> {
+        let id = self.parts.states.borrow().apps.get(app)?.id;
+        self.parts.router.table()?;
+        Some(self.parts.router.of_app(id))
+    }
+
+    /// The groups of partitions open here.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        let mut groups = self.parts.host.groups();
+        groups.sort_by_key(|group| group.id());
+        groups
+    }
+
+    /// The meta group, while the node runs.
+    pub fn meta_group(&self) -> Option<Arc<Group>> {
+        self.parts.meta()
+    }
+
+    /// All rows of the copies of `group` that the node holds.
+    pub fn copies(&self, group: GroupId) -> Result<Vec<Copy>, DataError> {
+        let snapshot = self.parts.context.data.snapshot();
+        let mut copies = Vec::new();
+        for (partition, local) in self.parts.context.locals.of_group(group) {
+            let start = local.copy.0.to_be_bytes();
+            let rows = snapshot.prefix(&start, false).map(|row| row.map(|(key, value)| (key.slice(8..), value)));
+            copies.push(Copy { group, partition, epoch: local.epoch, rows: rows.collect::<Result<_, _>>()? });
+        }
+        Ok(copies)
+    }
+
+    /// True if this partition is the meta group's.
+    pub fn is_meta(partition: PartitionRef) -> bool {
+        partition == machine::custom_partition(GroupId::META)
+    }
+}

@@ -1,0 +1,188 @@
+//! What holds the rows: fjall, or memory in a simulation.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
+
+use super::copies::DeadCopies;
+#[cfg(any(test, feature = "simulation"))]
+use crate::simulation::{
+    SimulatedData,
+    data::{MemoryRows, MemorySnapshot},
+};
+
+const KEYSPACE: &str = "data";
+const CACHE_BYTES: u64 = 64 << 20;
+/// Values up to this size are copied out of fjall's blocks, so that a small one does not keep a large buffer alive.
+const COPIED_BYTES_MAX: usize = 256;
+
+/// Why the store refuses, in its words.
+pub(super) type StoreError = String;
+
+pub(super) enum Store {
+    Fjall {
+        database: Database,
+        keyspace: fjall::Keyspace,
+    },
+    #[cfg(any(test, feature = "simulation"))]
+    Memory {
+        rows: SimulatedData,
+        dead: DeadCopies,
+    },
+}
+
+/// One moment of a store.
+#[derive(Clone)]
+pub(super) enum StoreSnapshot {
+    Fjall {
+        snapshot: fjall::Snapshot,
+        keyspace: fjall::Keyspace,
+    },
+    #[cfg(any(test, feature = "simulation"))]
+    Memory(MemorySnapshot),
+}
+
+/// The rows of a range.
+pub(super) enum StoreRows {
+    Fjall(fjall::Iter),
+    #[cfg(any(test, feature = "simulation"))]
+    Memory(MemoryRows),
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err wants
+fn text(error: fjall::Error) -> StoreError {
+    error.to_string()
+}
+
+fn into_bytes(slice: fjall::Slice) -> Bytes {
+    if slice.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&slice) } else { Bytes::from_owner(slice) }
+}
+
+impl Store {
+    pub(super) fn open(folder: &Path, dead: DeadCopies) -> Result<Self, StoreError> {
+        let database = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .manual_journal_persist(true)
+            .with_compaction_filter_factories(Arc::new(move |name| (name == KEYSPACE).then(|| dead.factory())))
+            .open()
+            .map_err(text)?;
+        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
+        let keyspace = database.keyspace(KEYSPACE, options).map_err(text)?;
+        Ok(Store::Fjall { database, keyspace })
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match self {
+            Store::Fjall { keyspace, .. } => Ok(keyspace.get(key).map_err(text)?.map(into_bytes)),
+            #[cfg(any(test, feature = "simulation"))]
+            Store::Memory { rows, .. } => Ok(rows.get(key)),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> StoreSnapshot {
+        match self {
+            Store::Fjall { database, keyspace } => {
+                StoreSnapshot::Fjall { snapshot: database.snapshot(), keyspace: keyspace.clone() }
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            Store::Memory { rows, .. } => StoreSnapshot::Memory(rows.snapshot()),
+        }
+    }
+
+    pub(super) fn commit(&self, rows: BTreeMap<Bytes, Option<Bytes>>) -> Result<(), StoreError> {
+        match self {
+            Store::Fjall { database, keyspace } => {
+                let mut batch = fjall::OwnedWriteBatch::with_capacity(database.clone(), rows.len());
+                for (key, value) in rows {
+                    match value {
+                        Some(value) => batch.insert(keyspace, &key[..], &value[..]),
+                        None => batch.remove(keyspace, &key[..]),
+                    }
+                }
+                batch.commit().map_err(text)
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            Store::Memory { rows: store, .. } => store.commit(rows),
+        }
+    }
+
+    pub(super) fn persist(&self) -> Result<(), StoreError> {
+        match self {
+            Store::Fjall { database, .. } => database.persist(PersistMode::SyncAll).map_err(text),
+            #[cfg(any(test, feature = "simulation"))]
+            Store::Memory { rows, .. } => rows.persist(),
+        }
+    }
+
+    pub(super) fn compact(&self) -> Result<(), StoreError> {
+        match self {
+            Store::Fjall { keyspace, .. } => {
+                keyspace.rotate_memtable_and_wait().and_then(|()| keyspace.major_compact()).map_err(text)
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            Store::Memory { rows, dead } => {
+                let discarded = dead.discarded();
+                rows.discard(|key| crate::key::copy_of(key).is_some_and(|copy| discarded.contains(&copy.0)));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn disk_bytes(&self) -> u64 {
+        match self {
+            Store::Fjall { database, keyspace } => database.disk_space().unwrap_or_else(|_| keyspace.disk_space()),
+            #[cfg(any(test, feature = "simulation"))]
+            Store::Memory { rows, .. } => rows.bytes(),
+        }
+    }
+}
+
+impl StoreSnapshot {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match self {
+            StoreSnapshot::Fjall { snapshot, keyspace } => {
+                Ok(snapshot.get(keyspace, key).map_err(text)?.map(into_bytes))
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            StoreSnapshot::Memory(rows) => Ok(rows.get(key)),
+        }
+    }
+
+    /// `end`, if there is one, is above `start`.
+    pub(super) fn range(&self, start: Vec<u8>, end: Option<Vec<u8>>) -> StoreRows {
+        match self {
+            StoreSnapshot::Fjall { snapshot, keyspace } => StoreRows::Fjall(match end {
+                Some(end) => snapshot.range(keyspace, start..end),
+                None => snapshot.range(keyspace, start..),
+            }),
+            #[cfg(any(test, feature = "simulation"))]
+            StoreSnapshot::Memory(rows) => StoreRows::Memory(rows.range(start, end)),
+        }
+    }
+
+    pub(super) fn last_key(&self) -> Result<Option<Bytes>, StoreError> {
+        match self {
+            StoreSnapshot::Fjall { snapshot, keyspace } => {
+                snapshot.last_key_value(keyspace).map(|row| row.key().map(into_bytes).map_err(text)).transpose()
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            StoreSnapshot::Memory(rows) => Ok(rows.last_key()),
+        }
+    }
+}
+
+impl StoreRows {
+    pub(super) fn next(&mut self, reverse: bool) -> Option<Result<(Bytes, Bytes), StoreError>> {
+        match self {
+            StoreRows::Fjall(rows) => {
+                let row = if reverse { rows.next_back() } else { rows.next() }?;
+                Some(row.into_inner().map(|(key, value)| (into_bytes(key), into_bytes(value))).map_err(text))
+            }
+            #[cfg(any(test, feature = "simulation"))]
+            StoreRows::Memory(rows) => rows.next(reverse).map(Ok),
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Faults, and their end.
+
+use crate::chance;
+use crate::machine::{Backup, End};
+use crate::network::LinkState;
+use crate::plan::{FaultKind, Plan};
+use crate::trace::{self, note};
+use crate::world::{Failure, World};
+use std::sync::atomic::Ordering;
+
+use recoil_storage::simulation::{Fault, SimulatedData};
+
+/// How long a node with an old copy of its folder may take to see that it is one, when it can be told.
+const OLD_COPY_MS: u64 = 30_000;
+
+/// Something to do later.
+enum Later {
+    Boot(usize),
+    Thaw(usize),
+    Link(usize, usize),
+    Fast(usize),
+    /// The old copy must have been refused by now.
+    Refused(usize),
+}
+
+pub(crate) struct Nemesis {
+    kinds: Vec<FaultKind>,
+    every_ms: u64,
+    next_ms: u64,
+    later: Vec<(u64, Later)>,
+    backups: Vec<Option<Backup>>,
+    /// What a machine held before an old copy took its place.
+    present: Vec<Option<Backup>>,
+    count: u64,
+    /// A machine's disk or data was damaged: a node may refuse to start.
+    spoilt: Option<usize>,
+}
+
+impl Nemesis {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let every_ms = plan.faults_every_ms;
+        let none = || (0..plan.nodes).map(|_| None).collect();
+        Nemesis {
+            kinds: plan.faults.clone(),
+            every_ms,
+            next_ms: trace::now_ms() + chance::within(0..every_ms),
+            later: Vec::new(),
+            backups: none(),
+            present: none(),
+            count: 0,
+            spoilt: None,
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// After each millisecond.
+    pub(crate) fn step(&mut self, world: &mut World) -> Result<(), Failure> {
+        let now = trace::now_ms();
+        for place in 0..world.machines.len() {
+            self.bury(world, place)?;
+        }
+        let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= now);
+        self.later = later;
+        for (_, what) in due {
+            self.act(world, &what)?;
+        }
+        if now >= self.next_ms {
+            self.next_ms = now + 1 + chance::within(0..2 * self.every_ms);
+            let kind = chance::pick(&self.kinds);
+            self.strike(world, kind);
+        }
+        Ok(())
+    }
+
+    fn later(&mut self, ms: u64, what: Later) {
+        self.later.push((trace::now_ms() + ms, what));
+    }
+
+    /// A node that has ended by itself, or whose disk has lost power.
+    fn bury(&mut self, world: &mut World, place: usize) -> Result<(), Failure> {
+        if !world.machines[place].is_up() || world.lost[place] {
+            return Ok(());
+        }
+        let ended = world.machines[place].life.lock().ended.clone();
+        if world.machines[place].disk.is_off() {
+            world.end(place, End::Unplugged);
+        } else if let Some(why) = ended {
+            note!("node {place}  ended: {why}");
+            world.end(place, End::Killed);
+            if self.present[place].is_some() {
+                if !why.contains("copy of a data folder") && !why.contains("stopped") {
+                    return Err(Failure::new(
+                        "old copy",
+                        format!("node {place} with an old folder ended otherwise: {why}"),
+                    ));
+                }
+                return Ok(()); // Later::Refused puts the folder back
+            }
+            if self.is_right(place, &why) {
+                world.lost[place] = true;
+                return Ok(());
+            }
+            if is_for_good(&why) {
+                return Err(Failure::new(
+                    "damage",
+                    format!("node {place} was refused without having been damaged: {why}"),
+                ));
+            }
+        } else {
+            return Ok(());
+        }
+        self.later(chance::within(10..3000), Later::Boot(place));
+        Ok(())
+    }
+
+    /// True if that machine was damaged and its node therefore refuses for good.
+    pub(crate) fn is_right(&self, place: usize, why: &str) -> bool {
+        self.spoilt == Some(place) && is_for_good(why)
+    }
+
+    fn act(&mut self, world: &mut World, what: &Later) -> Result<(), Failure> {
+        match *what {
+            Later::Boot(place) => {
+                if !world.machines[place].is_up() && !world.lost[place] && self.present[place].is_none() {
+                    world.boot(place);
+                }
+            }
+            Later::Thaw(place) => {
+                let World { machines, net, .. } = world;
+                machines[place].thaw(net);
+            }
+            Later::Link(from, to) => {
+                note!("link    {from} -> {to} is well again");
+                world.net.set_link(from, to, |link| *link = LinkState::default());
+            }
+            Later::Fast(place) => slow_disk(place, false),
+            Later::Refused(place) => {
+                if world.machines[place].is_up() {
+                    // Nobody could tell it, or it had no time: only a node that others reach can know.
+                    world.end(place, End::Killed);
+                }
+                if let Some(present) = self.present[place].take() {
+                    note!("node {place}  gets its folder back");
+                    world.machines[place].restore(&present);
+                    world.boot(place);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn up(world: &World) -> Vec<usize> {
+        (0..world.machines.len()).filter(|place| world.machines[*place].is_up() && !world.lost[*place]).collect()
+    }
+
+    fn strike(&mut self, world: &mut World, kind: FaultKind) {
+        let up = Self::up(world);
+        if up.is_empty() {
+            return;
+        }
+        let place = chance::pick(&up);
+        let other = chance::within(0..world.machines.len() as u64) as usize;
+        let majority = up.len() - 1 > world.machines.len() / 2 || chance::percent(30);
+        if self.present[place].is_some() {
+            return;
+        }
+        self.count += 1;
+        note!("fault   {kind:?} {place} {other}");
+        match kind {
+            FaultKind::Kill if majority => self.crash(world, place, End::Killed),
+            FaultKind::PowerLoss if majority => self.crash(world, place, End::Unplugged),
+            FaultKind::PowerLossInWrite if majority => world.machines[place].disk.lose_power_in(chance::within(0..40)),
+            FaultKind::PowerLossOfAll => {
+                for place in up {
+                    if self.present[place].is_none() {
+                        self.crash(world, place, End::Unplugged);
+                    }
+                }
+            }
+            FaultKind::Stop if majority => world.machines[place].ask_to_stop(),
+            FaultKind::Freeze => {
+                if world.machines[place].frozen_since.is_none() {
+                    let World { machines, net, .. } = world;
+                    machines[place].freeze(net);
+                    self.later(chance::within(50..4000), Later::Thaw(place));
+                }
+            }
+            FaultKind::OldCopy | FaultKind::LostData | FaultKind::Rot => self.spoil(world, place, kind),
+            FaultKind::ClockJump => {
+                let jump = chance::within(0..7_200_000_000) as i64 - 3_600_000_000;
+                world.machines[place].skew_us.store(jump, Ordering::Relaxed);
+            }
+            FaultKind::WriteError => world.machines[place].disk.set_fault(Fault::Write(chance::within(0..20))),
+            FaultKind::SyncError => world.machines[place].disk.set_fault(Fault::Sync(chance::within(0..20))),
+            FaultKind::DiskFull => world.machines[place].disk.set_fault(Fault::Create(chance::within(0..3))),
+            FaultKind::DataError => world.machines[place].data.fail_in(chance::within(0..50)),
+            FaultKind::SlowDisk => {
+                slow_disk(place, true);
+                self.later(chance::within(100..5000), Later::Fast(place));
+            }
+            FaultKind::Kill | FaultKind::PowerLoss | FaultKind::PowerLossInWrite | FaultKind::Stop => {}
+            _ => self.disturb(world, kind, place, other),
+        }
+    }
+
+    fn disturb(&mut self, world: &mut World, kind: FaultKind, place: usize, other: usize) {
+        let others: Vec<usize> = (0..world.machines.len()).filter(|other| *other != place).collect();
+        let heals = chance::within(50..6000);
+        let mut link = |world: &World, from: usize, to: usize, change: &dyn Fn(&mut LinkState)| {
+            if from != to {
+                world.net.set_link(from, to, change);
+                self.later.push((trace::now_ms() + heals, Later::Link(from, to)));
+            }
+        };
+        match kind {
+            FaultKind::Isolate => {
+                for other in others {
+                    link(world, place, other, &|link| link.cut = true);
+                    link(world, other, place, &|link| link.cut = true);
+                }
+            }
+            FaultKind::CutOneWay => link(world, place, other, &|link| link.cut = true),
+            FaultKind::CutPair => {
+                link(world, place, other, &|link| link.cut = true);
+                link(world, other, place, &|link| link.cut = true);
+            }
+            FaultKind::SlowLink => {
+                let most = chance::within(20..600);
+                link(world, place, other, &|link| link.delay_ms = (most / 4, most));
+            }
+            FaultKind::LossyLink => {
+                let percent = chance::within(1..40);
+                link(world, place, other, &|link| link.loss_percent = percent);
+            }
+            FaultKind::WildLink => {
+                link(world, place, other, &|link| {
+                    (link.delay_ms, link.loss_percent) = ((0, 300), 5);
+                });
+            }
+            _ => {
+                world.net.break_connection(place, other);
+                world.net.break_connection(other, place);
+                return;
+            }
+        }
+        if chance::percent(30) {
+            world.net.break_connection(place, other);
+        }
+    }
+
+    fn crash(&mut self, world: &mut World, place: usize, end: End) {
+        world.end(place, end);
+        if chance::percent(50) {
+            self.backups[place] = Some(world.machines[place].backup());
+        }
+        self.later(chance::within(10..4000), Later::Boot(place));
+    }
+
+    /// Faults of what a stopped machine holds. At most a minority of nodes is spoilt for good.
+    fn spoil(&mut self, world: &mut World, place: usize, kind: FaultKind) {
+        let nodes = world.machines.len();
+        let spoilt = world.lost.iter().filter(|lost| **lost).count() + self.present.iter().flatten().count();
+        if 2 * (spoilt + 1) >= nodes || kind != FaultKind::OldCopy && self.spoilt.is_some() {
+            return;
+        }
+        match kind {
+            FaultKind::OldCopy => {
+                world.end(place, End::Killed);
+                let Some(backup) = self.backups[place].take() else {
+                    self.backups[place] = Some(world.machines[place].backup());
+                    return self.later(chance::within(10..3000), Later::Boot(place));
+                };
+                self.present[place] = Some(world.machines[place].backup());
+                note!("node {place}  gets an old copy of its folder");
+                world.machines[place].restore(&backup);
+                world.boot(place);
+                self.later(OLD_COPY_MS, Later::Refused(place));
+            }
+            FaultKind::LostData => {
+                world.end(place, End::Killed);
+                world.machines[place].data = SimulatedData::default();
+                self.later(chance::within(10..3000), Later::Boot(place));
+            }
+            _ => {
+                world.end(place, End::Killed);
+                let spoilt = world.machines[place].disk.rot(&mut chance::fork());
+                note!("node {place}  rots: {spoilt}");
+                self.later(chance::within(10..3000), Later::Boot(place));
+            }
+        }
+        if kind != FaultKind::OldCopy {
+            // Once is enough: the node may be gone for good.
+            self.kinds.retain(|kind| !matches!(kind, FaultKind::Rot | FaultKind::LostData));
+            self.kinds.push(FaultKind::Kill);
+            self.spoilt = Some(place);
+        }
+    }
+
+    /// Ends all faults and brings back every machine that may come back.
+    pub(crate) fn heal(&mut self, world: &mut World) {
+        let places: Vec<usize> = (0..world.machines.len()).collect();
+        for from in &places {
+            for to in &places {
+                world.net.set_link(*from, *to, |link| *link = LinkState::default());
+            }
+        }
+        for place in places {
+            slow_disk(place, false);
+            let World { machines, net, .. } = world;
+            machines[place].thaw(net);
+            machines[place].disk.clear_faults();
+            machines[place].data.clear_faults();
+            let ended = machines[place].life.lock().ended.is_some();
+            if self.present[place].is_some() || ended || machines[place].disk.is_off() {
+                world.end(place, End::Killed);
+            }
+            if let Some(present) = self.present[place].take() {
+                world.machines[place].restore(&present);
+            }
+            if !world.machines[place].is_up() && !world.lost[place] {
+                world.boot(place);
+            }
+        }
+    }
+}
+
+/// True of an error that says that the node must be replaced.
+fn is_for_good(why: &str) -> bool {
+    why.contains("is damaged") || why.contains("Replace this node") || why.contains("replace it")
+}
+
+static SLOW: parking_lot::Mutex<std::collections::BTreeSet<usize>> =
+    parking_lot::Mutex::new(std::collections::BTreeSet::new());
+
+fn slow_disk(place: usize, slow: bool) {
+    if slow {
+        SLOW.lock().insert(place);
+    } else {
+        SLOW.lock().remove(&place);
+    }
+}
+
+/// How long the next piece of work of a machine's thread takes, milliseconds.
+pub(crate) fn work_ms(place: usize, thread: &str) -> u64 {
+    let slow = SLOW.lock().contains(&place);
+    match thread {
+        "log-committer" if slow => chance::within(20..400),
+        "log-committer" => chance::within(0..3),
+        _ if slow => chance::within(0..50),
+        _ => u64::from(chance::percent(10)),
+    }
+}

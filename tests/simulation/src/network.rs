@@ -1,0 +1,553 @@
+//! A network of messages. Between two nodes there is a connection for each direction of asking, as with TCP: requests arrive in order
+//! while it lasts, a break fails every request that waits on it, and what was under way may still arrive afterwards.
+//!
+//! Faults: delays, slow links, cuts of one direction or both (what is sent waits, as TCP would send it again, or the connection
+//! breaks) and loss of a request or of an answer. Duplicates and messages that overtake each other on one connection are absent: the
+//! contract of [`PeerNetwork`] excludes both, as TCP does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use recoil_base::{NodeId, Tasks};
+use recoil_cluster::peer::{Hello, HelloError};
+use recoil_cluster::peers::Starts;
+use recoil_cluster::{PeerNetwork, PeerService, Service};
+use recoil_consensus::TransportError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::chance;
+use crate::trace::{self, Detail, note};
+
+const REDIAL: Duration = Duration::from_millis(50);
+const PING_EVERY: Duration = Duration::from_millis(500);
+const LIVE_FOR: Duration = Duration::from_millis(1500);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A node's place in the world.
+pub(crate) type Place = usize;
+
+/// How one direction between two nodes behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkState {
+    pub(crate) cut: bool,
+    /// Milliseconds that a message takes.
+    pub(crate) delay_ms: (u64, u64),
+    pub(crate) loss_percent: u64,
+}
+
+impl Default for LinkState {
+    fn default() -> Self {
+        LinkState { cut: false, delay_ms: (0, 2), loss_percent: 0 }
+    }
+}
+
+#[derive(Default)]
+struct Link {
+    state: LinkState,
+    /// When the last message arrives: later ones do not overtake it.
+    last_ms: u64,
+    held: Vec<Envelope>,
+}
+
+type Outcome = Result<Bytes, String>;
+
+struct Envelope {
+    from: Place,
+    to: Place,
+    /// The boot of the receiver that the message is for; another one never sees it.
+    to_boot: u64,
+    id: u64,
+    content: Content,
+}
+
+enum Content {
+    Request { from: NodeId, service: Service, body: Bytes, from_boot: u64, wants_answer: bool },
+    Answer(Outcome),
+}
+
+/// What reaches a node's own task.
+pub(crate) enum Delivery {
+    Request {
+        from: NodeId,
+        service: Service,
+        body: Bytes,
+        answer: Option<Answer>,
+    },
+    /// Another node has connected and says where it listens.
+    Met(NodeId, SocketAddr),
+}
+
+/// Sends an answer back.
+pub(crate) struct Answer {
+    net: Net,
+    from: Place,
+    to: Place,
+    to_boot: u64,
+    id: u64,
+}
+
+impl Answer {
+    fn send(self, outcome: Outcome) {
+        let content = Content::Answer(outcome);
+        self.net.send(Envelope { from: self.from, to: self.to, to_boot: self.to_boot, id: self.id, content });
+    }
+}
+
+struct Endpoint {
+    boot: u64,
+    peers: Arc<SimPeers>,
+    inbox: mpsc::UnboundedSender<Delivery>,
+    /// Its disk has lost power: it sends nothing any more.
+    silent: Box<dyn Fn() -> bool + Send>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Connection {
+    asker_boot: u64,
+    server_boot: u64,
+    number: u64,
+}
+
+struct Waiting {
+    asker: Place,
+    /// The connection it waits on; none for a request on a connection of its own.
+    connection: Option<(Place, u64)>,
+    reply: oneshot::Sender<Result<Outcome, ()>>,
+}
+
+#[derive(Default)]
+struct State {
+    nodes: Vec<Option<Endpoint>>,
+    addresses: Vec<SocketAddr>,
+    links: BTreeMap<(Place, Place), Link>,
+    connections: BTreeMap<(Place, Place), Connection>,
+    waiting: BTreeMap<u64, Waiting>,
+    queue: BTreeMap<(u64, u64), Envelope>,
+    frozen: BTreeSet<Place>,
+    next: u64,
+}
+
+/// The network. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Net(Arc<Mutex<State>>);
+
+impl Net {
+    pub(crate) fn new(addresses: Vec<SocketAddr>) -> Self {
+        let nodes = addresses.iter().map(|_| None).collect();
+        Net(Arc::new(Mutex::new(State { nodes, addresses, ..State::default() })))
+    }
+
+    /// A node has booted: its requests come to `inbox`.
+    fn register(
+        &self,
+        place: Place,
+        boot: u64,
+        peers: Arc<SimPeers>,
+        inbox: mpsc::UnboundedSender<Delivery>,
+        silent: Box<dyn Fn() -> bool + Send>,
+    ) {
+        let mut state = self.0.lock();
+        state.nodes[place] = Some(Endpoint { boot, peers, inbox, silent });
+        drop(state);
+        // Whoever held a connection to the boot before learns now that it is gone.
+        self.break_all(place);
+    }
+
+    /// A node has ended. Its peers notice at once if its system closes its connections, else by silence.
+    pub(crate) fn remove(&self, place: Place, closes: bool) {
+        let gone = self.0.lock().nodes[place].take();
+        drop(gone);
+        self.0.lock().waiting.retain(|_, waiting| waiting.asker != place);
+        if closes {
+            self.break_all(place);
+        }
+    }
+
+    fn break_all(&self, place: Place) {
+        let pairs: Vec<_> =
+            self.0.lock().connections.keys().copied().filter(|(a, b)| *a == place || *b == place).collect();
+        for (asker, server) in pairs {
+            self.break_connection(asker, server);
+        }
+    }
+
+    /// The connection on which `asker` asks `server` breaks; what is under way may be lost.
+    pub(crate) fn break_connection(&self, asker: Place, server: Place) {
+        let mut state = self.0.lock();
+        let Some(connection) = state.connections.remove(&(asker, server)) else { return };
+        let broken: Vec<u64> = state
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.asker == asker && waiting.connection == Some((server, connection.number)))
+            .map(|(id, _)| *id)
+            .collect();
+        let broken: Vec<_> = broken.into_iter().filter_map(|id| Some((id, state.waiting.remove(&id)?))).collect();
+        let lose = chance::percent(50);
+        if lose {
+            let ids: BTreeSet<u64> = broken.iter().map(|(id, _)| *id).collect();
+            state.queue.retain(|_, envelope| !ids.contains(&envelope.id));
+            for link in state.links.values_mut() {
+                link.held.retain(|envelope| !ids.contains(&envelope.id));
+            }
+        }
+        drop(state);
+        for (_, waiting) in broken {
+            let _ = waiting.reply.send(Err(()));
+        }
+    }
+
+    pub(crate) fn set_link(&self, from: Place, to: Place, change: impl FnOnce(&mut LinkState)) {
+        let mut state = self.0.lock();
+        let link = state.links.entry((from, to)).or_default();
+        change(&mut link.state);
+        if !link.state.cut {
+            let held = std::mem::take(&mut link.held);
+            for envelope in held {
+                Self::enqueue(&mut state, envelope, 200);
+            }
+        }
+    }
+
+    pub(crate) fn set_frozen(&self, place: Place, frozen: bool) {
+        let mut state = self.0.lock();
+        if frozen {
+            state.frozen.insert(place);
+        } else {
+            state.frozen.remove(&place);
+        }
+    }
+
+    fn send(&self, envelope: Envelope) {
+        let mut state = self.0.lock();
+        if state.nodes[envelope.from].as_ref().is_none_or(|node| (node.silent)()) {
+            return;
+        }
+        let (from, to) = (envelope.from, envelope.to);
+        let link = state.links.entry((from, to)).or_default().state;
+        if link.loss_percent > 0 && chance::percent(link.loss_percent) {
+            trace::event(Detail::Messages, format_args!("net     {from} -> {to} #{} lost", envelope.id));
+            return;
+        }
+        Self::enqueue(&mut state, envelope, 0);
+    }
+
+    fn enqueue(state: &mut State, envelope: Envelope, later_ms: u64) {
+        let now = trace::now_ms();
+        let link = state.links.entry((envelope.from, envelope.to)).or_default();
+        let (least, most) = link.state.delay_ms;
+        let at = (now + 1 + chance::within(least..most + 1) + later_ms).max(link.last_ms);
+        link.last_ms = at;
+        state.next += 1;
+        let number = state.next;
+        state.queue.insert((at, number), envelope);
+    }
+
+    /// Delivers what is due.
+    pub(crate) fn deliver(&self) {
+        loop {
+            let mut state = self.0.lock();
+            let Some(((at, _), _)) = state.queue.first_key_value() else { return };
+            if *at > trace::now_ms() {
+                return;
+            }
+            let Some((_, envelope)) = state.queue.pop_first() else { return };
+            let link = state.links.entry((envelope.from, envelope.to)).or_default();
+            if link.state.cut {
+                link.held.push(envelope);
+                continue;
+            }
+            let Envelope { from, to, to_boot, id, content } = envelope;
+            let Some(node) = state.nodes[to].as_ref().filter(|node| node.boot == to_boot) else { continue };
+            match content {
+                Content::Request { from: asker, service, body, from_boot, wants_answer } => {
+                    trace::event(
+                        Detail::Messages,
+                        format_args!(
+                            "net     {from} -> {to} #{id} {service:?} {} bytes {:016x}",
+                            body.len(),
+                            xxhash_rust::xxh3::xxh3_64(&body)
+                        ),
+                    );
+                    let answer =
+                        wants_answer.then(|| Answer { net: self.clone(), from: to, to: from, to_boot: from_boot, id });
+                    let _ = node.inbox.send(Delivery::Request { from: asker, service, body, answer });
+                }
+                Content::Answer(outcome) => {
+                    trace::event(
+                        Detail::Messages,
+                        format_args!("net     {from} -> {to} #{id} answer {}", outcome.as_ref().map_or(0, Bytes::len)),
+                    );
+                    if let Some(waiting) = state.waiting.remove(&id) {
+                        drop(state);
+                        let _ = waiting.reply.send(Ok(outcome));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens the connection on which `asker` asks `server`, if both are there, reach each other and accept each other's start.
+    fn dial(&self, asker: Place, asker_boot: u64, server: Place) -> bool {
+        let mut state = self.0.lock();
+        let cut = |state: &State, from, to| state.links.get(&(from, to)).is_some_and(|link| link.state.cut);
+        if cut(&state, asker, server) || cut(&state, server, asker) || state.frozen.contains(&server) {
+            return false;
+        }
+        let (Some(a), Some(b)) = (&state.nodes[asker], &state.nodes[server]) else { return false };
+        if a.boot != asker_boot || !a.peers.accepts(&b.peers) || !b.peers.accepts(&a.peers) {
+            return false;
+        }
+        if !a.peers.hello.lock().0.is_empty() {
+            let _ = b.inbox.send(Delivery::Met(a.peers.node, a.peers.address));
+        }
+        let server_boot = b.boot;
+        state.next += 1;
+        let number = state.next;
+        state.connections.insert((asker, server), Connection { asker_boot, server_boot, number });
+        true
+    }
+
+    fn is_connected(&self, asker: Place, server: Place) -> bool {
+        self.0.lock().connections.contains_key(&(asker, server))
+    }
+
+    /// Sends a request on the connection to `server`, or on one of its own.
+    fn request(
+        &self,
+        from: &SimPeers,
+        server: Place,
+        own: bool,
+        service: Service,
+        body: Bytes,
+        wants_answer: bool,
+    ) -> Option<(u64, oneshot::Receiver<Result<Outcome, ()>>)> {
+        let mut state = self.0.lock();
+        let (to_boot, connection) = if own {
+            (state.nodes[server].as_ref()?.boot, None)
+        } else {
+            let connection = state.connections.get(&(from.place, server)).filter(|c| c.asker_boot == from.boot)?;
+            (connection.server_boot, Some((server, connection.number)))
+        };
+        state.next += 1;
+        let id = state.next;
+        let (reply, replied) = oneshot::channel();
+        if wants_answer {
+            state.waiting.insert(id, Waiting { asker: from.place, connection, reply });
+        }
+        drop(state);
+        let content = Content::Request { from: from.node, service, body, from_boot: from.boot, wants_answer };
+        self.send(Envelope { from: from.place, to: server, to_boot, id, content });
+        Some((id, replied))
+    }
+
+    fn place_of(&self, address: SocketAddr) -> Option<Place> {
+        self.0.lock().addresses.iter().position(|other| *other == address)
+    }
+}
+
+/// A node's network.
+pub(crate) struct SimPeers {
+    net: Net,
+    place: Place,
+    boot: u64,
+    node: NodeId,
+    start: (u64, u64),
+    address: SocketAddr,
+    /// The cluster, once known.
+    hello: Mutex<(String,)>,
+    known: Mutex<BTreeMap<NodeId, Arc<Known>>>,
+    starts: Starts,
+    tasks: Tasks,
+}
+
+struct Known {
+    place: Place,
+    answered: Mutex<Option<Instant>>,
+}
+
+/// A node's handle, as the node takes it.
+#[derive(Clone)]
+struct Handle(Arc<SimPeers>);
+
+impl SimPeers {
+    /// Joins a booting node to the network; it is reached once [`open`] has been called.
+    pub(crate) fn join(net: &Net, place: Place, boot: u64, node: NodeId, start: (u64, u64), tasks: Tasks) -> Arc<Self> {
+        let address = net.0.lock().addresses[place];
+        let hello = Mutex::new((String::new(),));
+        let (known, starts) = (Mutex::default(), Starts::default());
+        Arc::new(SimPeers { net: net.clone(), place, boot, node, start, address, hello, known, starts, tasks })
+    }
+
+    pub(crate) fn handle(self: &Arc<Self>) -> Arc<dyn PeerNetwork> {
+        Arc::new(Handle(self.clone()))
+    }
+
+    /// What a node that is greeted by `other` thinks of it.
+    fn accepts(&self, other: &SimPeers) -> bool {
+        let theirs = other.hello.lock().0.clone();
+        if theirs.is_empty() {
+            return true;
+        }
+        let refusal = self.starts.refusal(other.node, other.start);
+        if let Some(refusal) = &refusal {
+            note!("node {}  refuses node {}: {refusal}", self.place, other.place);
+        }
+        refusal.is_none()
+    }
+
+    async fn keep(self: Arc<Self>, server: Place) {
+        loop {
+            if !self.net.is_connected(self.place, server) {
+                self.net.dial(self.place, self.boot, server);
+            }
+            tokio::time::sleep(REDIAL).await;
+        }
+    }
+
+    async fn ping(self: Arc<Self>, node: NodeId, known: Arc<Known>) {
+        let handle = Handle(self);
+        loop {
+            if handle.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await.is_ok() {
+                *known.answered.lock() = Some(now());
+            }
+            tokio::time::sleep(PING_EVERY).await;
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // the runtime's clock is the simulated one
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Serves a node's requests from now on. In the node's runtime.
+pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>, silent: Box<dyn Fn() -> bool + Send>) {
+    let (inbox, mut arriving) = mpsc::unbounded_channel();
+    let (serving, tasks) = (peers.clone(), peers.tasks.clone());
+    peers.tasks.spawn(async move {
+        let handle = Handle(serving);
+        while let Some(delivery) = arriving.recv().await {
+            match delivery {
+                Delivery::Met(node, address) => handle.know(node, address),
+                Delivery::Request { from, service: asked, body, answer } => {
+                    let answering = service.serve(from, asked, body);
+                    tasks.spawn(async move {
+                        let outcome = answering.await;
+                        if let Some(answer) = answer {
+                            answer.send(outcome);
+                        }
+                    });
+                }
+            }
+        }
+    });
+    peers.net.register(peers.place, peers.boot, peers.clone(), inbox, silent);
+}
+
+impl PeerNetwork for Handle {
+    fn node(&self) -> NodeId {
+        self.0.node
+    }
+
+    fn set_cluster(&self, cluster: String) {
+        self.0.hello.lock().0 = cluster;
+    }
+
+    fn know(&self, node: NodeId, address: SocketAddr) {
+        let Some(place) = self.0.net.place_of(address).filter(|_| node != self.0.node) else { return };
+        let known = Arc::new(Known { place, answered: Mutex::new(None) });
+        let mut all = self.0.known.lock();
+        if all.contains_key(&node) {
+            return;
+        }
+        all.insert(node, known.clone());
+        self.0.tasks.spawn(self.0.clone().keep(place));
+        self.0.tasks.spawn(self.0.clone().ping(node, known));
+    }
+
+    fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool {
+        self.0.starts.know(node, start)
+    }
+
+    fn known(&self) -> Vec<NodeId> {
+        self.0.known.lock().keys().copied().collect()
+    }
+
+    fn is_live(&self, node: NodeId) -> bool {
+        let known = self.0.known.lock().get(&node).cloned();
+        node == self.0.node
+            || known.is_some_and(|known| {
+                known.answered.lock().is_some_and(|at| now().saturating_duration_since(at) < LIVE_FOR)
+            })
+    }
+
+    fn request(
+        &self,
+        to: NodeId,
+        service: Service,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let place = self.0.known.lock().get(&to).map(|known| known.place);
+        let sent = place.and_then(|place| self.0.net.request(&self.0, place, false, service, body, true));
+        let Some((id, replied)) = sent else {
+            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
+        };
+        let net = self.0.net.clone();
+        Box::pin(async move {
+            let result = tokio::time::timeout(timeout, replied).await;
+            net.0.lock().waiting.remove(&id);
+            match result {
+                Ok(Ok(Ok(Ok(body)))) => Ok(body),
+                Ok(Ok(Ok(Err(text)))) => Err(TransportError::Refused(to, text)),
+                Ok(Ok(Err(()))) | Ok(Err(_)) => Err(TransportError::NoAnswer(to, "the connection broke".into())),
+                Err(_) => Err(TransportError::NoAnswer(to, format!("waited {} ms", timeout.as_millis()))),
+            }
+        })
+    }
+
+    fn tell(&self, to: NodeId, service: Service, body: Bytes) {
+        let place = self.0.known.lock().get(&to).map(|known| known.place);
+        if let Some(place) = place {
+            drop(self.0.net.request(&self.0, place, false, service, body, false));
+        }
+    }
+
+    fn ask(
+        &self,
+        address: SocketAddr,
+        service: Service,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<(Hello, Result<Bytes, String>), HelloError>> {
+        let peers = self.0.clone();
+        Box::pin(async move {
+            let silent = || HelloError::Protocol("the other end does not answer".into());
+            let place = peers.net.place_of(address).ok_or_else(silent)?;
+            let Some((_, replied)) = peers.net.request(&peers, place, true, service, body, true) else {
+                tokio::time::sleep(CONNECT_TIMEOUT).await;
+                return Err(silent());
+            };
+            let answer = tokio::time::timeout(timeout, replied).await;
+            let answer = answer.ok().and_then(Result::ok).and_then(Result::ok).ok_or_else(silent)?;
+            let (cluster, expects, refusal) = (String::new(), None, None);
+            let hello = Hello {
+                protocol: 0,
+                cluster,
+                node: peers.node,
+                start: peers.start,
+                address,
+                expects,
+                refusal,
+                outdated: false,
+            };
+            Ok((hello, answer))
+        })
+    }
+}
