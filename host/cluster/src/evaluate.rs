@@ -26,7 +26,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Runtime};
 use recoil_consensus::session::CallWrites;
-use recoil_consensus::{Group, Local, Locals, Origin, Outcome, PartitionRef, Session, machine};
+use recoil_consensus::{Group, Local, Locals, Origin, Outcome, PartitionRef, Session, Versions, machine};
 use recoil_engine::{AppCode, AppLog, CallError, Environment, HandlerInstance, Limits, Mode, Overlay};
 use recoil_storage::Data;
 use tokio::time::Instant;
@@ -182,6 +182,8 @@ pub struct HostParts {
     pub data: Data,
     /// The node's partitions.
     pub locals: Locals,
+    /// What the groups are told of the apps.
+    pub versions: Versions,
     /// The threads.
     pub pool: EvaluationPool,
     /// For what an evaluation has to wait for.
@@ -316,6 +318,7 @@ impl Host {
 
     /// An app can be evaluated from now on; its timers are looked for.
     pub fn add_app(self: &Arc<Self>, app: EvaluatedApp) {
+        self.parts.versions.set(app.id, Some(app.digest));
         self.apps.write().insert(app.id, app);
         for group in self.groups() {
             if group.session().is_some() {
@@ -326,6 +329,7 @@ impl Host {
 
     /// An app is gone: its instances go at the next call of their partition, its timers fire no more.
     pub fn remove_app(&self, app: AppId) {
+        self.parts.versions.set(app, None);
         self.apps.write().remove(&app);
         for held in self.partitions.read().values() {
             let share = held.shares.write().remove(&app);
@@ -451,6 +455,13 @@ impl Host {
         };
         if slot.as_ref().is_none_or(|evaluation| !Arc::ptr_eq(&evaluation.session, &session)) {
             self.forget(partition, slot);
+            if let Some(app) = self.app(partition.app)
+                && !session.runs(app.id, app.digest)
+            {
+                // The app came after the session, whose group must first be told of it.
+                session.end();
+                return Err(Miss::Again);
+            }
             let local = self.parts.locals.get(partition.key).ok_or(Miss::NotLeader(None))?;
             let now_us = machine::read_clock(&self.parts.data, &local).map_err(|error| storage_failed(&error))?;
             *slot = Some(Evaluation {

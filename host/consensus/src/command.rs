@@ -1,8 +1,8 @@
 //! What an entry of a partition group says.
 //!
-//! Layout (little-endian): `format u8 = 2 | term u64 | node u32 | chain u64 | kind u8`; kind 0 starts a chain and ends here;
-//! kind 1 goes on with the versions `count u32, (app u32, digest 32 bytes)*` of the apps that evaluated it and with
-//! `count u32` partitions: `keyspace u32 | partition u32 | epoch u64 | now u64 | count u32` apps: `app u32 | count u32` writes and
+//! Layout (little-endian): `format u8 = 2 | term u64 | node u32 | chain u64 | kind u8`, then
+//! versions `count u32, (app u32, digest 32 bytes)*`. Kind 0 starts a chain, with the apps that it may carry, and ends here; kind 1
+//! has the apps that evaluated it and goes on with `count u32` partitions: `keyspace u32 | partition u32 | epoch u64 | now u64 | count u32` apps: `app u32 | count u32` writes and
 //! `count u32` answered calls ([`crate::answered`]): `node u32 | incarnation u64 | sequence u64 | acked u64 | kept u8 | answer`.
 //! Keys in writes are relative to (copy, app). Changing this is a data migration.
 
@@ -66,7 +66,10 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// Begins a chain at this number; writes nothing.
-    Start,
+    Start {
+        /// The package versions that may evaluate its entries, until the next start.
+        versions: Vec<(AppId, Digest)>,
+    },
     /// Writes.
     Writes {
         /// The package versions that evaluated it.
@@ -81,14 +84,15 @@ impl Command {
     pub fn encode(&self, size_hint: usize) -> Bytes {
         let mut writer = Writer::with_capacity(64 + size_hint);
         writer.u8(FORMAT).u64(self.term).u32(self.node.0).u64(self.chain);
-        let Body::Writes { versions, partitions } = &self.body else {
-            writer.u8(START);
-            return writer.finish();
+        let (kind, versions) = match &self.body {
+            Body::Start { versions } => (START, versions),
+            Body::Writes { versions, .. } => (WRITES, versions),
         };
-        writer.u8(WRITES).u32(versions.len() as u32);
+        writer.u8(kind).u32(versions.len() as u32);
         for (app, digest) in versions {
             writer.u32(app.0).raw(&digest.0);
         }
+        let Body::Writes { partitions, .. } = &self.body else { return writer.finish() };
         writer.u32(partitions.len() as u32);
         for part in partitions {
             writer.u32(part.partition.keyspace.0).u32(part.partition.partition.0).u64(part.epoch).u64(part.now_us);
@@ -116,16 +120,11 @@ impl Command {
             );
         }
         let (term, node, chain) = (reader.u64()?, NodeId(reader.u32()?), reader.u64()?);
-        let body = match reader.u8()? {
-            START => Body::Start,
+        let kind = reader.u8()?;
+        let versions = decode_versions(&mut reader)?;
+        let body = match kind {
+            START => Body::Start { versions },
             WRITES => {
-                let count = reader.count(36)?;
-                let mut versions = Vec::with_capacity(count);
-                for _ in 0..count {
-                    let app = AppId(reader.u32()?);
-                    let digest = reader.raw(32)?;
-                    versions.push((app, Digest(digest[..].try_into().expect("32 bytes were read"))));
-                }
                 let count = reader.count(28)?;
                 let partitions = (0..count).map(|_| decode_partition(&mut reader)).collect::<Result<_, _>>()?;
                 Body::Writes { versions, partitions }
@@ -135,6 +134,17 @@ impl Command {
         reader.finish()?;
         Ok(Command { term, node, chain, body })
     }
+}
+
+fn decode_versions(reader: &mut Reader) -> Result<Vec<(AppId, Digest)>, DecodeError> {
+    let count = reader.count(36)?;
+    let mut versions = Vec::with_capacity(count);
+    for _ in 0..count {
+        let app = AppId(reader.u32()?);
+        let digest = reader.raw(32)?;
+        versions.push((app, Digest(digest[..].try_into().expect("32 bytes were read"))));
+    }
+    Ok(versions)
 }
 
 fn decode_partition(reader: &mut Reader) -> Result<PartitionWrites, DecodeError> {
@@ -174,7 +184,7 @@ mod tests {
         for length in 0..encoded.len() {
             assert!(Command::decode(encoded.slice(..length)).is_err(), "{length}");
         }
-        let start = Command { body: Body::Start, ..command };
+        let start = Command { body: Body::Start { versions: vec![(AppId(3), Digest::of(b"package"))] }, ..command };
         assert_eq!(Command::decode(start.encode(0)).unwrap(), start);
     }
 }

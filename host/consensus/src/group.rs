@@ -20,7 +20,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Config, RaftMetrics, ReadPolicy, SnapshotPolicy};
 use parking_lot::Mutex;
-use recoil_base::{Clock, GroupId, NodeId, Tasks};
+use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Tasks};
 use recoil_storage::{Data, GroupLog, Log};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -91,12 +91,28 @@ pub struct GroupContext {
     pub locals: Locals,
     /// The node's applier thread.
     pub applier: Applier,
+    /// The package versions that this node can evaluate.
+    pub versions: Versions,
     /// The way to other nodes.
     pub transport: Arc<dyn Transport>,
     /// Owns the groups' tasks.
     pub tasks: Tasks,
     /// Timing and sizes.
     pub options: GroupOptions,
+}
+
+/// The package versions that a node can evaluate; clones share them. A session tells its group those that are there when it starts.
+#[derive(Clone, Debug, Default)]
+pub struct Versions(Arc<Mutex<BTreeMap<AppId, Digest>>>);
+
+impl Versions {
+    /// The app is evaluated by this version from now on; by none, if there is none.
+    pub fn set(&self, app: AppId, version: Option<Digest>) {
+        match version {
+            Some(version) => self.0.lock().insert(app, version),
+            None => self.0.lock().remove(&app),
+        };
+    }
 }
 
 /// Why a group cannot be opened.
@@ -260,7 +276,13 @@ impl Group {
             tokio::time::sleep(quiet).await;
             campaigning.runtime_config().elect(true);
         });
-        let driver = Driver { raft: raft.clone(), lease: context.options.election_max, publish, applied };
+        let driver = Driver {
+            raft: raft.clone(),
+            lease: context.options.election_max,
+            versions: context.versions.clone(),
+            publish,
+            applied,
+        };
         let partitions = id != GroupId::META;
         tasks.spawn(driver.run(partitions));
         let (node_log, options) = (context.log.clone(), context.options.clone());
@@ -469,6 +491,7 @@ impl Drop for Follow {
 struct Driver {
     raft: Raft,
     lease: Duration,
+    versions: Versions,
     publish: watch::Sender<Leadership>,
     applied: AppliedObserver,
 }
@@ -524,7 +547,10 @@ impl Driver {
         if *read.committed_leader_id() != leader {
             return None;
         }
-        let command = Command { term: leader.term, node: leader.node_id, chain: start, body: Body::Start };
+        let versions = self.versions.0.lock().clone();
+        let listed = versions.iter().map(|(app, version)| (*app, *version)).collect();
+        let command =
+            Command { term: leader.term, node: leader.node_id, chain: start, body: Body::Start { versions: listed } };
         let (events, mut inbox) = mpsc::unbounded_channel();
         self.propose(leader, start, command.encode(0), &events).await?;
         loop {
@@ -534,7 +560,7 @@ impl Driver {
                 _ => return None,
             }
         }
-        Some((Session::new(leader, self.raft.clone(), self.lease, start), events, inbox))
+        Some((Session::new(leader, self.raft.clone(), self.lease, start, versions), events, inbox))
     }
 
     async fn propose(
@@ -574,7 +600,9 @@ impl Driver {
             }
             let broken = tokio::select! {
                 event = inbox.recv() => event.is_none_or(|event| flights.take(event, session, &self.applied)),
-                () = session.work.notified(), if next.is_none() && flights.waiting.len() < IN_FLIGHT_MAX => false,
+                () = session.work.notified(), if next.is_none() && (flights.waiting.len() < IN_FLIGHT_MAX || session.is_ending()) => {
+                    session.is_ending()
+                }
                 changed = metrics.changed(), if next.is_none() => changed.is_err() || !self.leads_as(session.leader()),
             };
             if broken && next.is_none() {

@@ -17,6 +17,7 @@
 //! - **Start of a term.** A session opens only after a ReadIndex in its own term and after its chain start is applied here.
 //! - **Answered calls.** An entry carries the numbers and answers of the calls that wrote it, so that a call asked again after its
 //!   leader was lost is answered, and not applied again ([`answered`]).
+//! - **Versions.** A chain says which package versions evaluate it; an entry evaluated by another is not applied.
 //! - **Order of applying.** Applied id, membership, chain and the data they describe change in one batch.
 //! - **Purge** follows only after the data up to that index has been persisted.
 //!
@@ -36,7 +37,7 @@ mod snapshot;
 
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
-pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError};
+pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError, Versions};
 pub use local::{Local, LocalState, Locals};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};

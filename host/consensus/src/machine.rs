@@ -5,6 +5,7 @@
 //! group's applied id, membership and chain. Batches are not fsynced: the log is the truth, and what a crash loses is
 //! applied again from it. [`Machine::build_snapshot`] persists the data, and only that permits a purge.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
-use recoil_base::{AppId, GroupId, KeyspaceId, NodeId, PartitionId, task};
+use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId, task};
 use recoil_storage::{Batch, Data, DataError, Write, key};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -84,6 +85,9 @@ pub(crate) struct GroupRow {
     pub(crate) applied: Option<LogId>,
     pub(crate) membership: StoredMembership,
     pub(crate) chain: Option<Chain>,
+    /// The package versions that the chain in force may carry.
+    #[serde(default)]
+    pub(crate) versions: BTreeMap<AppId, Digest>,
 }
 
 /// The last entry of the chain in force.
@@ -205,8 +209,8 @@ impl Core {
             put_local(&mut batch, partition, &local);
             switched.push((partition, local));
         }
-        let chain = staged.chain();
-        let row = GroupRow { applied: meta.last_log_id, membership: meta.last_membership, chain };
+        let (chain, versions) = (staged.chain(), staged.versions());
+        let row = GroupRow { applied: meta.last_log_id, membership: meta.last_membership, chain, versions };
         batch.put(group_key(self.group), row.encode());
         self.data.commit(batch).map_err(io::Error::other)?;
         self.data.persist().map_err(io::Error::other)?;
@@ -222,11 +226,18 @@ impl Core {
     fn apply_command(&mut self, row: &mut GroupRow, batch: &mut Batch, command: Command) -> io::Result<Reply> {
         let link = Chain { term: command.term, node: command.node, number: command.chain };
         let partitions = match command.body {
-            Body::Start => {
+            Body::Start { versions } => {
                 row.chain = Some(link);
+                row.versions = versions.into_iter().collect();
                 return Ok(Reply::Applied);
             }
-            Body::Writes { partitions, .. } => partitions,
+            Body::Writes { versions, partitions } => {
+                // Evaluated by a package that the group does not run: by the chain rule nothing that follows is applied either.
+                if versions.iter().any(|(app, digest)| row.versions.get(app) != Some(digest)) {
+                    return Ok(Reply::Skipped);
+                }
+                partitions
+            }
         };
         // The chain rule: an entry evaluated on one that was refused must not be applied.
         if row.chain != link.number.checked_sub(1).map(|number| Chain { number, ..link }) {
@@ -392,11 +403,15 @@ mod tests {
         Entry { log_id, payload: EntryPayload::Normal(Payload(command.encode(0))) }
     }
 
+    fn start() -> Body {
+        Body::Start { versions: vec![(AppId(5), Digest::of(b"one"))] }
+    }
+
     fn put(key: &'static str, epoch: u64) -> Body {
         let write = Write::Put { key: Bytes::from(format!("\u{1}{key}")), value: Bytes::from_static(b"v") };
         let apps = vec![AppWrites { app: AppId(5), writes: vec![write], calls: vec![] }];
         Body::Writes {
-            versions: vec![],
+            versions: vec![(AppId(5), Digest::of(b"one"))],
             partitions: vec![PartitionWrites { partition: PARTITION, epoch, now_us: 11, apps }],
         }
     }
@@ -411,20 +426,30 @@ mod tests {
     fn an_entry_whose_predecessor_was_refused_is_not_applied() {
         let folder = tempfile::tempdir().unwrap();
         let mut core = core(folder.path());
-        let entries = vec![
-            entry(1, 1, Body::Start),
-            entry(2, 2, put("a", 1)),
-            entry(3, 3, put("b", 1)),
-            entry(4, 5, put("d", 1)),
-        ];
+        let entries =
+            vec![entry(1, 1, start()), entry(2, 2, put("a", 1)), entry(3, 3, put("b", 1)), entry(4, 5, put("d", 1))];
         let replies = core.apply(entries).unwrap();
         assert_eq!(replies, [Reply::Applied, Reply::Applied, Reply::Applied, Reply::Skipped]);
         assert!(has(&core, "a") && has(&core, "b") && !has(&core, "d"));
         // Later ones of the broken chain neither, until a new chain starts behind all of its numbers.
         let replies =
-            core.apply(vec![entry(5, 6, put("e", 1)), entry(6, 7, Body::Start), entry(7, 8, put("f", 1))]).unwrap();
+            core.apply(vec![entry(5, 6, put("e", 1)), entry(6, 7, start()), entry(7, 8, put("f", 1))]).unwrap();
         assert_eq!(replies, [Reply::Skipped, Reply::Applied, Reply::Applied]);
         assert!(!has(&core, "e") && has(&core, "f"));
+    }
+
+    /// Red without the comparison of versions: "b" would be applied.
+    #[test]
+    fn writes_of_a_package_version_that_the_group_does_not_run_are_not_applied() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut core = core(folder.path());
+        let Body::Writes { partitions, .. } = put("b", 1) else { unreachable!() };
+        let other = Body::Writes { versions: vec![(AppId(5), Digest::of(b"two"))], partitions };
+        let entries =
+            vec![entry(1, 1, start()), entry(2, 2, put("a", 1)), entry(3, 3, other), entry(4, 4, put("c", 1))];
+        let replies = core.apply(entries).unwrap();
+        assert_eq!(replies, [Reply::Applied, Reply::Applied, Reply::Skipped, Reply::Skipped]);
+        assert!(has(&core, "a") && !has(&core, "b") && !has(&core, "c"));
     }
 
     /// Red without the epoch rule.
@@ -432,7 +457,7 @@ mod tests {
     fn writes_of_another_epoch_are_not_applied() {
         let folder = tempfile::tempdir().unwrap();
         let mut core = core(folder.path());
-        core.apply(vec![entry(1, 1, Body::Start), entry(2, 2, put("a", 2)), entry(3, 3, put("b", 1))]).unwrap();
+        core.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 2)), entry(3, 3, put("b", 1))]).unwrap();
         assert!(!has(&core, "a") && has(&core, "b"));
     }
 
@@ -441,7 +466,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         {
             let mut core = core(folder.path());
-            core.apply(vec![entry(1, 1, Body::Start), entry(2, 2, put("a", 1))]).unwrap();
+            core.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 1))]).unwrap();
             core.data.persist().unwrap();
         }
         let mut core = core(folder.path());

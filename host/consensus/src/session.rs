@@ -7,7 +7,7 @@
 //! Invariants: waiters of a batch are told `Committed` only if every earlier batch of the chain was; after sealing, no batch
 //! closes and nothing is appended; every waiter is told exactly once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -90,7 +90,9 @@ pub struct Session {
     leader: LeaderId,
     raft: Raft,
     lease: Duration,
+    versions: BTreeMap<AppId, Digest>,
     sealed: AtomicBool,
+    ending: AtomicBool,
     committed: AtomicU64,
     applied: AtomicU64,
     inner: Mutex<Inner>,
@@ -98,12 +100,20 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(leader: LeaderId, raft: Raft, lease: Duration, chain_start: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        leader: LeaderId,
+        raft: Raft,
+        lease: Duration,
+        chain_start: u64,
+        versions: BTreeMap<AppId, Digest>,
+    ) -> Arc<Self> {
         Arc::new(Session {
             leader,
             raft,
             lease,
+            versions,
             sealed: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             committed: AtomicU64::new(chain_start),
             applied: AtomicU64::new(chain_start),
             inner: Mutex::new(Inner {
@@ -119,6 +129,21 @@ impl Session {
     /// True once nothing more will be appended.
     pub fn is_sealed(&self) -> bool {
         self.sealed.load(Ordering::Acquire)
+    }
+
+    /// True if the group has been told that this version of the app evaluates under this session.
+    pub fn runs(&self, app: AppId, version: Digest) -> bool {
+        self.versions.get(&app) == Some(&version)
+    }
+
+    /// Asks for the session's end; the next one begins at once, with the versions there are then.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Release);
+        self.work.notify_one();
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// The newest batch whose writes are visible in the data.

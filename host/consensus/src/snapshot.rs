@@ -179,6 +179,10 @@ impl Staged {
         self.row.chain
     }
 
+    pub(crate) fn versions(&self) -> std::collections::BTreeMap<recoil_base::AppId, recoil_base::Digest> {
+        self.row.versions.clone()
+    }
+
     /// The copies, now somebody else's to keep.
     pub(crate) fn take(&self) -> Vec<(PartitionRef, u64, CopyId)> {
         std::mem::take(&mut self.copies.lock())

@@ -14,7 +14,7 @@ use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{
     Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Outcome, PartitionRef, Session, Transport,
-    TransportError,
+    TransportError, Versions,
 };
 use recoil_storage::{Data, Log, LogOptions, Write, key};
 use tokio::sync::oneshot;
@@ -81,12 +81,15 @@ impl Replica {
             (log, data, locals)
         });
         let (log, data, locals) = opened.await.unwrap();
+        let versions = Versions::default();
+        versions.set(APP, Some(Digest::of(b"v")));
         let context = GroupContext {
             node,
             clock: Clock::system(),
             log,
             data,
             locals,
+            versions,
             applier: Applier::start(node),
             transport: Arc::new(End { wire: wire.clone(), node }),
             tasks: Tasks::new(Shutdown::new()),

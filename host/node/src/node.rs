@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
 use recoil_cluster::meta::{old_copy, supersedes};
 use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, TcpPeers, Topics};
-use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind};
+use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Versions};
 use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
 use recoil_storage::{Data, Folder, Log, LogOptions};
@@ -236,12 +236,14 @@ pub(crate) fn assemble(
 ) -> (Arc<Parts>, MetaMachine) {
     let node = storage.folder.node_id();
     let topics = Topics::new(peers.clone());
+    let versions = Versions::default();
     let context = GroupContext {
         node,
         clock: clock.clone(),
         log: storage.log,
         data: storage.data.clone(),
         locals: storage.locals.clone(),
+        versions: versions.clone(),
         applier: Applier::start(node),
         transport: Arc::new(peers.clone()),
         tasks: tasks.clone(),
@@ -252,6 +254,7 @@ pub(crate) fn assemble(
         clock: clock.clone(),
         data: storage.data,
         locals: storage.locals,
+        versions,
         pool: options.shared.pool.clone(),
         runtime: Runtime::current(),
         topics: topics.clone(),
