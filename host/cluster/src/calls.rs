@@ -78,6 +78,8 @@ pub enum Miss {
     TooEarly,
     /// It may yet be applied, or have been: ask again by its number.
     Unknown,
+    /// Not evaluated, and this is why: the call's answer, unless somebody else may have evaluated it.
+    Refused(String),
 }
 
 /// A handler's answer, or none.
@@ -183,6 +185,7 @@ pub fn encode_answers(answers: &[Answer]) -> Bytes {
             Err(Miss::Again) => writer.u8(8),
             Err(Miss::TooEarly) => writer.u8(9),
             Err(Miss::Unknown) => writer.u8(10),
+            Err(Miss::Refused(text)) => writer.u8(11).bytes(text.as_bytes()),
         };
     }
     writer.finish()
@@ -206,6 +209,7 @@ pub fn decode_answers(bytes: Bytes) -> Result<Vec<Answer>, DecodeError> {
             8 => Err(Miss::Again),
             9 => Err(Miss::TooEarly),
             10 => Err(Miss::Unknown),
+            11 => Err(Miss::Refused(reader.string()?)),
             _ => return Err(reader.error("an answer of an unknown kind")),
         });
     }
@@ -317,6 +321,7 @@ mod tests {
             Err(Miss::Again),
             Err(Miss::TooEarly),
             Err(Miss::Unknown),
+            Err(Miss::Refused("full".into())),
         ];
         let encoded = encode_answers(&answers);
         assert_eq!(format!("{:?}", decode_answers(encoded.clone()).unwrap()), format!("{answers:?}"));

@@ -378,13 +378,13 @@ impl Host {
         let size = call.size();
         if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) > WAITING_BYTES_MAX {
             self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
-            return (call.reply)(Err(overloaded()));
+            return (call.reply)(Err(Miss::Refused(overloaded())));
         }
         match partition.usage.wait(size, &partition.limits) {
             Ok(counted) => self.put_counted(&partition, call, Some(counted)),
             Err(error) => {
                 self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
-                (call.reply)(Err(Miss::Error(error)));
+                (call.reply)(Err(Miss::Refused(error.to_string())));
             }
         }
     }
@@ -605,16 +605,15 @@ fn answer_on(outcome: Outcome, answer: Answer) -> Answer {
     }
 }
 
+/// The app may be on its way to this node, and serves elsewhere: the call is routed again.
 fn not_ready() -> Miss {
-    Miss::Error(CallError::Unavailable("the app is not ready on this node; retry".into()))
+    Miss::Again
 }
 
-fn overloaded() -> Miss {
-    Miss::Error(CallError::Unavailable(
-        "this node has more requests waiting than it may hold; slow down and retry".into(),
-    ))
+fn overloaded() -> String {
+    "this node has more requests waiting than it may hold; slow down and retry".into()
 }
 
 fn storage_failed(error: &dyn std::fmt::Display) -> Miss {
-    Miss::Error(CallError::Unavailable(format!("the node's storage failed: {error}")))
+    Miss::Refused(format!("the node's storage failed: {error}"))
 }

@@ -275,12 +275,23 @@ mod tests {
         test.outbox.send(lost);
         test.came_back(lost, Err(Miss::NotLeader(None)));
         assert!(!unavailable(test.give_up(lost)));
+        // Red when a refusal is told in any case: it says nothing of the sending that was lost.
+        let twice = test.put(7, Mode::Write);
+        test.outbox.send(twice);
+        test.came_back(twice, Err(Miss::Unknown));
+        test.outbox.send(twice);
+        test.came_back(twice, Err(Miss::Refused("full".into())));
+        assert!(test.outbox.has_again() && !unavailable(test.give_up(twice)));
+        let once = test.put(8, Mode::Write);
+        test.outbox.send(once);
+        test.came_back(once, Err(Miss::Refused("full".into())));
+        assert!(unavailable(test.told.lock().last().unwrap().1.clone()));
         let read = test.put(5, Mode::Read);
         test.outbox.send(read);
         assert!(unavailable(test.give_up(read)));
         assert_eq!(test.outbox.bytes, 0);
         // What was given up counts as acknowledged.
         let next = test.put(6, Mode::Write);
-        assert_eq!(test.sent(next), (5, 4));
+        assert_eq!(test.sent(next), (7, 6));
     }
 }

@@ -247,7 +247,7 @@ impl Router {
                 Err(Miss::NotLeader(Some(leader))) => {
                     leaders.insert(placement.group, *leader);
                 }
-                Err(Miss::NotLeader(None) | Miss::Again | Miss::Unknown) => {
+                Err(Miss::NotLeader(None) | Miss::Again | Miss::Unknown | Miss::Refused(_)) => {
                     // Ask another member next time.
                     let members = table.members(placement.group);
                     let place = members.iter().position(|member| *member == node).unwrap_or(0);
@@ -435,6 +435,7 @@ fn start_here(
 fn final_answer(answer: Answer) -> Result<Bytes, CallError> {
     answer.map_err(|miss| match miss {
         Miss::Error(error) => error,
+        Miss::Refused(why) => CallError::Unavailable(why),
         _ => CallError::UnknownOutcome("the node stopped while the request was on its way".into()),
     })
 }

@@ -413,6 +413,11 @@ impl Node {
         self.parts.install_and_wait(InstallRequest::Name(name.into())).await
     }
 
+    /// True once the cluster has taken in this start of the node.
+    pub fn is_admitted(&self) -> bool {
+        self.parts.is_admitted(&self.parts.states.borrow())
+    }
+
     /// The cluster as this node knows it.
     pub async fn status(&self) -> Status {
         self.parts.status_now()

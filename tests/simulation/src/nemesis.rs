@@ -268,6 +268,11 @@ impl Nemesis {
         }
         match kind {
             FaultKind::OldCopy => {
+                // What nobody has seen since the copy was made, nobody can tell from the copy.
+                let admitted = world.machines[place].node().is_some_and(|node| node.is_admitted());
+                if !world.machines[place].is_up() || !admitted {
+                    return;
+                }
                 world.end(place, End::Killed);
                 let Some(backup) = self.backups[place].take() else {
                     self.backups[place] = Some(world.machines[place].backup());

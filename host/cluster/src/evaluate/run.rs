@@ -196,10 +196,10 @@ impl Host {
         body: &CallBody,
     ) {
         let Some(app) = self.app(partition.app) else {
-            return asked.answer_unwritten(evaluation, reads, Err(not_ready()));
+            return (asked.reply)(Err(not_ready()));
         };
         if asked.mode == Mode::Write && evaluation.session.backlog_bytes() > BACKLOG_BYTES_MAX {
-            return asked.answer_unwritten(evaluation, reads, Err(overloaded()));
+            return asked.answer_unwritten(evaluation, reads, Err(Miss::Error(CallError::Unavailable(overloaded()))));
         }
         if asked.mode == Mode::Write
             && let Err(error) = app.usage.may_write(&app.limits)

@@ -37,7 +37,7 @@ impl Host {
         parts: &[Part],
     ) {
         let Some(app) = self.app(anchor.app) else {
-            return asked.answer_unwritten(evaluation, reads, Err(not_ready()));
+            return (asked.reply)(Err(not_ready()));
         };
         if let Err(error) = app.usage.may_write(&app.limits) {
             return asked.answer_unwritten(evaluation, reads, Err(Miss::Error(error)));
