@@ -399,7 +399,10 @@ impl Group {
             self.node_log.segment_count() > self.options.log_segments_max
                 && self.node_log.oldest_segment_groups().contains(&self.id)
         };
-        if (grown || pins())
+        // openraft takes a snapshot of nothing for a failed disk.
+        let applied = self.raft.metrics().borrow_watched().last_applied.is_some();
+        if applied
+            && (grown || pins())
             && let Err(error) = self.raft.trigger().snapshot().await
         {
             tracing::debug!(group = %self.id, %error, "cannot build a snapshot");

@@ -413,9 +413,9 @@ impl Node {
         self.parts.install_and_wait(InstallRequest::Name(name.into())).await
     }
 
-    /// True once the cluster has taken in this start of the node.
-    pub fn is_admitted(&self) -> bool {
-        self.parts.is_admitted(&self.parts.states.borrow())
+    /// True once this node has learnt that the cluster has taken in the present start of `other`.
+    pub fn knows_start_of(&self, other: &Node) -> bool {
+        other.parts.is_admitted(&self.parts.states.borrow())
     }
 
     /// The cluster as this node knows it.

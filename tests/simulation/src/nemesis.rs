@@ -6,8 +6,10 @@ use crate::network::LinkState;
 use crate::plan::{FaultKind, Plan};
 use crate::trace::{self, note};
 use crate::world::{Failure, World};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use recoil_node::Node;
 use recoil_storage::simulation::{Fault, SimulatedData};
 
 /// How long a node with an old copy of its folder may take to see that it is one, when it can be told.
@@ -268,11 +270,18 @@ impl Nemesis {
         }
         match kind {
             FaultKind::OldCopy => {
-                // What nobody has seen since the copy was made, nobody can tell from the copy.
-                let admitted = world.machines[place].node().is_some_and(|node| node.is_admitted());
-                if !world.machines[place].is_up() || !admitted {
+                // Who has not seen the present start cannot tell it from the copy, and may be one of the two that make a quorum.
+                let running: Vec<_> =
+                    world.machines.iter().filter(|machine| machine.is_up()).map(|one| one.node()).collect();
+                let Some(Some(present)) = world.machines[place].is_up().then(|| world.machines[place].node()) else {
+                    return;
+                };
+                let known =
+                    |node: &Option<_>| node.as_ref().is_some_and(|node: &Arc<Node>| node.knows_start_of(&present));
+                if running.len() < nodes || !running.iter().all(known) {
                     return;
                 }
+                drop((running, present));
                 world.end(place, End::Killed);
                 let Some(backup) = self.backups[place].take() else {
                     self.backups[place] = Some(world.machines[place].backup());

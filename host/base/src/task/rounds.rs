@@ -42,7 +42,8 @@ enum Place {
 
 /// The round, until it has answered [`Next::End`].
 #[cfg(feature = "simulation")]
-type SharedRound = Arc<Mutex<Option<Box<dyn FnMut() -> Next + Send>>>>;
+type Round = Box<dyn FnMut() -> Next + Send>;
+type SharedRound = Arc<Mutex<Option<Round>>>;
 
 impl Rounds {
     /// Starts the thread, which waits to be woken. Panics if the system refuses one, at start-up only.
@@ -124,11 +125,7 @@ impl Rounds {
 }
 
 #[cfg(feature = "simulation")]
-async fn simulated(
-    name: &'static str,
-    bell: Arc<Bell>,
-    round: std::sync::Weak<Mutex<Option<Box<dyn FnMut() -> Next + Send>>>>,
-) {
+async fn simulated(name: &'static str, bell: Arc<Bell>, round: std::sync::Weak<Mutex<Option<Round>>>) {
     loop {
         bell.simulated.notified().await;
         loop {
