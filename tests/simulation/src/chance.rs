@@ -8,7 +8,7 @@ use recoil_storage::simulation::Random;
 static DICE: Mutex<Random> = Mutex::new(Random(0));
 
 pub(crate) fn seed(seed: u64) {
-    *DICE.lock() = Random(seed ^ 0x5eed_0f_d1ce);
+    *DICE.lock() = Random(seed ^ 0x5eed_d1ce);
 }
 
 /// A number in the range, which is not empty.

@@ -85,9 +85,11 @@ impl Plan {
         if faults.is_empty() {
             faults.push(chance::pick(&ALL));
         }
-        let mut groups = GroupOptions::default();
-        groups.snapshot_log_bytes = chance::pick(&[4 << 10, 32 << 10, 64 << 20]);
-        groups.log_segments_max = chance::pick(&[2, 8]);
+        let groups = GroupOptions {
+            snapshot_log_bytes: chance::pick(&[4 << 10, 32 << 10, 64 << 20]),
+            log_segments_max: chance::pick(&[2, 8]),
+            ..GroupOptions::default()
+        };
         let log = LogOptions {
             segment_bytes: chance::pick(&[16 << 10, 64 << 10, 1 << 20]),
             cache_bytes: chance::pick(&[1 << 10, 1 << 20]),

@@ -25,7 +25,9 @@ pub(crate) fn misbehave(transaction: &mut dyn Transaction, word: &str, number: u
         "answer" => return Ok(vec![b'x'; number]),
         "reject" => return Err(Error::new("x".repeat(number))),
         // Host calls.
-        "host-calls" => (0..number).for_each(|_| drop(black_box(transaction.now_us()))),
+        "host-calls" => (0..number).for_each(|_| {
+            black_box(transaction.now_us());
+        }),
         "log" => (0..number).for_each(|line| log::info(&format!("flood {line}"))),
         "log-huge" => log::info(&"x".repeat(number)),
         "stdout" => (0..number).for_each(|line| println!("flood {line}")),
