@@ -43,6 +43,7 @@ enum Place {
 /// The round, until it has answered [`Next::End`].
 #[cfg(feature = "simulation")]
 type Round = Box<dyn FnMut() -> Next + Send>;
+#[cfg(feature = "simulation")]
 type SharedRound = Arc<Mutex<Option<Round>>>;
 
 impl Rounds {
