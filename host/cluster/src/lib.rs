@@ -10,6 +10,8 @@
 
 pub mod calls;
 pub mod evaluate;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod meta;
 mod outbox;
 pub mod peer;

@@ -23,6 +23,11 @@ pub const PACKAGE_CHUNK_BYTES: usize = 256 << 10;
 /// Partitions a keyspace may have.
 pub const PARTITIONS_MAX: u32 = 100_000;
 
+/// Nodes a cluster may have.
+pub const MEMBERS_MAX: usize = 1024;
+/// Bytes of the name of a node's version.
+const VERSION_BYTES_MAX: usize = 64;
+
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
@@ -335,6 +340,12 @@ impl MetaState {
     }
 
     fn join(&mut self, node: NodeId, joining: Member) -> MetaReply {
+        if joining.version.len() > VERSION_BYTES_MAX {
+            return Err(format!(
+                "a version of {} bytes; at most {VERSION_BYTES_MAX} are allowed",
+                joining.version.len()
+            ));
+        }
         let same_address = |(other, member): &(&NodeId, &Member)| **other != node && member.address == joining.address;
         if let Some((other, _)) = self.members.iter().find(same_address) {
             let address = joining.address;
@@ -349,6 +360,9 @@ impl MetaState {
             }
             *member = Member { number: member.number, ..joining };
             return Ok(());
+        }
+        if self.members.len() >= MEMBERS_MAX {
+            return Err(format!("the cluster has {MEMBERS_MAX} members, which is the most there may be"));
         }
         let number = self.next_member;
         self.next_member += 1;
@@ -366,6 +380,9 @@ impl MetaState {
             .any(|set| set.is_empty() || !distinct(set) || set.iter().any(|node| !self.members.contains_key(node)))
         {
             return Err("a replica set is empty or names a node twice or a node that is not a member".into());
+        }
+        if partitions.is_empty() || sets.len() > partitions.len() {
+            return Err("the cluster has not been founded, or the map has more replica sets than partitions".into());
         }
         if partitions.len() != self.partitions as usize || partitions.iter().any(|set| *set as usize >= sets.len()) {
             return Err("the map does not place every partition".into());
@@ -386,15 +403,16 @@ impl MetaState {
         if size > PACKAGE_BYTES_MAX {
             return Err(format!("the package has {size} bytes; the limit is {PACKAGE_BYTES_MAX}"));
         }
-        let record = self.packages.entry(digest).or_insert(PackageRecord { size, chunks: 0, complete: false });
+        let new = PackageRecord { size, chunks: 0, complete: false };
+        let known = self.packages.get(&digest).unwrap_or(&new);
         let count = size.div_ceil(PACKAGE_CHUNK_BYTES as u64).max(1) as u32;
-        let due =
-            if index + 1 == count { size as usize - index as usize * PACKAGE_CHUNK_BYTES } else { PACKAGE_CHUNK_BYTES };
-        if record.size != size || index > record.chunks || index >= count || bytes.len() != due {
+        let due = size.saturating_sub(u64::from(index) * PACKAGE_CHUNK_BYTES as u64).min(PACKAGE_CHUNK_BYTES as u64);
+        if known.size != size || index > known.chunks || index >= count || bytes.len() as u64 != due {
             return Err(format!(
                 "chunk {index} of package {digest} is out of order or of a wrong size; upload it again from the start"
             ));
         }
+        let record = self.packages.entry(digest).or_insert(new);
         if index == record.chunks {
             record.chunks += 1;
             record.complete = record.chunks == count;

@@ -9,7 +9,11 @@
 //! byte. Whatever one node has to send when its socket is writable leaves in one write.
 //!
 //! Bounded: a frame's length, the bytes of requests being served for one peer (reading stops until some are answered),
-//! the bytes queued for one peer (further requests fail at once). Requests of one peer are *started* in their order of arrival.
+//! the bytes queued for one peer (further requests fail at once), the time until a frame has come or gone whole.
+//! Requests of one peer are *started* in their order of arrival.
+//!
+//! Nobody proves who he is yet: a hello is believed. But one that names no member of the cluster is a stranger's, who may ask to join and
+//! whether anybody is there, in small frames, and of whom nothing is remembered.
 
 mod silence;
 #[cfg(test)]
@@ -39,21 +43,33 @@ pub const MAGIC: &[u8; 8] = b"RECOIL\x00\x01";
 /// The version of the frames.
 const PROTOCOL: u32 = 1;
 /// The largest frame: a transaction of 16 MiB with room to spare.
-const FRAME_BYTES_MAX: usize = 32 << 20;
+pub(crate) const FRAME_BYTES_MAX: usize = 32 << 20;
+/// The largest frame of a node that is not a member: there is room for a request to join.
+const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
 /// Bytes of requests being served for one peer.
 const SERVING_BYTES_MAX: usize = 64 << 20;
+/// What one request of a stranger counts for among them: few at a time.
+const STRANGER_SERVING_BYTES: usize = SERVING_BYTES_MAX / 4;
 /// Bytes waiting to be sent to one peer.
 const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// Bytes waiting to be sent to a stranger.
+const STRANGER_QUEUED_BYTES_MAX: usize = 256 << 10;
 /// Bytes put together into one write.
 const WRITE_BYTES: usize = 256 << 10;
-const HELLO_BYTES_MAX: u32 = 4096;
+pub(crate) const HELLO_BYTES_MAX: u32 = 4096;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
+/// A stream that has brought no whole frame, or taken none, for this long is closed: members send pings all the time, and whoever
+/// joins is answered earlier.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const REDIAL_MIN: Duration = Duration::from_millis(20);
 const REDIAL_MAX: Duration = Duration::from_millis(500);
 /// A peer that has not answered a ping for this long is down.
 const LIVE_FOR: Duration = Duration::from_millis(1500);
 const PING_EVERY: Duration = Duration::from_millis(500);
+
+const NOT_A_MEMBER: &str = "this node does not know you as a member of the cluster (yet): retry, or join first";
+const UNKNOWN_SERVICE: &str = "a service that this node does not offer; is it of another version?";
 
 const REQUEST: u8 = 0;
 const ANSWER: u8 = 1;
@@ -112,20 +128,23 @@ pub struct Hello {
 pub trait PeerService: Send + Sync + 'static {
     /// Called in order of arrival; must not block. The future runs by itself.
     fn serve(&self, from: NodeId, service: Service, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
+
+    /// Whether this node is of the cluster, as far as is known here. Others may only join and ping.
+    fn is_member(&self, node: NodeId) -> bool;
 }
 
-struct Outgoing {
-    kind: u8,
-    id: u64,
-    service: Option<Service>,
-    body: Bytes,
+pub(crate) struct Outgoing {
+    pub(crate) kind: u8,
+    pub(crate) id: u64,
+    pub(crate) service: Option<Service>,
+    pub(crate) body: Bytes,
 }
 
 impl Outgoing {
     fn size(&self) -> usize {
         14 + self.body.len()
     }
-    fn write(&self, buffer: &mut BytesMut) {
+    pub(crate) fn write(&self, buffer: &mut BytesMut) {
         let length = 9 + usize::from(self.service.is_some()) + self.body.len();
         buffer.extend_from_slice(&(length as u32).to_le_bytes());
         buffer.extend_from_slice(&[self.kind]);
@@ -141,16 +160,17 @@ impl Outgoing {
 struct Queue {
     sender: mpsc::UnboundedSender<Outgoing>,
     bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
 }
 
 impl Queue {
-    fn new() -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
+    fn new(bytes_max: usize) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Queue { sender, bytes: Arc::new(AtomicUsize::new(0)) }, receiver)
+        (Queue { sender, bytes: Arc::new(AtomicUsize::new(0)), bytes_max }, receiver)
     }
     fn push(&self, frame: Outgoing) -> bool {
         let size = frame.size();
-        if self.bytes.fetch_add(size, Ordering::Relaxed) > QUEUED_BYTES_MAX {
+        if self.bytes.fetch_add(size, Ordering::Relaxed) > self.bytes_max {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             return false;
         }
@@ -163,6 +183,18 @@ type Reply = oneshot::Sender<Result<Bytes, TransportError>>;
 struct Connection {
     queue: Queue,
     waiting: Mutex<HashMap<u64, Reply>>,
+}
+
+/// A request's place among those that wait for an answer, given back also when nobody waits any longer.
+struct Waiting {
+    connection: Arc<Connection>,
+    id: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.connection.waiting.lock().remove(&self.id);
+    }
 }
 
 struct Peer {
@@ -186,6 +218,17 @@ struct Inner {
 #[derive(Clone)]
 pub struct TcpPeers {
     inner: Arc<Inner>,
+}
+
+/// An accepted stream after the hellos.
+#[derive(Debug)]
+pub struct Greeted {
+    stream: TcpStream,
+    joining: bool,
+    /// Who speaks, by his own words.
+    pub node: NodeId,
+    /// Whether that is a member of the cluster.
+    pub member: bool,
 }
 
 /// A stream that could not be opened.
@@ -260,7 +303,7 @@ impl TcpPeers {
                 }
                 Ok((stream, _)) => {
                     pause = REDIAL_MIN;
-                    let (queue, outgoing) = Queue::new();
+                    let (queue, outgoing) = Queue::new(QUEUED_BYTES_MAX);
                     let connection = Arc::new(Connection { queue: queue.clone(), waiting: Mutex::default() });
                     *peer.connection.write() = Some(connection.clone());
                     *peer.answered.lock() = Some(self.inner.clock.now());
@@ -290,11 +333,12 @@ impl TcpPeers {
         }
     }
 
-    /// Serves one accepted stream, whose first eight bytes were [`MAGIC`] and have been read.
-    pub async fn accept(&self, mut stream: TcpStream, service: Arc<dyn PeerService>) -> Result<(), HelloError> {
+    /// Exchanges hellos on an accepted stream, whose first eight bytes were [`MAGIC`] and have been read.
+    pub async fn greet(&self, mut stream: TcpStream, service: &dyn PeerService) -> Result<Greeted, HelloError> {
         let theirs = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut stream)).await.map_err(|_| silent())??;
         let mut ours = self.inner.hello.lock().clone();
         let joining = theirs.cluster.is_empty();
+        let member = !joining && service.is_member(theirs.node);
         let wrong = if theirs.protocol != PROTOCOL {
             Some(format!(
                 "this node speaks protocol {PROTOCOL}, not {}; run the same version on all nodes",
@@ -307,24 +351,30 @@ impl TcpPeers {
         } else {
             None
         };
-        let outdated = if wrong.is_none() { self.old_copy(&theirs) } else { None };
+        let outdated = if wrong.is_none() && member { self.old_copy(&theirs) } else { None };
         ours.outdated = wrong.is_none() && outdated.is_some();
-        let wrong = wrong.or(outdated);
+        let own = || (theirs.node == ours.node).then(|| format!("node {} is this one; ids are not shared", ours.node));
+        let wrong = wrong.or(outdated).or_else(own);
         ours.refusal = wrong.clone();
-        write_hello(&mut stream, &ours).await?;
+        tokio::time::timeout(HELLO_TIMEOUT, write_hello(&mut stream, &ours)).await.map_err(|_| silent())??;
         if let Some(wrong) = wrong {
             return Err(HelloError::Refused(wrong));
         }
-        if !joining {
+        if member {
             self.know(theirs.node, theirs.address);
         }
         silence::bound(&stream)?;
-        let (read, write) = stream.into_split();
-        let (queue, outgoing) = Queue::new();
+        Ok(Greeted { stream, node: theirs.node, joining, member })
+    }
+
+    /// Serves what a greeted node asks, until its stream ends.
+    pub async fn serve(&self, greeted: Greeted, service: Arc<dyn PeerService>) -> Result<(), HelloError> {
+        let (read, write) = greeted.stream.into_split();
+        let (queue, outgoing) = Queue::new(if greeted.member { QUEUED_BYTES_MAX } else { STRANGER_QUEUED_BYTES_MAX });
         let bytes = queue.bytes.clone();
         tokio::select! {
             error = send_all(write, outgoing, bytes) => error?,
-            error = serve_requests(read, queue, theirs.node, joining, service, &self.inner.tasks) => error?,
+            error = serve_requests(read, queue, greeted.node, greeted.joining, service, &self.inner.tasks) => error?,
         }
         Ok(())
     }
@@ -386,13 +436,13 @@ impl PeerNetwork for TcpPeers {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let (reply, replied) = oneshot::channel();
         connection.waiting.lock().insert(id, reply);
-        if !connection.queue.push(Outgoing { kind: REQUEST, id, service: Some(service), body }) {
-            connection.waiting.lock().remove(&id);
+        let waiting = Waiting { connection, id };
+        if !waiting.connection.queue.push(Outgoing { kind: REQUEST, id, service: Some(service), body }) {
             return Box::pin(async move { Err(TransportError::Unreachable(to)) });
         }
         Box::pin(async move {
             let result = tokio::time::timeout(timeout, replied).await;
-            connection.waiting.lock().remove(&id);
+            drop(waiting);
             match result {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(TransportError::NoAnswer(to, "the connection broke".into())),
@@ -422,7 +472,8 @@ impl PeerNetwork for TcpPeers {
             let mut buffer = BytesMut::new();
             Outgoing { kind: REQUEST, id: 1, service: Some(service), body }.write(&mut buffer);
             write.write_all(&buffer).await?;
-            let frame = tokio::time::timeout(timeout, read_frame(&mut read)).await.map_err(|_| silent())??;
+            let frame =
+                tokio::time::timeout(timeout, read_frame(&mut read, FRAME_BYTES_MAX)).await.map_err(|_| silent())??;
             let answer = match frame.kind {
                 ANSWER => Ok(frame.body),
                 _ => Err(String::from_utf8_lossy(&frame.body).into_owned()),
@@ -459,7 +510,7 @@ async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), 
     }
 }
 
-async fn write_hello(stream: &mut TcpStream, hello: &Hello) -> Result<(), HelloError> {
+pub(crate) async fn write_hello(stream: &mut (impl AsyncWriteExt + Unpin), hello: &Hello) -> Result<(), HelloError> {
     let json = serde_json::to_vec(hello).map_err(|error| HelloError::Protocol(error.to_string()))?;
     let mut message = MAGIC.to_vec();
     message.extend_from_slice(&(json.len() as u32).to_le_bytes());
@@ -468,7 +519,7 @@ async fn write_hello(stream: &mut TcpStream, hello: &Hello) -> Result<(), HelloE
 }
 
 /// What follows the magic.
-async fn read_hello(stream: &mut TcpStream) -> Result<Hello, HelloError> {
+pub(crate) async fn read_hello(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<Hello, HelloError> {
     let length = stream.read_u32_le().await?;
     if length > HELLO_BYTES_MAX {
         return Err(HelloError::Protocol(format!("a hello of {length} bytes; at most {HELLO_BYTES_MAX} are allowed")));
@@ -478,16 +529,16 @@ async fn read_hello(stream: &mut TcpStream) -> Result<Hello, HelloError> {
     serde_json::from_slice(&json).map_err(|error| HelloError::Protocol(format!("a hello that cannot be read: {error}")))
 }
 
-struct Frame {
-    kind: u8,
-    id: u64,
-    body: Bytes,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) id: u64,
+    pub(crate) body: Bytes,
 }
 
-async fn read_frame(read: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<Frame> {
+pub(crate) async fn read_frame(read: &mut (impl AsyncReadExt + Unpin), bytes_max: usize) -> std::io::Result<Frame> {
     let length = read.read_u32_le().await? as usize;
-    if !(9..=FRAME_BYTES_MAX + 64).contains(&length) {
-        let text = format!("a frame of {length} bytes; 9 to {FRAME_BYTES_MAX} are allowed");
+    if !(9..=bytes_max + 64).contains(&length) {
+        let text = format!("a frame of {length} bytes; 9 to {bytes_max} are allowed");
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, text));
     }
     let kind = read.read_u8().await?;
@@ -517,7 +568,7 @@ async fn send_all(
             size += next.size();
             next.write(&mut buffer);
         }
-        write.write_all(&buffer).await?;
+        tokio::time::timeout(FRAME_TIMEOUT, write.write_all(&buffer)).await??;
         queued.fetch_sub(size, Ordering::Relaxed);
         buffer.clear();
         if buffer.capacity() > 4 * WRITE_BYTES {
@@ -534,7 +585,7 @@ async fn receive_answers(
 ) -> std::io::Result<()> {
     let mut read = tokio::io::BufReader::with_capacity(64 << 10, read);
     loop {
-        let frame = read_frame(&mut read).await?;
+        let frame = tokio::time::timeout(FRAME_TIMEOUT, read_frame(&mut read, FRAME_BYTES_MAX)).await??;
         let Some(reply) = connection.waiting.lock().remove(&frame.id) else { continue };
         let _ = reply.send(match frame.kind {
             ANSWER => Ok(frame.body),
@@ -554,16 +605,23 @@ async fn serve_requests(
     let mut read = tokio::io::BufReader::with_capacity(64 << 10, read);
     let room = Arc::new(Semaphore::new(SERVING_BYTES_MAX));
     loop {
-        let mut frame = read_frame(&mut read).await?;
+        // A stranger may have become a member since.
+        let is_member = || !joining && service.is_member(from);
+        let bytes_max = if is_member() { FRAME_BYTES_MAX } else { STRANGER_FRAME_BYTES_MAX };
+        let mut frame = tokio::time::timeout(FRAME_TIMEOUT, read_frame(&mut read, bytes_max)).await??;
         let known = frame.body.first().copied().and_then(Service::from_byte);
-        let allowed = known.filter(|service| !joining || matches!(service, Service::Join | Service::Ping));
-        let (Some(asked), false) = (allowed, frame.body.is_empty()) else {
-            let text = Bytes::from_static(b"a service that this node does not offer you; is it of another version?");
-            queue.push(Outgoing { kind: REFUSAL, id: frame.id, service: None, body: text });
+        let member = is_member();
+        let allowed = known.filter(|service| member || matches!(service, Service::Join | Service::Ping));
+        let (Some(asked), true) = (allowed, matches!(frame.kind, REQUEST | ONE_WAY)) else {
+            let text = if known.is_some() { NOT_A_MEMBER } else { UNKNOWN_SERVICE };
+            let body = Bytes::from_static(text.as_bytes());
+            if !queue.push(Outgoing { kind: REFUSAL, id: frame.id, service: None, body }) {
+                return Err(std::io::Error::other("a peer asks and does not take the answers"));
+            }
             continue;
         };
         let body = frame.body.split_off(1);
-        let size = (body.len() + 64).min(SERVING_BYTES_MAX) as u32;
+        let size = if member { (body.len() + 64).min(SERVING_BYTES_MAX) } else { STRANGER_SERVING_BYTES } as u32;
         let Ok(permit) = room.clone().acquire_many_owned(size).await else { return Ok(()) };
         let answering = service.serve(from, asked, body);
         let (queue, id, kind) = (queue.clone(), frame.id, frame.kind);

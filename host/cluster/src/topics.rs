@@ -49,9 +49,7 @@ impl Topics {
     /// Sends to all nodes.
     pub fn publish(&self, app: AppId, topic: &Bytes, message: &Bytes) {
         self.deliver(app, topic, message);
-        let mut writer = Writer::with_capacity(12 + topic.len() + message.len());
-        writer.u32(app.0).bytes(topic).bytes(message);
-        let body = writer.finish();
+        let body = encode(app, topic, message);
         for node in self.peers.known() {
             self.peers.tell(node, Service::Publish, body.clone());
         }
@@ -59,9 +57,7 @@ impl Topics {
 
     /// Takes what another node published.
     pub fn receive(&self, body: Bytes) -> Result<(), DecodeError> {
-        let mut reader = Reader::new("published message", body);
-        let (app, topic, message) = (AppId(reader.u32()?), reader.bytes()?, reader.bytes()?);
-        reader.finish()?;
+        let (app, topic, message) = decode(body)?;
         self.deliver(app, &topic, &message);
         Ok(())
     }
@@ -79,4 +75,17 @@ impl Topics {
             }
         }
     }
+}
+
+pub(crate) fn encode(app: AppId, topic: &Bytes, message: &Bytes) -> Bytes {
+    let mut writer = Writer::with_capacity(12 + topic.len() + message.len());
+    writer.u32(app.0).bytes(topic).bytes(message);
+    writer.finish()
+}
+
+pub(crate) fn decode(body: Bytes) -> Result<(AppId, Bytes, Bytes), DecodeError> {
+    let mut reader = Reader::new("published message", body);
+    let (app, topic, message) = (AppId(reader.u32()?), reader.bytes()?, reader.bytes()?);
+    reader.finish()?;
+    Ok((app, topic, message))
 }

@@ -1,8 +1,9 @@
 //! The admin API over HTTP/1.1, on one stream that somebody else accepted.
 //!
 //! The node's single port is shared with its peers: the node looks at the first bytes and hands operators' streams to
-//! [`serve_connection`]. Invariant: a connection costs at most one request's body (64 MiB for an upload, 64 KiB otherwise)
-//! and ends when its peer is silent for [`HEADER_TIMEOUT`] or needs longer than [`BODY_TIMEOUT`] for a body.
+//! [`serve_connection`]. Invariant: a connection costs at most one request's body (64 MiB for an upload, of which there are
+//! [`UPLOADS_MAX`] at a time; 64 KiB otherwise) and ends when its peer is silent for [`HEADER_TIMEOUT`] or needs longer than
+//! [`BODY_TIMEOUT`] for a body.
 //!
 //! There is no authentication yet, which is why nodes bind to loopback unless told otherwise. Requests that a web page
 //! made a browser send are refused: they carry `Origin`, and no operator's tool does.
@@ -22,13 +23,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use recoil_package::ARCHIVE_BYTES_MAX;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 
 use crate::api::{AdminApi, AdminError, AdminErrorCode, ErrorBody, InstallRequest, LogPage, Version};
 
 /// How long a peer may take for a request's header, and be silent between requests.
-pub const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a peer may take for a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Uploads that a node takes at a time.
+pub const UPLOADS_MAX: usize = 4;
 /// Bytes of a JSON request.
 const JSON_BYTES_MAX: usize = 64 << 10;
 /// Bytes of buffered header and of a written chunk.
@@ -40,14 +44,24 @@ const FOLLOW_HEARTBEAT: Duration = Duration::from_secs(5);
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
+/// The uploads under way on all connections of a node.
+#[derive(Debug)]
+pub struct Uploads(Semaphore);
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Uploads(Semaphore::new(UPLOADS_MAX))
+    }
+}
+
 /// Serve operators' requests on `stream` until it closes. Whatever arrives, this returns and never panics.
-pub async fn serve_connection<S>(stream: S, api: Arc<dyn AdminApi>)
+pub async fn serve_connection<S>(stream: S, api: Arc<dyn AdminApi>, uploads: Arc<Uploads>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let api = api.clone();
-        async move { Ok::<_, Infallible>(answer(request, api).await) }
+        let (api, uploads) = (api.clone(), uploads.clone());
+        async move { Ok::<_, Infallible>(answer(request, api, &uploads).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -86,12 +100,12 @@ impl Failure {
     }
 }
 
-async fn answer<B>(request: Request<B>, api: Arc<dyn AdminApi>) -> Answer
+async fn answer<B>(request: Request<B>, api: Arc<dyn AdminApi>, uploads: &Uploads) -> Answer
 where
     B: Body<Data = Bytes> + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    match route(request, api).await {
+    match route(request, api, uploads).await {
         Ok(answer) => answer,
         Err(failure) => {
             let mut answer = json(failure.status, &ErrorBody { error: failure.error });
@@ -103,7 +117,7 @@ where
     }
 }
 
-async fn route<B>(request: Request<B>, api: Arc<dyn AdminApi>) -> Result<Answer, Failure>
+async fn route<B>(request: Request<B>, api: Arc<dyn AdminApi>, uploads: &Uploads) -> Result<Answer, Failure>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -130,6 +144,7 @@ where
         ["v1", "apps"] if method == Method::GET => Ok(ok(&api.apps().await?)),
         ["v1", "apps"] if method == Method::POST => install(request, api).await,
         ["v1", "packages"] if method == Method::POST => {
+            let _turn = uploads.0.try_acquire().map_err(|_| too_many_uploads())?;
             let archive = body(request, ARCHIVE_BYTES_MAX).await?;
             Ok(json(StatusCode::CREATED, &api.upload(archive).await?))
         }
@@ -143,6 +158,11 @@ where
         }
         other => Err(unknown(other, &method, &path)),
     }
+}
+
+fn too_many_uploads() -> Failure {
+    let message = format!("this node is taking {UPLOADS_MAX} uploads already");
+    AdminError::unavailable(message, "try again in a moment, or upload to another node").into()
 }
 
 /// A known path with the wrong method, or an unknown path.

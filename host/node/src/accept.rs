@@ -1,4 +1,7 @@
-//! The node's one port: peers and operators both come to it, told apart by their first bytes.
+//! The node's one port: peers and operators both come to it, told apart by their first bytes, and do not take each other's places
+//! ([`rooms`]).
+
+mod rooms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,31 +10,31 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use recoil_base::{GroupId, NodeId};
 use recoil_cluster::{PeerService, Service, TcpPeers, peer};
+use recoil_gateway::admin::Uploads;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
+use self::rooms::{Kind, Place, Rooms};
 use crate::membership;
 use crate::node::Parts;
 
-/// Connections of peers and operators together.
-const CONNECTIONS_MAX: usize = 1024;
-const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take to say what it is.
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pauses while the first bytes have come in part.
+const FIRST_BYTES_PAUSE_MIN: Duration = Duration::from_millis(1);
+const FIRST_BYTES_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Pause after the system refused a connection, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the node stops.
 pub(crate) async fn run(listener: TcpListener, streams: TcpPeers, parts: Arc<Parts>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (rooms, uploads) = (Arc::new(Rooms::default()), Arc::new(Uploads::default()));
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (serving, streams) = (parts.clone(), streams.clone());
-                parts.tasks.spawn(async move {
-                    serve(stream, streams, serving).await;
-                    drop(place);
-                });
+                let (serving, streams, uploads) = (parts.clone(), streams.clone(), uploads.clone());
+                let place = rooms.enter(Kind::Silent);
+                parts.tasks.spawn(serve(stream, streams, place, serving, uploads));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -41,29 +44,60 @@ pub(crate) async fn run(listener: TcpListener, streams: TcpPeers, parts: Arc<Par
     }
 }
 
-async fn serve(mut stream: TcpStream, streams: TcpPeers, parts: Arc<Parts>) {
-    let mut first = [0u8; 8];
-    let peeked = tokio::time::timeout(FIRST_BYTES_TIMEOUT, async {
-        // Until the bytes differ from the magic, or all of it is there.
-        loop {
-            let count = stream.peek(&mut first).await?;
-            if count == 0 || count == first.len() || first[..count] != peer::MAGIC[..count] {
-                return std::io::Result::Ok(first[..count] == peer::MAGIC[..count] && count == first.len());
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
-    match peeked.await {
+async fn serve(mut stream: TcpStream, streams: TcpPeers, place: Place, parts: Arc<Parts>, uploads: Arc<Uploads>) {
+    let speaks = tokio::select! {
+        speaks = tokio::time::timeout(FIRST_BYTES_TIMEOUT, is_peer(&mut stream)) => speaks,
+        () = place.wanted() => return,
+    };
+    match speaks {
         Ok(Ok(true)) => {
-            if stream.read_exact(&mut first).await.is_err() {
-                return;
-            }
-            if let Err(error) = streams.accept(stream, inbound(&parts)).await {
+            let service = inbound(&parts);
+            let greeted = tokio::select! {
+                greeted = streams.greet(stream, &*service) => greeted,
+                () = place.wanted() => return,
+            };
+            let ended = match greeted {
+                Ok(greeted) => {
+                    let kind = if greeted.member { Kind::Member(greeted.node) } else { Kind::Stranger };
+                    let place = place.into_room(kind);
+                    tokio::select! {
+                        ended = streams.serve(greeted, service) => ended,
+                        () = place.wanted() => Ok(()),
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "a peer's stream ended");
             }
         }
-        Ok(Ok(false)) => recoil_gateway::admin::serve_connection(stream, parts.clone()).await,
+        Ok(Ok(false)) => {
+            let place = place.into_room(Kind::Operator);
+            tokio::select! {
+                () = recoil_gateway::admin::serve_connection(stream, parts.clone(), uploads) => {}
+                () = place.wanted() => {}
+            }
+        }
         Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+/// True, and the magic has been read, if it is what the stream begins with.
+async fn is_peer(stream: &mut TcpStream) -> std::io::Result<bool> {
+    let mut first = [0u8; 8];
+    let mut pause = FIRST_BYTES_PAUSE_MIN;
+    // Until the bytes differ from the magic, or all of it is there.
+    loop {
+        let count = stream.peek(&mut first).await?;
+        if count == 0 || first[..count] != peer::MAGIC[..count] {
+            return Ok(false);
+        }
+        if count == first.len() {
+            return stream.read_exact(&mut first).await.map(|_| true);
+        }
+        // Looking does not wait for more than there is.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(FIRST_BYTES_PAUSE_MAX);
     }
 }
 
@@ -91,6 +125,12 @@ impl PeerService for Inbound {
             Service::Propose => Box::pin(async move { Ok(membership::serve_propose(&parts, body).await) }),
             Service::Join => Box::pin(async move { membership::serve_join(&parts, &body).await }),
         }
+    }
+
+    fn is_member(&self, node: NodeId) -> bool {
+        let state = self.parts.states.borrow();
+        // A node that has just joined, and whose leader has yet to tell it of anybody, believes whoever knows the cluster's id.
+        state.members.is_empty() || state.members.contains_key(&node) || self.parts.peers.known().contains(&node)
     }
 }
 

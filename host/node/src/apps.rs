@@ -18,6 +18,7 @@ use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, Liste
 use recoil_package::{Limits as ManifestLimits, Manifest};
 use recoil_storage::key;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use crate::meta_machine::read_package;
 use crate::node::Parts;
@@ -220,7 +221,8 @@ fn listen(parts: &Arc<Parts>, app: &App) {
         let log = loaded.log.clone();
         options.refused = Arc::new(move |text: &str| log.push(LogLevel::Warn, None, text));
         let environment = Environment { app: loaded.name.clone(), log: loaded.log.clone(), limits: loaded.limits };
-        let serving = Serving { code: loaded.code.clone(), environment, router: parts.router.of_app(app.id) };
+        let (router, room) = (parts.router.of_app(app.id), parts.shared.connections().clone());
+        let serving = Serving { code: loaded.code.clone(), environment, router, room };
         loaded
             .listeners
             .push((listener.name.clone(), AppListener::start(options, Arc::new(serving), parts.tasks.shutdown())));
@@ -232,11 +234,16 @@ struct Serving {
     code: Arc<AppCode>,
     environment: Environment,
     router: Arc<dyn recoil_engine::Router>,
+    room: Arc<Semaphore>,
 }
 
 #[async_trait]
 impl ConnectionHandler for Serving {
     async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(_place) = self.room.try_acquire() else {
+            let text = format!("the connection from {peer} was closed: this node's programs serve as many as they can");
+            return self.environment.log.push(LogLevel::Warn, None, &text);
+        };
         // How it ended, if not well, is in the log already.
         let served = self.code.serve(stream, self.environment.clone(), self.router.clone()).await;
         if let Err(error) = served {

@@ -14,7 +14,7 @@ use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
 use recoil_storage::{Data, Folder, Log, LogOptions};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::apps::Apps;
 use crate::meta_machine::MetaMachine;
@@ -30,6 +30,9 @@ const ORIGINS_KEPT: Duration = Duration::from_secs(600);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Handler and listener instances of all nodes that share an engine.
 const INSTANCES_MAX: u32 = 4000;
+/// Connections of apps on all nodes that share an engine: each has an instance, and handlers must find room beside them, however many
+/// clients come.
+const CONNECTIONS_MAX: usize = INSTANCES_MAX as usize / 4 * 3;
 
 /// A package that comes with the program.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +124,7 @@ pub struct SharedOptions {
 pub struct Shared {
     pub(crate) engine: Arc<Engine>,
     pub(crate) pool: EvaluationPool,
+    pub(crate) connections: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -132,11 +136,17 @@ impl Shared {
         let threads = options
             .eval_threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, |count| count.get().min(4)));
-        Ok(Arc::new(Shared { engine, pool: EvaluationPool::start(threads) }))
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Ok(Arc::new(Shared { engine, pool: EvaluationPool::start(threads), connections }))
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// The connections that apps may yet have.
+    pub(crate) fn connections(&self) -> &Arc<Semaphore> {
+        &self.connections
     }
 }
 

@@ -47,7 +47,8 @@ impl Shared {
 
     /// Evaluation threads of one's own beside the same engine.
     pub fn beside(&self) -> Arc<Shared> {
-        Arc::new(Shared { engine: self.engine.clone(), pool: EvaluationPool::start(1) })
+        let (engine, connections) = (self.engine.clone(), self.connections.clone());
+        Arc::new(Shared { engine, pool: EvaluationPool::start(1), connections })
     }
 }
 

@@ -14,6 +14,9 @@ impl PeerService for Echo {
     fn serve(&self, _: NodeId, _: Service, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
         Box::pin(async move { Ok(body) })
     }
+    fn is_member(&self, _: NodeId) -> bool {
+        true
+    }
 }
 
 async fn node(id: u32, tasks: &Tasks) -> (TcpPeers, SocketAddr) {
@@ -27,7 +30,8 @@ async fn node(id: u32, tasks: &Tasks) -> (TcpPeers, SocketAddr) {
             serving.spawn(async move {
                 let mut magic = [0; 8];
                 stream.read_exact(&mut magic).await.unwrap();
-                let _ = peers.accept(stream, Arc::new(Echo)).await;
+                let greeted = peers.greet(stream, &Echo).await.unwrap();
+                let _ = peers.serve(greeted, Arc::new(Echo)).await;
             });
         }
     });

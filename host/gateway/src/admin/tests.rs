@@ -80,7 +80,7 @@ impl AdminApi for Fixed {
 /// Send `bytes`, perhaps close our side, and give back all that is answered.
 async fn exchange(api: Arc<Fixed>, bytes: &[u8], then_close: bool) -> String {
     let (mut ours, theirs) = tokio::io::duplex(1 << 20);
-    let serving = serve_connection(theirs, api);
+    let serving = serve_connection(theirs, api, Arc::default());
     let asking = async move {
         // The server may close before all is sent, for instance after an announced length it refuses.
         let _ = ours.write_all(bytes).await;
@@ -163,7 +163,7 @@ async fn a_followed_log_shows_that_it_is_alive() {
         }
         assert_eq!(text.matches("hello").count(), 3, "{text}");
     };
-    let both = async { tokio::join!(serve_connection(theirs, Arc::new(Fixed::default())), reading) };
+    let both = async { tokio::join!(serve_connection(theirs, Arc::new(Fixed::default()), Arc::default()), reading) };
     tokio::time::timeout(Duration::from_secs(60), both).await.expect("heartbeats");
 }
 
@@ -188,6 +188,45 @@ async fn bodies_are_bounded_whether_announced_or_not() {
     assert!(exchange(api, &chunked, false).await.starts_with("HTTP/1.1 413 "));
 }
 
+/// Red without a limit on uploads: the fifth would be read, too, and its body kept.
+#[tokio::test]
+async fn few_uploads_are_taken_at_a_time() {
+    let (api, uploads): (Arc<Fixed>, Arc<Uploads>) = Default::default();
+    let head = b"POST /v1/packages HTTP/1.1\r\nhost: node\r\ncontent-length: 1000\r\n\r\n";
+    let uploading = async {
+        let mut ends = Vec::new();
+        let mut all = futures::stream::FuturesUnordered::new();
+        for _ in 0..UPLOADS_MAX {
+            let (mut ours, theirs) = tokio::io::duplex(1 << 10);
+            ours.write_all(head).await.unwrap();
+            all.push(serve_connection(theirs, api.clone(), uploads.clone()));
+            ends.push(ours);
+        }
+        while futures::StreamExt::next(&mut all).await.is_some() {}
+        ends
+    };
+    let refused = async {
+        while uploads.0.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let (mut ours, theirs) = tokio::io::duplex(1 << 10);
+        ours.write_all(head).await.unwrap();
+        let mut answer = vec![0; 12];
+        let read = ours.read_exact(&mut answer);
+        tokio::select! {
+            () = serve_connection(theirs, api.clone(), uploads.clone()) => {}
+            read = read => drop(read.unwrap()),
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let answer = tokio::select! {
+        answer = refused => answer,
+        _ = uploading => panic!("the uploads go on"),
+        () = tokio::time::sleep(Duration::from_secs(5)) => panic!("no answer in time"),
+    };
+    assert_eq!(answer, "HTTP/1.1 503");
+}
+
 #[tokio::test]
 async fn garbage_ends_the_connection_and_nothing_else() {
     for garbage in
@@ -206,7 +245,7 @@ async fn garbage_ends_the_connection_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_let_go() {
     let (ours, theirs) = tokio::io::duplex(64);
-    let serving = serve_connection(theirs, Arc::new(Fixed::default()));
+    let serving = serve_connection(theirs, Arc::new(Fixed::default()), Arc::default());
     tokio::time::timeout(HEADER_TIMEOUT * 2, serving).await.expect("the connection ends by itself");
     drop(ours);
 }

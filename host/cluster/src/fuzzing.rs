@@ -1,0 +1,95 @@
+//! What the fuzz targets of `tests/fuzz` call: this room's decoders, each held to its promise on any input.
+//!
+//! A target never panics unless a promise is broken: a decoder answers or refuses, whatever it is given, and what it accepts
+//! survives being written and read again. Deliberately absent: any other use.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
+use recoil_base::Reader;
+use recoil_engine::call::{decode_page, decode_values};
+
+use crate::calls::{Batch, decode_answers, encode_answers};
+use crate::meta::{MetaCommand, MetaState};
+use crate::{peer, topics};
+
+/// A stream from another node, after the magic: its hello and as many frames as there are.
+pub fn stream(input: &[u8]) {
+    let mut rest = input;
+    // Everything is there already: reading never waits.
+    let Some(Ok(hello)) = peer::read_hello(&mut rest).now_or_never() else { return };
+    let mut written = Vec::new();
+    peer::write_hello(&mut written, &hello).now_or_never().expect("a vector takes all").expect("it is JSON again");
+    let again = peer::read_hello(&mut &written[peer::MAGIC.len()..]).now_or_never();
+    let again = again.expect("all of it is there");
+    if written.len() < peer::HELLO_BYTES_MAX as usize {
+        assert_eq!(format!("{:?}", again.expect("what was written can be read")), format!("{hello:?}"));
+    }
+    while let Some(Ok(frame)) = peer::read_frame(&mut rest, peer::FRAME_BYTES_MAX).now_or_never() {
+        let mut written = BytesMut::new();
+        peer::Outgoing { kind: frame.kind, id: frame.id, service: None, body: frame.body.clone() }.write(&mut written);
+        let again = peer::read_frame(&mut &written[..], peer::FRAME_BYTES_MAX).now_or_never();
+        let again = again.expect("all of it is there").expect("what was written can be read");
+        assert_eq!((again.kind, again.id, again.body), (frame.kind, frame.id, frame.body));
+    }
+}
+
+/// Routed calls, their answers, what the answers of storage calls hold, and published messages: the first byte says which.
+pub fn calls(input: &[u8]) {
+    let Some((kind, body)) = input.split_first() else { return };
+    let body = Bytes::copy_from_slice(body);
+    match kind % 5 {
+        0 => {
+            let Ok(batch) = Batch::decode(body) else { return };
+            let again = Batch::decode(batch.encode()).expect("what was written can be read");
+            assert_eq!(format!("{again:?}"), format!("{batch:?}"));
+        }
+        1 => {
+            let Ok(answers) = decode_answers(body.clone()) else { return };
+            assert_eq!(encode_answers(&answers), body, "{answers:?}");
+        }
+        2 => drop(decode_values(body)),
+        3 => drop(decode_page(body)),
+        _ => {
+            let Ok((app, topic, message)) = topics::decode(body.clone()) else { return };
+            assert_eq!(topics::encode(app, &topic, &message), body);
+        }
+    }
+}
+
+/// Entries of the meta group, `length u32 | entry` each, applied one after the other. A command that is refused changes nothing, and
+/// every state survives as JSON.
+pub fn meta(input: &[u8]) {
+    let mut reader = Reader::new("fuzzed entries", Bytes::copy_from_slice(input));
+    let mut state = MetaState::default();
+    let mut chunks = BTreeMap::new();
+    while let Ok(entry) = reader.bytes() {
+        let Ok((command, attachment)) = MetaCommand::decode(entry) else { continue };
+        let again = MetaCommand::decode(command.encode(&attachment)).expect("what was written can be read");
+        assert_eq!((format!("{:?}", again.0), again.1), (format!("{command:?}"), attachment.clone()));
+        // Makes lists as long as it says, which is what it is for: a founding that says more is not tried.
+        if matches!(command, MetaCommand::Found { partitions, .. } if partitions > 1000) {
+            continue;
+        }
+        let before = written(&state);
+        let reply = state.apply(command, &attachment, &mut |digest, index, bytes| {
+            match bytes {
+                Some(bytes) => chunks.insert((digest, index), bytes),
+                None => chunks.remove(&(digest, index)),
+            };
+        });
+        let after = written(&state);
+        assert!(reply.is_ok() || before == after, "a refused command changed the state: {reply:?}");
+        let again: MetaState = serde_json::from_slice(&after).expect("a state can be read again");
+        assert_eq!(written(&again), after);
+    }
+    for (digest, package) in &state.packages {
+        let stored = (0..package.chunks).filter(|index| chunks.contains_key(&(*digest, *index))).count();
+        assert_eq!(stored, package.chunks as usize, "a chunk that the state counts is stored");
+    }
+}
+
+fn written(state: &MetaState) -> Vec<u8> {
+    serde_json::to_vec(state).expect("the meta state has only text keys")
+}
