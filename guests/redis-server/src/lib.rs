@@ -22,6 +22,9 @@
 
 mod command;
 mod executor;
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod glob;
 mod keys;
 mod keyspace;

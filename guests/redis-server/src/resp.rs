@@ -113,10 +113,19 @@ impl Parser {
         } else if start > 0 {
             self.buffer.drain(..start);
         }
-        self.position -= start;
-        self.searched = self.searched.saturating_sub(start);
-        self.ranges.iter_mut().for_each(|range| *range = (range.0 - start, range.1 - start));
+        if start > 0 {
+            self.position -= start;
+            self.searched = self.searched.saturating_sub(start);
+            // Only when something moved: a client that sends a million arguments byte by byte must not cost a million steps a byte.
+            self.ranges.iter_mut().for_each(|range| *range = (range.0 - start, range.1 - start));
+        }
         self.buffer.extend_from_slice(input);
+    }
+
+    /// Bytes held, used or not.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.buffer.capacity() + self.inline.buffer.capacity()
     }
 
     /// The next command; none when the bytes so far hold no further whole one.

@@ -25,6 +25,8 @@
 
 pub mod answered;
 pub mod command;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod group;
 pub mod local;
 mod log_store;

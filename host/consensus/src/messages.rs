@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 
 use crate::raft::{Entry, LeaderId, LogId, Membership, Payload, TypeConfig, Vote};
 
+/// Terms and indexes count events; a number above this is nonsense, and adding one to it must not overflow.
+pub(crate) const NUMBER_MAX: u64 = 1 << 60;
+
 const BLANK: u8 = 0;
 const NORMAL: u8 = 1;
 const MEMBERSHIP: u8 = 2;
@@ -23,6 +26,9 @@ pub(crate) fn write_log_id(writer: &mut Writer, id: &LogId) {
 
 pub(crate) fn read_log_id(reader: &mut Reader) -> Result<LogId, DecodeError> {
     let (term, node_id, index) = (reader.u64()?, NodeId(reader.u32()?), reader.u64()?);
+    if term > NUMBER_MAX || index > NUMBER_MAX {
+        return Err(reader.error("a term or an index that no log reaches"));
+    }
     Ok(LogId { leader_id: LeaderId { term, node_id }, index })
 }
 
@@ -52,6 +58,9 @@ fn write_vote(writer: &mut Writer, vote: &Vote) {
 
 fn read_vote(reader: &mut Reader) -> Result<Vote, DecodeError> {
     let (term, node_id, committed) = (reader.u64()?, NodeId(reader.u32()?), reader.u8()? != 0);
+    if term > NUMBER_MAX {
+        return Err(reader.error("a term that no group reaches"));
+    }
     Ok(Vote { leader_id: LeaderId { term, node_id }, committed })
 }
 
@@ -218,12 +227,40 @@ pub(crate) fn encode_json<T: serde::Serialize>(value: &T) -> Bytes {
 }
 
 pub(crate) fn decode_json<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
+    if !numbers_are_possible(bytes) {
+        return Err(DecodeError { what, position: 0, why: "a term or an index that no log reaches" });
+    }
     serde_json::from_slice(bytes).map_err(|_| DecodeError { what, position: 0, why: "not the expected JSON" })
+}
+
+/// openraft adds to terms and indexes without a look, and serde takes any: so every run of digits is looked at before.
+fn numbers_are_possible(json: &[u8]) -> bool {
+    json.split(|byte| !byte.is_ascii_digit()).all(|digits| {
+        let number =
+            digits.iter().try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+        number.is_some_and(|number| number <= NUMBER_MAX)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Red without the bounds: adding one to such a number overflows, here or in openraft.
+    #[test]
+    fn terms_and_indexes_that_no_log_reaches_are_refused() {
+        let id = |term, index| LogId { leader_id: LeaderId { term, node_id: NodeId(7) }, index };
+        for (term, index, good) in [
+            (NUMBER_MAX, NUMBER_MAX, true),
+            (NUMBER_MAX + 1, 1, false),
+            (1, NUMBER_MAX + 1, false),
+            (1, u64::MAX, false),
+        ] {
+            assert_eq!(decode_log_id(encode_log_id(&id(term, index))).is_ok(), good, "{term} {index}");
+            assert_eq!(decode_json::<LogId>("log id", &encode_json(&id(term, index))).is_ok(), good, "{term} {index}");
+        }
+        assert!(decode_json::<LogId>("log id", b"99999999999999999999999999").is_err());
+    }
 
     #[test]
     fn entries_and_appends_survive_and_every_shorter_input_is_an_error() {

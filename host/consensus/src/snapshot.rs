@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use recoil_base::{CopyId, DecodeError, GroupId, KeyspaceId, PartitionId, Reader, Writer};
-use recoil_storage::{Data, DataError, DataSnapshot, Rows};
+use recoil_storage::{Data, DataError, DataSnapshot, Rows, key};
 use serde::{Deserialize, Serialize};
 
 use crate::command::PartitionRef;
@@ -21,6 +21,10 @@ use crate::raft::{SnapshotMeta, Vote};
 
 /// Bytes of rows in one chunk; one row larger than this travels alone.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of the copy in a key, which does not travel.
+const COPY_BYTES: usize = 8;
+/// What is left of a key without its copy has an app and a kind.
+const KEY_REST_BYTES_MIN: usize = 5;
 
 /// What openraft carries about as a snapshot.
 pub enum SnapshotData {
@@ -127,6 +131,30 @@ impl Chunk {
     }
 }
 
+/// A chunk: which of the announced partitions, and rows by their keys without the copy.
+pub(crate) fn decode_chunk(chunk: Bytes) -> Result<(usize, Vec<(Bytes, Bytes)>), DecodeError> {
+    let mut reader = Reader::new("snapshot chunk", chunk);
+    let (place, count) = (reader.u32()? as usize, reader.count(8)?);
+    let mut rows = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (rest, value) = (reader.bytes()?, reader.bytes()?);
+        // App and kind at least, and no more than the data can hold.
+        if !(KEY_REST_BYTES_MIN..=key::KEY_BYTES_MAX - COPY_BYTES).contains(&rest.len()) {
+            return Err(reader.error("a row whose key is too short or too long to be one"));
+        }
+        rows.push((rest, value));
+    }
+    reader.finish()?;
+    Ok((place, rows))
+}
+
+/// The chunk of these rows, as [`Source::chunks`] makes it.
+pub(crate) fn encode_chunk(place: usize, rows: &[(Bytes, Bytes)]) -> Bytes {
+    let mut chunk = Chunk::new(place as u32);
+    rows.iter().for_each(|(key, value)| chunk.push(key, value));
+    chunk.finish()
+}
+
 /// Opens a transfer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Begin {
@@ -155,19 +183,14 @@ impl Staged {
 
     /// Loads one chunk. Blocks.
     pub(crate) fn load(&self, chunk: Bytes) -> Result<(), LoadError> {
-        let mut reader = Reader::new("snapshot chunk", chunk);
-        let place = reader.u32()? as usize;
-        let copy = self.copies.lock().get(place).map(|(_, _, copy)| *copy);
-        let copy = copy.ok_or_else(|| reader.error("a row of a partition that the snapshot did not announce"))?;
-        let count = reader.count(8)?;
+        let (place, rows) = decode_chunk(chunk)?;
+        let copy = self.copies.lock().get(place).map(|(_, _, copy)| *copy).ok_or(LoadError::Place(place))?;
         let mut batch = self.data.batch();
-        for _ in 0..count {
-            let (rest, value) = (reader.bytes()?, reader.bytes()?);
+        for (rest, value) in rows {
             let mut full = copy.0.to_be_bytes().to_vec();
             full.extend_from_slice(&rest);
             batch.put(full, value);
         }
-        reader.finish()?;
         Ok(self.data.commit(batch)?)
     }
 
@@ -204,6 +227,8 @@ impl Drop for Staged {
 pub(crate) enum LoadError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error("rows of partition {0} of the snapshot, which it did not announce")]
+    Place(usize),
     #[error(transparent)]
     Data(#[from] DataError),
 }

@@ -19,6 +19,8 @@
 mod committer;
 pub mod disk;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod index;
 mod recovery;

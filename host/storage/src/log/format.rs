@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use recoil_base::{DecodeError, GroupId, Reader};
 
-use super::index::Image;
+use super::index::{INDEX_MAX, Image};
 
 const MAGIC: &[u8; 8] = b"RECOILW1";
 pub(super) const HEADER_BYTES: usize = 64;
 const HEADER_SUMMED_BYTES: usize = 40;
-const FRAME_HEADER_BYTES: usize = 24;
+pub(super) const FRAME_HEADER_BYTES: usize = 24;
 const FRAME_SUMMED_BYTES: usize = 20;
 /// Bytes of a frame that holds nothing but a seal.
 pub(super) const SEAL_BYTES: u64 = 32;
@@ -181,6 +181,11 @@ impl FrameBuilder {
         self.record(SEAL);
     }
 
+    /// Bytes that need not be records: for fuzzing, which wants right sums around any content.
+    pub(super) fn raw(&mut self, body: &[u8]) {
+        self.buffer.extend_from_slice(body);
+    }
+
     /// The frame's bytes.
     pub(super) fn finish(&mut self, salt: u64, number: u64) -> &[u8] {
         let body_bytes = (self.buffer.len() - FRAME_HEADER_BYTES) as u32;
@@ -320,7 +325,7 @@ fn read_image(reader: &mut Reader) -> Result<(GroupId, Image), DecodeError> {
     let flags = reader.u8()?;
     let vote = if flags & 1 != 0 { Some(copied(reader)?) } else { None };
     let purged = if flags & 2 != 0 { Some((reader.u64()?, copied(reader)?)) } else { None };
-    if flags > 3 || first > next {
+    if flags > 3 || first > next || next > INDEX_MAX {
         return Err(reader.error("a checkpoint is impossible"));
     }
     Ok((group, Image { vote, purged, first, next }))

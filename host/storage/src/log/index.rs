@@ -14,6 +14,13 @@ pub(super) const PENDING: u32 = 0;
 /// The segment of an entry that lies before the oldest segment there is: only while recovering.
 pub(super) const ABSENT: u32 = u32::MAX;
 
+/// No log reaches this index: what claims to is damaged. Adding to the others does not overflow.
+pub(super) const INDEX_MAX: u64 = 1 << 62;
+
+fn following(index: u64) -> Option<u64> {
+    (index < INDEX_MAX).then(|| index + 1)
+}
+
 /// What a checkpoint says of one group: everything but where the entries lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Image {
@@ -29,7 +36,7 @@ impl Image {
         if index != self.next {
             return Err("an entry does not follow the one before it");
         }
-        self.next += 1;
+        self.next = following(self.next).ok_or("an entry has an impossible index")?;
         Ok(())
     }
     /// Drops the entries from `next` on.
@@ -42,7 +49,7 @@ impl Image {
     }
     /// Drops the entries up to `upto`.
     pub(super) fn purge(&mut self, upto: u64, log_id: Bytes) -> Result<(), &'static str> {
-        let first = upto.checked_add(1).ok_or("a purge point is impossible")?;
+        let first = following(upto).ok_or("a purge point is impossible")?;
         self.first = self.first.max(first);
         self.next = self.next.max(self.first);
         self.purged = Some((upto, log_id));
@@ -50,7 +57,7 @@ impl Image {
     }
     /// Drops all entries; the next one is `upto + 1`.
     pub(super) fn reset(&mut self, upto: u64, log_id: Bytes) -> Result<(), &'static str> {
-        self.first = upto.checked_add(1).ok_or("a purge point is impossible")?;
+        self.first = following(upto).ok_or("a purge point is impossible")?;
         self.next = self.first;
         self.purged = Some((upto, log_id));
         Ok(())

@@ -1,0 +1,4 @@
+//! `cargo fuzz run --fuzz-dir tests/fuzz --features libfuzzer --sanitizer none group_entry`
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| recoil_fuzz::run("group_entry", input));
