@@ -16,6 +16,7 @@
 mod cluster;
 pub mod disk;
 pub mod history;
+pub mod hostile;
 mod load;
 mod namespace;
 mod network;
