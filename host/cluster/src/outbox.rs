@@ -137,10 +137,11 @@ impl Outbox {
         waiting.flying = waiting.flying.saturating_sub(1);
         // What a node says that could not look at the call tells nothing of where it was sent before.
         let unsure = waiting.mode == Mode::Write && (waiting.maybe || waiting.flying > 0);
+        let answer = match answer {
+            Err(Miss::Refused(why)) if !unsure => Err(Miss::Error(CallError::Unavailable(why))),
+            other => other,
+        };
         match answer {
-            Err(Miss::Error(CallError::Unavailable(_))) if unsure => {
-                self.again.insert(ticket.lane);
-            }
             Ok(_) | Err(Miss::Error(_)) => {
                 if let Some(waiting) = lane.remove(ticket.order) {
                     self.bytes -= waiting.request.size().min(self.bytes);
