@@ -413,11 +413,12 @@ impl Group {
 /// Makes log and data fit each other before openraft reads them.
 fn align(group: GroupId, log: &GroupLog, applied: Option<LogId>) -> Result<(), OpenError> {
     let io = |source| OpenError::Io { group, source };
-    let purged = log.purged().map_or(0, |(index, _)| index);
+    // A log can be purged up to index 0, the membership it began with.
+    let purged = log.purged().map(|(index, _)| index);
     let Some(applied) = applied else {
-        return if purged == 0 { Ok(()) } else { Err(OpenError::DataLost { group, purged, applied: 0 }) };
+        return purged.map_or(Ok(()), |purged| Err(OpenError::DataLost { group, purged, applied: 0 }));
     };
-    if applied.index < purged {
+    if let Some(purged) = purged.filter(|purged| applied.index < *purged) {
         return Err(OpenError::DataLost { group, purged, applied: applied.index });
     }
     let held = if let Some((index, id)) = log.purged().filter(|(index, _)| *index == applied.index) {

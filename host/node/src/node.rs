@@ -348,6 +348,8 @@ impl Node {
         *parts.meta.lock() = Some(meta);
         for (node, member) in &parts.states.borrow().members {
             parts.peers.know(*node, member.address);
+            // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
+            parts.peers.know_start(*node, (member.incarnation, member.start));
         }
         open(parts);
         let new = membership::find_cluster(parts).await?;

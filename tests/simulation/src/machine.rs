@@ -71,7 +71,7 @@ pub(crate) struct Machine {
     pub(crate) skew_us: Arc<AtomicI64>,
     pub(crate) life: Arc<Mutex<Life>>,
     runtime: Option<Running>,
-    boots: u64,
+    pub(crate) boots: u64,
     pub(crate) frozen_since: Option<u64>,
 }
 
@@ -191,6 +191,11 @@ impl Machine {
             RUNNING.set(self.place);
             running.runtime.block_on(async { tokio::time::advance(missed).await });
         }
+    }
+
+    /// True if the node has been asked to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.runtime.as_ref().is_some_and(|running| running.stop.is_none())
     }
 
     /// Asks the node to end in order.

@@ -21,7 +21,7 @@ enum Later {
     Thaw(usize),
     Link(usize, usize),
     Fast(usize),
-    /// The old copy must have been refused by now.
+    /// The old copy has been refused by now, or nobody can tell that it is one.
     Refused(usize),
 }
 
@@ -86,6 +86,14 @@ impl Nemesis {
         if !world.machines[place].is_up() || world.lost[place] {
             return Ok(());
         }
+        if world.net.is_outdated(place, world.machines[place].boots) {
+            if self.present[place].is_none() {
+                return Err(Failure::new("old copy", format!("node {place} was refused with its own folder")));
+            }
+            note!("node {place}  is told that it is an old copy");
+            world.end(place, End::Killed);
+            return Ok(()); // Later::Refused puts the folder back
+        }
         let ended = world.machines[place].life.lock().ended.clone();
         if world.machines[place].disk.is_off() {
             world.end(place, End::Unplugged);
@@ -140,11 +148,11 @@ impl Nemesis {
             }
             Later::Fast(place) => slow_disk(place, false),
             Later::Refused(place) => {
+                let Some(present) = self.present[place].take() else { return Ok(()) };
                 if world.machines[place].is_up() {
-                    // Nobody could tell it, or it had no time: only a node that others reach can know.
-                    world.end(place, End::Killed);
-                }
-                if let Some(present) = self.present[place].take() {
+                    // The others never met the start that the copy lacks: the copy is the node now, and what it lacks an old copy.
+                    note!("node {place}  goes on with the copy");
+                } else {
                     note!("node {place}  gets its folder back");
                     world.machines[place].restore(&present);
                     world.boot(place);
@@ -328,10 +336,13 @@ impl Nemesis {
             machines[place].disk.clear_faults();
             machines[place].data.clear_faults();
             let ended = machines[place].life.lock().ended.is_some();
-            if self.present[place].is_some() || ended || machines[place].disk.is_off() {
+            let refused = net.is_outdated(place, machines[place].boots);
+            if ended || refused || machines[place].is_stopping() || machines[place].disk.is_off() {
                 world.end(place, End::Killed);
             }
-            if let Some(present) = self.present[place].take() {
+            if let Some(present) = self.present[place].take()
+                && !world.machines[place].is_up()
+            {
                 world.machines[place].restore(&present);
             }
             if !world.machines[place].is_up() && !world.lost[place] {

@@ -130,6 +130,8 @@ struct State {
     waiting: BTreeMap<u64, Waiting>,
     queue: BTreeMap<(u64, u64), Envelope>,
     frozen: BTreeSet<Place>,
+    /// Boots that another node has refused as an old copy.
+    outdated: BTreeSet<(Place, u64)>,
     next: u64,
 }
 
@@ -300,7 +302,14 @@ impl Net {
             return false;
         }
         let (Some(a), Some(b)) = (&state.nodes[asker], &state.nodes[server]) else { return false };
-        if a.boot != asker_boot || !a.peers.accepts(&b.peers) || !b.peers.accepts(&a.peers) {
+        if a.boot != asker_boot {
+            return false;
+        }
+        if !b.peers.accepts(&a.peers) {
+            state.outdated.insert((asker, asker_boot));
+            return false;
+        }
+        if !a.peers.accepts(&b.peers) {
             return false;
         }
         if !a.peers.hello.lock().0.is_empty() {
@@ -311,6 +320,11 @@ impl Net {
         let number = state.next;
         state.connections.insert((asker, server), Connection { asker_boot, server_boot, number });
         true
+    }
+
+    /// True if this boot of a node has been told that it is an old copy: such a node ends.
+    pub(crate) fn is_outdated(&self, place: Place, boot: u64) -> bool {
+        self.0.lock().outdated.contains(&(place, boot))
     }
 
     fn is_connected(&self, asker: Place, server: Place) -> bool {
