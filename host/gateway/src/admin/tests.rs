@@ -212,10 +212,15 @@ async fn few_uploads_are_taken_at_a_time() {
         let (mut ours, theirs) = tokio::io::duplex(1 << 10);
         ours.write_all(head).await.unwrap();
         let mut answer = vec![0; 12];
-        let read = ours.read_exact(&mut answer);
-        tokio::select! {
-            () = serve_connection(theirs, api.clone(), uploads.clone()) => {}
-            read = read => drop(read.unwrap()),
+        {
+            let serving = serve_connection(theirs, api.clone(), uploads.clone());
+            let read = ours.read_exact(&mut answer);
+            tokio::pin!(serving, read);
+            // The answer may still be on its way when the connection has been served.
+            tokio::select! {
+                () = &mut serving => drop(read.await.unwrap()),
+                read = &mut read => drop(read.unwrap()),
+            }
         }
         String::from_utf8(answer).unwrap()
     };
