@@ -24,7 +24,7 @@ use recoil_engine::{CallError, Mode};
 use crate::calls::{Answer, Miss, PartitionCall, Reply, Request};
 
 /// Unanswered calls of one lane.
-const LANE_CALLS_MAX: usize = 16 << 10;
+const LANE_CALLS_MAX: usize = 64 << 10;
 /// Bytes of all unanswered calls.
 const BYTES_MAX: usize = 512 << 20;
 
