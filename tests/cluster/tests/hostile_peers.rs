@@ -49,6 +49,7 @@ fn answer(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     (head[4], body)
 }
 
+/// Red when everybody is taken for a member: a stranger's frame of a megabyte was waited for.
 #[test]
 fn strangers_who_speak_the_peers_protocol_get_nothing_but_an_answer() {
     let mut cluster = Cluster::processes();
@@ -104,6 +105,7 @@ fn strangers_who_speak_the_peers_protocol_get_nothing_but_an_answer() {
     cluster.stop();
 }
 
+/// Red with one room for all connections of the port, in which nobody gives way: the next one was turned away.
 #[test]
 fn crowds_of_strangers_keep_neither_members_nor_operators_out() {
     let mut cluster = Cluster::processes();
@@ -135,6 +137,7 @@ fn crowds_of_strangers_keep_neither_members_nor_operators_out() {
     cluster.stop();
 }
 
+/// Red without the bound on uploads: a hundred of a megabyte each were kept.
 #[test]
 fn garbage_for_the_admin_api_is_answered_or_hung_up_on() {
     let mut cluster = Cluster::processes();
