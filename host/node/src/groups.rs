@@ -2,7 +2,8 @@
 //!
 //! Order matters: the node's rows for the partitions of a group are written before the group opens, so that no entry meets a partition
 //! that is not known here. The first member of a new group initialises it at once and so leads it; the others do the same
-//! two seconds later if meta still does not say that a leader has been seen, with the same membership, which Raft allows.
+//! two seconds later if meta still does not say that a leader has been seen, with the same membership, which Raft allows. A leader is
+//! seen once its session has begun: then the group's first entries are on a quorum.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,19 +83,24 @@ async fn initialise(parts: Arc<Parts>, group: Arc<Group>, members: Vec<recoil_ba
     }
     let pending = |parts: &Parts| parts.states.borrow().groups.get(&id).is_some_and(|record| !record.initialised);
     while pending(&parts) {
-        match group.leadership().borrow().leader {
+        let now = group.leadership().borrow().clone();
+        match now.leader {
+            // Elected is not enough: until the group's first entries are on a quorum, a lost log could still take them away, and
+            // nobody initialises a group that is recorded as initialised.
+            Some(leader) if leader == parts.node && now.session.is_some() => {
+                if let Err(error) = parts.change(&MetaCommand::Initialised { group: id }, &[]).await {
+                    tracing::debug!(group = %id, %error, "cannot record that the group has a leader; it is tried again");
+                }
+            }
             Some(leader) if leader == parts.node => {}
             Some(_) => return,
-            None => {}
-        }
-        if group.leadership().borrow().leader == Some(parts.node) {
-            if let Err(error) = parts.change(&MetaCommand::Initialised { group: id }, &[]).await {
-                tracing::debug!(group = %id, %error, "cannot record that the group has a leader; it is tried again");
+            None => {
+                if let Err(error) = group.initialize(members.iter().copied().collect()).await {
+                    tracing::warn!(group = %id, %error, "cannot initialise the group; it is tried again");
+                }
             }
-        } else if let Err(error) = group.initialize(members.iter().copied().collect()).await {
-            tracing::warn!(group = %id, %error, "cannot initialise the group; it is tried again");
         }
         let mut leadership = group.leadership();
-        let _ = tokio::time::timeout(INITIALISE_RETRY, leadership.wait_for(|now| now.leader.is_some())).await;
+        let _ = tokio::time::timeout(INITIALISE_RETRY, leadership.wait_for(|now| now.session.is_some())).await;
     }
 }
