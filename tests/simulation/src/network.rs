@@ -309,11 +309,12 @@ impl Net {
             state.outdated.insert((asker, asker_boot));
             return false;
         }
-        if !a.peers.accepts(&b.peers) {
-            return false;
-        }
+        // As over TCP, the one who is greeted learns of the other before that one has made up its mind.
         if !a.peers.hello.lock().0.is_empty() {
             let _ = b.inbox.send(Delivery::Met(a.peers.node, a.peers.address));
+        }
+        if !a.peers.accepts(&b.peers) {
+            return false;
         }
         let server_boot = b.boot;
         state.next += 1;
