@@ -38,10 +38,10 @@ fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
-/// Where cargo builds: this program lies in it.
+/// Where cargo builds: this program lies in it, in the folder of its profile.
 fn target_dir() -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe().context("finding the target folder")?;
-    let folder = here.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let folder = here.ancestors().nth(2).filter(|folder| folder.join("debug/deps").is_dir());
     Ok(folder
         .context("this program is not in cargo's target folder: run it with `cargo demo` or `cargo verify`")?
         .to_owned())
