@@ -17,7 +17,7 @@
 //!
 //! Bounded: the bytes that wait in mailboxes, the session's backlog, handler instances of a node.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -244,6 +244,11 @@ impl Host {
         }
     }
 
+    /// The group has been closed here; its partitions stay, and are served again once it is open.
+    pub fn remove_group(&self, id: GroupId) {
+        self.groups.write().remove(&id);
+    }
+
     /// An app's share of a partition, if this node holds the partition and knows the app.
     fn share(&self, key: PartitionRef, app: AppId) -> Result<Arc<Partition>, Miss> {
         let held = self.partitions.read().get(&key).cloned().ok_or(Miss::NotLeader(None))?;
@@ -430,7 +435,7 @@ impl Host {
     }
 
     /// Drops what applied batches have made superfluous; told by the session after they became visible.
-    pub fn applied(&self, partitions: &[PartitionRef]) {
+    pub fn applied(&self, partitions: &BTreeSet<PartitionRef>) {
         for key in partitions {
             let Some(held) = self.partitions.read().get(key).cloned() else { continue };
             for partition in held.shares.read().values() {

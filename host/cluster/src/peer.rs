@@ -92,11 +92,13 @@ pub enum Service {
     Ping = 5,
     /// A node that is not a member yet asks to become one.
     Join = 6,
+    /// Could you lead this group now? `group u32 | meta index u64`, refused with what speaks against it.
+    MayLead = 7,
 }
 
 impl Service {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join]
+        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join, Self::MayLead]
             .into_iter()
             .find(|s| *s as u8 == byte)
     }

@@ -242,7 +242,11 @@ impl Records {
             (place.0, place.1) == (partition, app)
                 && removed.iter().any(|write| matches!(write, Write::Remove { key } if *key == row))
         };
-        self.cached.retain(|place, _| !gone(place));
+        // What the rows still say until the batch is in the data must not be read again.
+        self.cached
+            .iter_mut()
+            .filter(|(place, _)| gone(place))
+            .for_each(|(_, record)| *record = OriginRecord::default());
         self.changed.retain(|place, _| !gone(place));
     }
 

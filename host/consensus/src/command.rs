@@ -13,6 +13,8 @@ use recoil_storage::Write;
 use crate::answered::AnsweredCall;
 
 const FORMAT: u8 = 2;
+/// Before the kind: format, term, node, chain number.
+const HEAD_BYTES: usize = 1 + 8 + 4 + 8;
 const START: u8 = 0;
 const WRITES: u8 = 1;
 
@@ -111,6 +113,11 @@ impl Command {
         writer.finish()
     }
 
+    /// True if an entry's bytes begin a chain, as far as its head tells.
+    pub(crate) fn is_start(bytes: &[u8]) -> bool {
+        bytes.get(HEAD_BYTES) == Some(&START)
+    }
+
     /// Reads an entry's bytes.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("group entry", bytes);
@@ -186,5 +193,6 @@ mod tests {
         }
         let start = Command { body: Body::Start { versions: vec![(AppId(3), Digest::of(b"package"))] }, ..command };
         assert_eq!(Command::decode(start.encode(0)).unwrap(), start);
+        assert!(Command::is_start(&start.encode(0)) && !Command::is_start(&encoded) && !Command::is_start(b""));
     }
 }

@@ -25,6 +25,7 @@ use recoil_storage::{Data, GroupLog, Log};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Body, Command, PartitionRef};
+use crate::deferred::Deferred;
 use crate::local::Locals;
 use crate::log_store::LogStore;
 use crate::machine::{Applier, Core, GroupRow, Machine, MachineKind};
@@ -32,6 +33,7 @@ use crate::messages;
 use crate::network::{Inbound, Network, Transport};
 use crate::raft::{LeaderId, LogId, Notifier, Payload, Raft, Reply, TypeConfig, Watch, WriteResult};
 use crate::session::{AppliedObserver, ClosedBatch, IN_FLIGHT_MAX, Outcome, Session, Waiter};
+use crate::transfer;
 
 /// Pause before a leader tries again to open a session.
 const SESSION_RETRY: Duration = Duration::from_millis(20);
@@ -39,6 +41,8 @@ const SESSION_RETRY: Duration = Duration::from_millis(20);
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a group looks whether its log has grown enough for a snapshot.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
+/// Events of batches taken in at once.
+const EVENTS_MAX: usize = 256;
 
 /// Timing and sizes of a group.
 #[derive(Clone, Debug)]
@@ -172,6 +176,8 @@ pub struct Leadership {
     pub term: u64,
     /// Set while this node leads and may evaluate.
     pub session: Option<Arc<Session>>,
+    /// A transfer of leadership has failed in a way that only opening the group again ends; see [`crate::transfer`].
+    pub stuck: bool,
 }
 
 impl std::fmt::Debug for Leadership {
@@ -234,7 +240,7 @@ fn config(options: &GroupOptions) -> Result<Config, String> {
 }
 
 impl Group {
-    /// Opens this node's replica. `applied` is told of every batch of this node's sessions that became visible.
+    /// Opens this node's replica. `applied` is told of the partitions whose writes, by this node's sessions, became visible in the data.
     pub async fn open(
         context: &GroupContext,
         id: GroupId,
@@ -244,6 +250,8 @@ impl Group {
         let io = |source| OpenError::Io { group: id, source };
         let log = context.log.group(id);
         let (data, locals, aligned) = (context.data.clone(), context.locals.clone(), log.clone());
+        // A group opened again in the same process: what the last opening asked for must not be taken for durable before it is.
+        context.log.flush().await.map_err(crate::log_store::io_error).map_err(io)?;
         let opened = context.applier.run(move || -> Result<Core, OpenError> {
             let core = Core::open(id, data, locals, kind).map_err(|source| OpenError::Io { group: id, source })?;
             align(id, &aligned, core.row.applied)?;
@@ -255,7 +263,8 @@ impl Group {
         let raft_error = |message: String| OpenError::Raft { group: id, message };
         let config = Arc::new(config(&context.options).map_err(raft_error)?);
         let network = Network { group: id, transport: context.transport.clone() };
-        let machine = Machine::new(core, context.applier.clone());
+        let deferred = Deferred::new(core, context.applier.clone());
+        let machine = Machine::new(deferred.clone(), id == GroupId::META);
         let store = LogStore::new(log.clone());
         let raft = Raft::new(context.node, config, network, store, machine)
             .await
@@ -271,6 +280,7 @@ impl Group {
             quiet_until: context.clock.now() + quiet,
         };
         let tasks = Tasks::new(context.tasks.shutdown().child());
+        tasks.spawn(deferred.clone().run());
         let campaigning = raft.clone();
         tasks.spawn(async move {
             tokio::time::sleep(quiet).await;
@@ -279,6 +289,8 @@ impl Group {
         let driver = Driver {
             raft: raft.clone(),
             lease: context.options.election_max,
+            patience: transfer::patience(&context.options),
+            deferred,
             versions: context.versions.clone(),
             publish,
             applied,
@@ -311,6 +323,11 @@ impl Group {
     /// The session in which this node may evaluate, if it leads.
     pub fn session(&self) -> Option<Arc<Session>> {
         self.leadership.borrow().session.clone().filter(|session| !session.is_sealed())
+    }
+
+    /// True once only closing the replica and opening it again can let it take part in the group.
+    pub fn is_stuck(&self) -> bool {
+        self.leadership.borrow().stuck
     }
 
     /// Serves a message of another replica.
@@ -495,6 +512,9 @@ impl Drop for Follow {
 struct Driver {
     raft: Raft,
     lease: Duration,
+    /// How long a transfer of leadership may take.
+    patience: Duration,
+    deferred: Arc<Deferred>,
     versions: Versions,
     publish: watch::Sender<Leadership>,
     applied: AppliedObserver,
@@ -513,6 +533,12 @@ impl Driver {
                     self.publish_leader(Some(session.clone()));
                     let next = self.serve(&session, events, inbox, &mut metrics).await;
                     chain = Some((leader, next));
+                    if let Some(to) = session.successor()
+                        && transfer::transfer(&self.raft, leader, to, self.patience).await.is_err()
+                    {
+                        self.publish.send_modify(|now| *now = Leadership { stuck: true, ..Default::default() });
+                        return;
+                    }
                 } else {
                     // A start entry may have been appended under this number: the next must differ.
                     chain = Some((leader, start + 1));
@@ -530,7 +556,7 @@ impl Driver {
     fn publish_leader(&self, session: Option<Arc<Session>>) {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let next = Leadership { leader: metrics.current_leader, term: metrics.current_term, session };
+        let next = Leadership { leader: metrics.current_leader, term: metrics.current_term, session, stuck: false };
         self.publish.send_if_modified(|now| {
             let same =
                 now.leader == next.leader && now.term == next.term && now.session.is_none() && next.session.is_none();
@@ -586,7 +612,7 @@ impl Driver {
         mut inbox: mpsc::UnboundedReceiver<Event>,
         metrics: &mut WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
     ) -> u64 {
-        let mut flights = Flights::default();
+        let (mut flights, mut events_now) = (Flights::default(), Vec::new());
         let mut next = None;
         loop {
             while next.is_none() && flights.waiting.len() < IN_FLIGHT_MAX {
@@ -603,21 +629,33 @@ impl Driver {
                 return next;
             }
             let broken = tokio::select! {
-                event = inbox.recv() => event.is_none_or(|event| flights.take(event, session, &self.applied)),
+                count = inbox.recv_many(&mut events_now, EVENTS_MAX) => self.take(&mut events_now, count, &mut flights, session),
                 () = session.work.notified(), if next.is_none() && (flights.waiting.len() < IN_FLIGHT_MAX || session.is_ending()) => {
                     session.is_ending()
                 }
-                changed = metrics.changed(), if next.is_none() => changed.is_err() || !self.leads_as(session.leader()),
+                changed = metrics.changed(), if next.is_none() => changed.is_err() || !transfer::leads_as(&self.raft, session.leader()),
             };
             if broken && next.is_none() {
                 next = Some(session.seal());
+                self.deferred.hurry();
                 self.publish_leader(None);
             }
         }
     }
+}
 
-    fn leads_as(&self, leader: LeaderId) -> bool {
-        self.raft.as_leader().is_ok_and(|now| now.to_committed_leader_id() == leader)
+impl Driver {
+    /// Takes in what has happened to batches; true if the chain is broken.
+    fn take(&self, events: &mut Vec<Event>, count: usize, flights: &mut Flights, session: &Session) -> bool {
+        let mut visible = BTreeSet::new();
+        let mut broken = count == 0;
+        for event in events.drain(..) {
+            broken |= flights.take(event, session, &mut visible);
+        }
+        if !visible.is_empty() {
+            (self.applied)(&visible);
+        }
+        broken
     }
 }
 
@@ -648,7 +686,7 @@ impl Flights {
     }
 
     /// Takes in one event; true if the chain is broken.
-    fn take(&mut self, event: Event, session: &Session, applied: &AppliedObserver) -> bool {
+    fn take(&mut self, event: Event, session: &Session, visible: &mut BTreeSet<PartitionRef>) -> bool {
         match event {
             Event::Committed(number) => {
                 self.committed(number, session);
@@ -658,9 +696,7 @@ impl Flights {
                 // An entry can be applied without its commit having been reported.
                 self.committed(number, session);
                 session.set_applied(number);
-                if let Some(partitions) = self.settle(number) {
-                    applied(number, &partitions);
-                }
+                visible.extend(self.settle(number).into_iter().flatten());
                 false
             }
             Event::Skipped(number) | Event::Refused(number) => {

@@ -18,6 +18,7 @@
 //! - **Answered calls.** An entry carries the numbers and answers of the calls that wrote it, so that a call asked again after its
 //!   leader was lost is answered, and not applied again ([`answered`]).
 //! - **Versions.** A chain says which package versions evaluate it; an entry evaluated by another is not applied.
+//! - **Transfer.** Nothing but the leader itself ends its lease, and only with its session sealed and settled ([`transfer`]).
 //! - **Order of applying.** Applied id, membership, chain and the data they describe change in one batch.
 //! - **Purge** follows only after the data up to that index has been persisted.
 //!
@@ -25,6 +26,7 @@
 
 pub mod answered;
 pub mod command;
+mod deferred;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod group;
@@ -36,6 +38,7 @@ mod network;
 pub mod raft;
 pub mod session;
 mod snapshot;
+mod transfer;
 
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};

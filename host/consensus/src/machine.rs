@@ -2,8 +2,9 @@
 //!
 //! One [`Applier`] thread a node does it for all groups, since fjall may block and halts its caller under backpressure: no
 //! tokio worker ever waits for it. What changes in one batch: the entries' writes, each written partition's clock, the
-//! group's applied id, membership and chain. Batches are not fsynced: the log is the truth, and what a crash loses is
-//! applied again from it. [`Machine::build_snapshot`] persists the data, and only that permits a purge.
+//! group's applied id, membership and chain. Entries wait a moment for more to come ([`crate::deferred`]). Batches are not fsynced:
+//! the log is the truth, and what a crash loses is applied again from it. [`Builder`] persists the data, and only that permits a
+//! purge.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
-use parking_lot::Mutex;
 use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId, task};
 use recoil_storage::{Batch, Data, DataError, Write, key};
 use serde::{Deserialize, Serialize};
@@ -21,13 +21,11 @@ use tokio::sync::oneshot;
 
 use crate::answered::Records;
 use crate::command::{Body, Command, PartitionRef};
+use crate::deferred::Deferred;
 use crate::local::{Local, Locals, group_key, put_local};
 use crate::raft::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::snapshot::{SnapshotData, Staged};
 
-/// Entries and bytes that one batch may bring to the data.
-const BATCH_ENTRIES_MAX: usize = 256;
-const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Applies that may wait for the applier, all groups together.
 const APPLY_QUEUE: usize = 1024;
 
@@ -155,7 +153,8 @@ impl Core {
         Ok(())
     }
 
-    fn apply(&mut self, entries: Vec<Entry>) -> io::Result<Vec<Reply>> {
+    /// Brings entries to the data, in one batch. Blocks.
+    pub(crate) fn apply(&mut self, entries: Vec<Entry>) -> io::Result<Vec<Reply>> {
         let mut batch = self.data.batch();
         let mut replies = Vec::with_capacity(entries.len());
         let mut row = self.row.clone();
@@ -281,13 +280,14 @@ pub fn read_clock(data: &Data, local: &Local) -> Result<u64, DataError> {
 
 /// One group's state machine, as openraft drives it.
 pub struct Machine {
-    core: Arc<Mutex<Core>>,
-    applier: Applier,
+    deferred: Arc<Deferred>,
+    /// The meta group's entries are answered from the state they make: they do not wait.
+    at_once: bool,
 }
 
 impl Machine {
-    pub(crate) fn new(core: Arc<Mutex<Core>>, applier: Applier) -> Self {
-        Machine { core, applier }
+    pub(crate) fn new(deferred: Arc<Deferred>, at_once: bool) -> Self {
+        Machine { deferred, at_once }
     }
 }
 
@@ -296,61 +296,41 @@ impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let core = self.core.lock();
-        Ok((core.row.applied, core.row.membership.clone()))
+        self.deferred.flushed(|core| Ok((core.row.applied, core.row.membership.clone()))).await
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        loop {
-            let (mut batch, mut responders, mut bytes) = (Vec::new(), Vec::new(), 0);
-            while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
-                let Some(next) = entries.next().await else { break };
-                let (entry, responder) = next?;
-                if let EntryPayload::Normal(payload) = &entry.payload {
-                    bytes += payload.0.len();
-                }
-                batch.push(entry);
-                responders.push(responder);
-            }
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let core = self.core.clone();
-            let replies = self.applier.run(move || core.lock().apply(batch)).await??;
-            for (responder, reply) in responders.into_iter().zip(replies) {
-                if let Some(responder) = responder {
-                    responder.send(reply);
-                }
+        let mut due = self.at_once;
+        while let Some(entry) = entries.next().await {
+            due |= self.deferred.push(entry?)?;
+            if due && !self.at_once {
+                self.deferred.flush().await?;
+                due = false;
             }
         }
+        if due { self.deferred.flush().await } else { Ok(()) }
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { core: self.core.clone() }
+        Builder { deferred: self.deferred.clone() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
         let SnapshotData::Staged(staged) = snapshot else {
             return Err(io::Error::other("a snapshot must be loaded before it is installed"));
         };
-        let (core, meta) = (self.core.clone(), meta.clone());
-        self.applier.run(move || core.lock().install(meta, staged)).await?
+        let meta = meta.clone();
+        self.deferred.flushed(move |core| core.install(meta, staged)).await
     }
 
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>>, io::Error> {
-        let core = self.core.clone();
-        let source = task::spawn_blocking(move || {
-            let (group, data) = {
-                let core = core.lock();
-                (core.group, core.data.clone())
-            };
-            crate::snapshot::Source::take(group, &data)
-        });
+        let (group, data) = self.deferred.flushed(|core| Ok((core.group, core.data.clone()))).await?;
+        let source = task::spawn_blocking(move || crate::snapshot::Source::take(group, &data));
         let Some(source) = source.await.map_err(io::Error::other)?? else { return Ok(None) };
         Ok(Some(Snapshot { meta: source.meta(), snapshot: SnapshotData::Source(Arc::new(source)) }))
     }
@@ -358,19 +338,15 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
 /// Makes everything applied so far durable in the data; what that permits to purge is in the metadata.
 pub struct Builder {
-    core: Arc<Mutex<Core>>,
+    deferred: Arc<Deferred>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>, io::Error> {
-        let core = self.core.clone();
+        let (group, data) = self.deferred.flushed(|core| Ok((core.group, core.data.clone()))).await?;
         let built = task::spawn_blocking(move || -> io::Result<_> {
-            let (group, data) = {
-                let core = core.lock();
-                (core.group, core.data.clone())
-            };
             let source = crate::snapshot::Source::take(group, &data)?;
             data.persist().map_err(io::Error::other)?;
             source.ok_or_else(|| io::Error::other("nothing has been applied yet"))

@@ -7,16 +7,16 @@
 //! Invariants: waiters of a batch are told `Committed` only if every earlier batch of the chain was; after sealing, no batch
 //! closes and nothing is appended; every waiter is told exactly once.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::Instant as _;
 use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
-use recoil_base::{AppId, Digest};
+use recoil_base::{AppId, Digest, NodeId};
 use recoil_storage::Write;
 use tokio::sync::Notify;
 
@@ -48,8 +48,8 @@ pub type Waiter = Box<dyn FnOnce(Outcome) + Send>;
 #[error("the leadership under which this was evaluated has ended")]
 pub struct SessionSealed;
 
-/// Called after a batch's writes are visible in the data, with the partitions it wrote.
-pub type AppliedObserver = Arc<dyn Fn(u64, &[PartitionRef]) + Send + Sync>;
+/// Called after batches' writes are visible in the data, with the partitions that they wrote.
+pub type AppliedObserver = Arc<dyn Fn(&BTreeSet<PartitionRef>) + Send + Sync>;
 
 struct OpenBatch {
     number: u64,
@@ -93,6 +93,7 @@ pub struct Session {
     versions: BTreeMap<AppId, Digest>,
     sealed: AtomicBool,
     ending: AtomicBool,
+    successor: OnceLock<NodeId>,
     committed: AtomicU64,
     applied: AtomicU64,
     inner: Mutex<Inner>,
@@ -114,6 +115,7 @@ impl Session {
             versions,
             sealed: AtomicBool::new(false),
             ending: AtomicBool::new(false),
+            successor: OnceLock::new(),
             committed: AtomicU64::new(chain_start),
             applied: AtomicU64::new(chain_start),
             inner: Mutex::new(Inner {
@@ -140,6 +142,17 @@ impl Session {
     pub fn end(&self) {
         self.ending.store(true, Ordering::Release);
         self.work.notify_one();
+    }
+
+    /// Asks for the session's end, and for `to` to lead the group from then on. Comes to nothing if `to` lacks anything of the log.
+    pub fn hand_over(&self, to: NodeId) {
+        let _ = self.successor.set(to);
+        self.end();
+    }
+
+    /// Who is to lead after this session.
+    pub(crate) fn successor(&self) -> Option<NodeId> {
+        self.successor.get().copied()
     }
 
     pub(crate) fn is_ending(&self) -> bool {

@@ -23,9 +23,10 @@ const GROUP: GroupId = GroupId(1);
 const PARTITION: PartitionRef = PartitionRef { keyspace: KeyspaceId(1), partition: PartitionId(0) };
 const APP: AppId = AppId(4);
 
-/// The kinds of two messages, and one that a candidate with a long log might send.
+/// The kinds of three messages, and one that a candidate with a long log might send.
 const VOTE: u8 = 2;
 const PRE_VOTE: u8 = 3;
+const TRANSFER: u8 = 7;
 const CANDIDACY: &[u8] = br#"{"vote":{"leader_id":{"term":99,"node_id":"00000009"},"committed":false},
     "last_log_id":{"leader_id":{"term":98,"node_id":"00000009"},"index":100000},"leadership_transfer":false}"#;
 
@@ -34,6 +35,8 @@ const CANDIDACY: &[u8] = br#"{"vote":{"leader_id":{"term":99,"node_id":"00000009
 struct Wire {
     groups: Arc<Mutex<HashMap<NodeId, Arc<Group>>>>,
     cut: Arc<Mutex<HashSet<NodeId>>>,
+    /// Who is not reached by messages of this kind.
+    deaf: Arc<Mutex<HashSet<(NodeId, u8)>>>,
 }
 
 #[derive(Clone)]
@@ -53,7 +56,8 @@ impl Transport for End {
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let group = self.wire.groups.lock().get(&to).cloned();
         let cut = self.wire.cut.lock();
-        let group = group.filter(|_| !cut.contains(&to) && !cut.contains(&self.node));
+        let deaf = self.wire.deaf.lock().contains(&(to, kind));
+        let group = group.filter(|_| !deaf && !cut.contains(&to) && !cut.contains(&self.node));
         Box::pin(async move {
             let group = group.ok_or(TransportError::Unreachable(to))?;
             let answer = tokio::time::timeout(timeout, group.handle(kind, body)).await;
@@ -74,7 +78,9 @@ impl Replica {
     async fn open(wire: &Wire, folder: &Path, node: NodeId, options: GroupOptions) -> Replica {
         let path = folder.join(node.to_string());
         let opened = task::spawn_blocking(move || {
-            let log = Log::open(&path.join("log"), LogOptions::default()).unwrap();
+            // Small segments are made quickly.
+            let log =
+                Log::open(&path.join("log"), LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }).unwrap();
             let data = Data::open(&path.join("data")).unwrap();
             let locals = Locals::open(data.clone()).unwrap();
             locals.create(GROUP, &[(PARTITION, 1)]).unwrap();
@@ -95,10 +101,15 @@ impl Replica {
             tasks: Tasks::new(Shutdown::new()),
             options,
         };
-        let group =
-            Group::open(&context, GROUP, MachineKind::Partitions, Arc::new(|_, _: &[PartitionRef]| {})).await.unwrap();
-        wire.groups.lock().insert(node, group.clone());
+        let group = Replica::group(&context, wire).await;
         Replica { node, context, group }
+    }
+
+    async fn group(context: &GroupContext, wire: &Wire) -> Arc<Group> {
+        let applied = Arc::new(|_: &BTreeSet<PartitionRef>| {});
+        let group = Group::open(context, GROUP, MachineKind::Partitions, applied).await.unwrap();
+        wire.groups.lock().insert(context.node, group.clone());
+        group
     }
 
     async fn close(self, wire: &Wire) {
@@ -277,10 +288,10 @@ async fn followers_that_restart_keep_the_promise_they_made_to_a_leader() {
     let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
     let options = GroupOptions {
         election_min: Duration::from_millis(250),
-        election_max: Duration::from_millis(3000),
+        election_max: Duration::from_millis(6000),
         ..GroupOptions::default()
     };
-    let mut replicas = three(&wire, folder.path(), &options).await;
+    let replicas = three(&wire, folder.path(), &options).await;
     replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
     let (old, session) = {
         let (old, session) = leader(replicas.iter()).await;
@@ -289,19 +300,20 @@ async fn followers_that_restart_keep_the_promise_they_made_to_a_leader() {
     assert_eq!(put(&session, "a", b"1").await, Outcome::Committed);
     until("a lease", || session.lease_holds()).await;
     wire.cut.lock().insert(old);
-    for place in 0..replicas.len() {
-        if replicas[place].node != old {
-            let follower = replicas.remove(place);
-            let node = follower.node;
-            follower.close(&wire).await;
-            let again = Replica::open(&wire, folder.path(), node, options.clone()).await;
-            for kind in [VOTE, PRE_VOTE] {
-                let refused = again.group.handle(kind, Bytes::from_static(CANDIDACY)).await.unwrap_err();
-                assert!(refused.contains("just started"), "{refused}");
-            }
-            replicas.insert(place, again);
+    // Both at once: it must not take as long as the lease.
+    let (mut stays, followers): (Vec<_>, Vec<_>) = replicas.into_iter().partition(|replica| replica.node == old);
+    let restarting = followers.into_iter().map(|follower| async {
+        let node = follower.node;
+        follower.close(&wire).await;
+        let again = Replica::open(&wire, folder.path(), node, options.clone()).await;
+        for kind in [VOTE, PRE_VOTE] {
+            let refused = again.group.handle(kind, Bytes::from_static(CANDIDACY)).await.unwrap_err();
+            assert!(refused.contains("just started"), "{refused}");
         }
-    }
+        again
+    });
+    stays.extend(futures::future::join_all(restarting).await);
+    let replicas = stays;
     let others = || replicas.iter().filter(|replica| replica.node != old);
     let mut held = 0;
     while session.lease_holds() {
@@ -312,6 +324,80 @@ async fn followers_that_restart_keep_the_promise_they_made_to_a_leader() {
     assert!(held > 5, "the followers were not back before the lease ran out: {held}");
     leader(others()).await;
     for replica in replicas {
+        replica.close(&wire).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_to_a_replica_that_has_everything_and_to_no_other() {
+    let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
+    let replicas = three(&wire, folder.path(), &GroupOptions::default()).await;
+    replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
+    let (old, session) = leader(replicas.iter()).await;
+    let others: Vec<_> = replicas.iter().filter(|replica| replica.node != old.node).collect();
+
+    // Red without the comparison of the logs: the leadership is given away to a replica that cannot take it.
+    wire.cut.lock().insert(others[0].node);
+    assert_eq!(put(&session, "a", b"1").await, Outcome::Committed);
+    let term = old.group.numbers().term;
+    session.hand_over(others[0].node);
+    until("the session has ended", || session.is_sealed()).await;
+    let (still, session) = leader(replicas.iter()).await;
+    assert_eq!((still.node, still.group.numbers().term), (old.node, term), "it goes on leading, in the same term");
+    assert_eq!(put(&session, "b", b"2").await, Outcome::Committed);
+
+    wire.cut.lock().clear();
+    let to = others[0];
+    until("it has caught up", || to.value("b").is_some()).await;
+    session.hand_over(to.node);
+    // Red if the session is not sealed first: it would answer from its lease beside its successor.
+    until("the successor leads", || {
+        let successor = to.group.session();
+        assert!(successor.is_none() || session.is_sealed() && !session.lease_holds(), "two leaders may both answer");
+        successor.is_some()
+    })
+    .await;
+    assert_eq!(put(&to.group.session().unwrap(), "c", b"3").await, Outcome::Committed);
+    for replica in &replicas {
+        until("all writes on every replica", || replica.value("c").is_some()).await;
+        assert!(replica.value("a").is_some() && replica.value("b").is_some() && !replica.group.is_stuck());
+    }
+    for replica in replicas {
+        replica.close(&wire).await;
+    }
+}
+
+/// Red without the end of a transfer that came to nothing: the leader neither leads nor follows, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_nobody_takes_ends_when_the_group_is_opened_again() {
+    let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
+    let options = GroupOptions::default();
+    // The others never campaign by themselves.
+    let patient = GroupOptions {
+        election_min: Duration::from_secs(600),
+        election_max: Duration::from_secs(601),
+        ..options.clone()
+    };
+    let mut first = Replica::open(&wire, folder.path(), NodeId(1), options).await;
+    let others = [
+        Replica::open(&wire, folder.path(), NodeId(2), patient.clone()).await,
+        Replica::open(&wire, folder.path(), NodeId(3), patient).await,
+    ];
+    first.group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
+    let (_, session) = leader([&first].into_iter()).await;
+    assert_eq!(put(&session, "a", b"1").await, Outcome::Committed);
+
+    wire.deaf.lock().insert((NodeId(2), TRANSFER));
+    session.hand_over(NodeId(2));
+    until("the transfer is given up", || first.group.is_stuck()).await;
+    assert!(first.group.session().is_none());
+    wire.groups.lock().remove(&first.node);
+    first.group.close().await;
+    first.group = Replica::group(&first.context, &wire).await;
+    let (_, session) = leader([&first].into_iter()).await;
+    assert_eq!(put(&session, "b", b"2").await, Outcome::Committed);
+    for replica in others.into_iter().chain([first]) {
+        until("all writes on every replica", || replica.value("a").is_some() && replica.value("b").is_some()).await;
         replica.close(&wire).await;
     }
 }

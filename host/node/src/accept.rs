@@ -15,8 +15,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use self::rooms::{Kind, Place, Rooms};
-use crate::membership;
 use crate::node::Parts;
+use crate::{leadership, membership};
 
 /// How long a connection may take to say what it is.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
@@ -123,6 +123,10 @@ impl PeerService for Inbound {
             Service::Ping => Box::pin(async { Ok(Bytes::new()) }),
             Service::Raft => Box::pin(async move { raft(&parts, body).await }),
             Service::Propose => Box::pin(async move { Ok(membership::serve_propose(&parts, body).await) }),
+            Service::MayLead => {
+                let answer = leadership::serve_may_lead(&parts, body);
+                Box::pin(async move { answer })
+            }
             Service::Join => Box::pin(async move { membership::serve_join(&parts, &body).await }),
         }
     }

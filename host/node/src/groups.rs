@@ -4,7 +4,10 @@
 //! that is not known here. The first member of a new group initialises it at once and so leads it; the others do the same
 //! two seconds later if meta still does not say that a leader has been seen, with the same membership, which Raft allows. A leader is
 //! seen once its session has begun: then the group's first entries are on a quorum.
+//!
+//! A group whose transfer of leadership came to nothing is closed and opened again here, where groups are opened.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +21,13 @@ use crate::node::{NodeError, Parts};
 const INITIALISE_LATER: Duration = Duration::from_secs(2);
 const INITIALISE_RETRY: Duration = Duration::from_millis(500);
 
-/// Opens every group that has a replica here and is not open yet.
+/// Opens every group that has a replica here and is not open yet, or has to be opened again.
 pub(crate) async fn open_all(parts: &Arc<Parts>, state: &MetaState, table: &RoutingTable) -> Result<(), NodeError> {
+    for group in parts.host.groups().into_iter().filter(|group| group.is_stuck()) {
+        tracing::warn!(group = %group.id(), "nobody took over the leadership; the group is opened again");
+        parts.host.remove_group(group.id());
+        group.close().await;
+    }
     for (id, record) in &state.groups {
         if record.members.contains(&parts.node) && !record.removed && parts.host.group(*id).is_none() {
             open(parts, state, table, *id, record).await?;
@@ -45,7 +53,7 @@ async fn open(
         .map_err(|error| NodeError::Storage(error.to_string()))?;
 
     let host = Arc::downgrade(&parts.host);
-    let applied = Arc::new(move |_, partitions: &[PartitionRef]| {
+    let applied = Arc::new(move |partitions: &BTreeSet<PartitionRef>| {
         if let Some(host) = host.upgrade() {
             host.applied(partitions);
         }
@@ -62,13 +70,19 @@ async fn open(
     Ok(())
 }
 
-/// Wakes the partitions whenever this node comes to lead them.
+/// Wakes the partitions whenever this node comes to lead them, and whoever opens groups when this one must be opened again.
 async fn follow(parts: Arc<Parts>, group: Arc<Group>) {
     let mut leadership = group.leadership();
     loop {
-        let serving = leadership.borrow_and_update().session.is_some();
+        let (serving, stuck) = {
+            let now = leadership.borrow_and_update();
+            (now.session.is_some(), now.stuck)
+        };
         if serving {
             parts.host.wake(group.id());
+        }
+        if stuck {
+            parts.look_again.notify_one();
         }
         if leadership.changed().await.is_err() {
             return;

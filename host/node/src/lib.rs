@@ -12,6 +12,7 @@ mod accept;
 mod admin;
 mod apps;
 mod groups;
+mod leadership;
 mod membership;
 mod meta_machine;
 mod node;

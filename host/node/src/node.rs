@@ -1,5 +1,6 @@
 //! Starting and ending a node.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::apps::Apps;
 use crate::meta_machine::MetaMachine;
-use crate::{accept, apps, groups, membership};
+use crate::{accept, apps, groups, leadership, membership};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
@@ -336,7 +337,7 @@ impl Node {
     }
 
     async fn begin(parts: &Arc<Parts>, machine: MetaMachine, open: impl FnOnce(&Arc<Parts>)) -> Result<(), NodeError> {
-        let applied = Arc::new(|_, _: &[recoil_consensus::PartitionRef]| {});
+        let applied = Arc::new(|_: &BTreeSet<recoil_consensus::PartitionRef>| {});
         // The stored state is published by the machine's loading, so peers are known before the group speaks.
         let kind = MachineKind::Custom(Box::new(machine));
         if let Some(cluster) = parts.folder.cluster_id() {
@@ -357,6 +358,7 @@ impl Node {
 
         parts.tasks.spawn(follow(parts.clone()));
         parts.tasks.spawn(membership::run_chores(parts.clone()));
+        parts.tasks.spawn(leadership::run(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());
         parts.tasks.spawn(parts.router.clone().run(parts.tasks.clone()));
         let registering = parts.clone();

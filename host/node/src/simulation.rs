@@ -101,6 +101,13 @@ impl Node {
         groups
     }
 
+    /// Hands the leadership of a group to `to`, if this node has it, whatever speaks against it.
+    pub fn hand_over(&self, group: GroupId, to: NodeId) {
+        if let Some(session) = self.parts.host.group(group).and_then(|group| group.session()) {
+            session.hand_over(to);
+        }
+    }
+
     /// The meta group, while the node runs.
     pub fn meta_group(&self) -> Option<Arc<Group>> {
         self.parts.meta()

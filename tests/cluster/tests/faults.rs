@@ -128,3 +128,26 @@ fn a_leader_that_slept_through_its_lease_answers_nothing_old() {
     cluster.wait_ready();
     cluster.check_replicas();
 }
+
+/// A node that comes back leads again what it is the preferred leader of, without anybody losing or repeating anything. Red without
+/// the chore that hands leadership back: its partitions stay where they went.
+#[test]
+fn a_node_that_comes_back_leads_its_share_again() {
+    let mut cluster = Cluster::processes();
+    let led = |cluster: &Cluster| eventually("who leads", || cluster.led(0));
+    let before = led(&cluster);
+    let victim = cluster.busiest(0);
+    assert!(before.iter().all(|led| *led > 0), "{before:?}");
+    let load = Load::start("return", &cluster.doors(), KEYS);
+    cluster.kill(victim);
+    others(victim).iter().for_each(|k| load.wait_progress(*k, Cluster::NODES, 20));
+    cluster.start_node(victim);
+    cluster.wait_serving(victim);
+    eventually("every node leads what it led", || {
+        let now = cluster.led(0)?;
+        if now == before { Ok(()) } else { Err(format!("{now:?}, and {before:?} before")) }
+    });
+    (0..Cluster::NODES).for_each(|k| load.wait_progress(k, Cluster::NODES, 20));
+    println!("{}", load.stop().check(&cluster.door(victim)));
+    cluster.check_replicas();
+}

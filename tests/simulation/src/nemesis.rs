@@ -211,6 +211,7 @@ impl Nemesis {
                 slow_disk(place, true);
                 self.later(chance::within(100..5000), Later::Fast(place));
             }
+            FaultKind::HandOver => hand_over(world, place),
             FaultKind::Kill | FaultKind::PowerLoss | FaultKind::PowerLossInWrite | FaultKind::Stop => {}
             _ => self.disturb(world, kind, place, other),
         }
@@ -348,6 +349,19 @@ impl Nemesis {
             if !world.machines[place].is_up() && !world.lost[place] {
                 world.boot(place);
             }
+        }
+    }
+}
+
+/// The leaders among the groups of a node hand over to another, which may be down, or behind.
+fn hand_over(world: &World, place: usize) {
+    let Some(node) = world.machines[place].node() else { return };
+    for group in node.groups() {
+        let voters: Vec<_> = group.numbers().voters.into_iter().filter(|voter| *voter != node.id()).collect();
+        if !voters.is_empty() && group.session().is_some() {
+            let to = chance::pick(&voters);
+            note!("node {place}  hands group {} over to {to}", group.id());
+            node.hand_over(group.id(), to);
         }
     }
 }

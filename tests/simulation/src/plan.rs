@@ -32,9 +32,11 @@ pub(crate) enum FaultKind {
     OldCopy,
     LostData,
     Rot,
+    /// A leader hands over to whomever.
+    HandOver,
 }
 
-const ALL: [FaultKind; 22] = [
+const ALL: [FaultKind; 23] = [
     FaultKind::Kill,
     FaultKind::PowerLoss,
     FaultKind::PowerLossInWrite,
@@ -57,6 +59,7 @@ const ALL: [FaultKind; 22] = [
     FaultKind::OldCopy,
     FaultKind::LostData,
     FaultKind::Rot,
+    FaultKind::HandOver,
 ];
 
 /// See the module's essay.
@@ -85,7 +88,11 @@ impl Plan {
         if faults.is_empty() {
             faults.push(chance::pick(&ALL));
         }
+        // With heartbeats about as rare as the lease is long, leases run out between proposals.
+        let (heartbeat, lease) = chance::pick(&[(200, 400), (200, 400), (240, 260)]);
         let groups = GroupOptions {
+            heartbeat: Duration::from_millis(heartbeat),
+            election_max: Duration::from_millis(lease),
             snapshot_log_bytes: chance::pick(&[4 << 10, 32 << 10, 64 << 20]),
             log_segments_max: chance::pick(&[2, 8]),
             ..GroupOptions::default()
