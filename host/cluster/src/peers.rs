@@ -166,4 +166,8 @@ impl Transport for Peers {
         message.extend_from_slice(&body);
         self.request(to, Service::Raft, message.freeze(), timeout)
     }
+
+    fn known(&self) -> Vec<NodeId> {
+        self.network.known()
+    }
 }

@@ -19,7 +19,8 @@
 //!   leader was lost is answered, and not applied again ([`answered`]).
 //! - **Versions.** A chain says which package versions evaluate it; an entry evaluated by another is not applied.
 //! - **Order of applying.** Applied id, membership, chain and the data they describe change in one batch.
-//! - **Purge** follows only after the data up to that index has been persisted.
+//! - **Purge** follows only after the data up to that index has been persisted. Should they be lost later all the same, they are brought
+//!   back from another replica before the group opens ([`repair`]).
 //!
 //! Deliberately absent: what the data means, who may call, where partitions live.
 
@@ -34,6 +35,7 @@ pub mod machine;
 mod messages;
 mod network;
 pub mod raft;
+pub mod repair;
 pub mod session;
 mod snapshot;
 
@@ -43,4 +45,5 @@ pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError, Ver
 pub use local::{Local, LocalState, Locals};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};
+pub use repair::LostData;
 pub use session::{Outcome, Session, SessionSealed};

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Shutdown, Tasks, task};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{
-    Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Outcome, PartitionRef, Session, Transport,
-    TransportError, Versions,
+    Applier, Group, GroupContext, GroupOptions, Locals, LostData, MachineKind, Outcome, PartitionRef, Session,
+    Transport, TransportError, Versions,
 };
 use recoil_storage::{Data, Log, LogOptions, Write, key};
 use tokio::sync::oneshot;
@@ -62,6 +62,10 @@ impl Transport for End {
                 .map_err(|text| TransportError::Refused(to, text))
         })
     }
+
+    fn known(&self) -> Vec<NodeId> {
+        nodes().into_iter().filter(|node| *node != self.node).collect()
+    }
 }
 
 struct Replica {
@@ -72,6 +76,10 @@ struct Replica {
 
 impl Replica {
     async fn open(wire: &Wire, folder: &Path, node: NodeId, options: GroupOptions) -> Replica {
+        Replica::open_on(wire, Replica::context(wire, folder, node, options).await).await
+    }
+
+    async fn context(wire: &Wire, folder: &Path, node: NodeId, options: GroupOptions) -> GroupContext {
         let path = folder.join(node.to_string());
         let opened = task::spawn_blocking(move || {
             let log = Log::open(&path.join("log"), LogOptions::default()).unwrap();
@@ -83,7 +91,7 @@ impl Replica {
         let (log, data, locals) = opened.await.unwrap();
         let versions = Versions::default();
         versions.set(APP, Some(Digest::of(b"v")));
-        let context = GroupContext {
+        GroupContext {
             node,
             clock: Clock::system(),
             log,
@@ -94,7 +102,11 @@ impl Replica {
             transport: Arc::new(End { wire: wire.clone(), node }),
             tasks: Tasks::new(Shutdown::new()),
             options,
-        };
+        }
+    }
+
+    async fn open_on(wire: &Wire, context: GroupContext) -> Replica {
+        let node = context.node;
         let group =
             Group::open(&context, GROUP, MachineKind::Partitions, Arc::new(|_, _: &[PartitionRef]| {})).await.unwrap();
         wire.groups.lock().insert(node, group.clone());
@@ -106,6 +118,13 @@ impl Replica {
         self.group.close().await;
         let log = self.context.log.clone();
         task::spawn_blocking(move || log.close()).await.unwrap();
+    }
+
+    /// All rows of the partition, keys without the copy's id.
+    fn rows(&self) -> Vec<(Bytes, Bytes)> {
+        let local = self.context.locals.get(PARTITION).unwrap();
+        let rows = self.context.data.snapshot().prefix(&local.copy.0.to_be_bytes(), false);
+        rows.map(|row| row.map(|(key, value)| (key.slice(8..), value)).unwrap()).collect()
     }
 
     fn value(&self, name: &str) -> Option<Bytes> {
@@ -277,7 +296,7 @@ async fn followers_that_restart_keep_the_promise_they_made_to_a_leader() {
     let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
     let options = GroupOptions {
         election_min: Duration::from_millis(250),
-        election_max: Duration::from_millis(3000),
+        election_max: Duration::from_millis(6000),
         ..GroupOptions::default()
     };
     let mut replicas = three(&wire, folder.path(), &options).await;
@@ -313,5 +332,105 @@ async fn followers_that_restart_keep_the_promise_they_made_to_a_leader() {
     leader(others()).await;
     for replica in replicas {
         replica.close(&wire).await;
+    }
+}
+
+/// The log was purged on the strength of data that are lost: others have them, if they have come as far.
+///
+/// Seen red: without asking for what was purged at least, it takes what the replica that lags has, and the group does not open.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_data_behind_a_purge_come_back_from_a_replica_that_has_as_much() {
+    let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
+    let options = GroupOptions { snapshot_log_bytes: 64 << 10, ..GroupOptions::default() };
+    let mut replicas = three(&wire, folder.path(), &options).await;
+    replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
+    let (first, lost, behind) = {
+        let (first, session) = leader(replicas.iter()).await;
+        let mut others = replicas.iter().filter(|replica| replica.node != first.node);
+        let (lost, behind) = (others.next().unwrap(), others.next().unwrap());
+        assert_eq!(put(&session, "early", b"1").await, Outcome::Committed);
+        until("the first write everywhere", || replicas.iter().all(|replica| replica.value("early").is_some())).await;
+        wire.cut.lock().insert(behind.node);
+        for n in 0..300 {
+            assert_eq!(put(&session, &format!("key {n}"), &[7; 2000]).await, Outcome::Committed);
+        }
+        let log = lost.context.log.group(GROUP);
+        until("a purged log", || log.purged().is_some_and(|(index, _)| index > 100)).await;
+        (first.node, lost.node, behind.node)
+    };
+    let place = replicas.iter().position(|replica| replica.node == lost).unwrap();
+    replicas.remove(place).close(&wire).await;
+    std::fs::remove_dir_all(folder.path().join(lost.to_string()).join("data")).unwrap();
+
+    // At first only the one that lags can be asked.
+    *wire.cut.lock() = HashSet::from([first]);
+    let context = Replica::context(&wire, folder.path(), lost, options).await;
+    let vote = context.log.group(GROUP).vote();
+    assert!(vote.is_some());
+    let found = LostData::of(&context, GROUP).await.unwrap().expect("lost data are seen");
+    {
+        let mut repair = Box::pin(found.repair(&context));
+        let early = tokio::time::timeout(Duration::from_secs(2), &mut repair).await;
+        assert!(early.is_err(), "{behind} does not have what is needed: {early:?}");
+        wire.cut.lock().clear();
+        tokio::time::timeout(Duration::from_secs(20), repair).await.expect("in time").unwrap();
+    }
+    assert_eq!(LostData::of(&context, GROUP).await.unwrap(), None);
+    assert_eq!(context.log.group(GROUP).vote(), vote, "a vote outlives the data");
+
+    replicas.push(Replica::open_on(&wire, context).await);
+    let (_, session) = leader(replicas.iter()).await;
+    assert_eq!(put(&session, "late", b"2").await, Outcome::Committed);
+    for replica in &replicas {
+        until("the last write everywhere", || replica.value("late").is_some()).await;
+        assert_eq!(replica.rows(), replicas[0].rows(), "{} and {}", replica.node, replicas[0].node);
+    }
+    assert!(replicas[0].rows().len() > 300);
+    for replica in replicas {
+        replica.close(&wire).await;
+    }
+}
+
+/// Whoever is alone has nobody to ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_data_of_a_replica_that_knows_no_other_node_are_refused() {
+    let (wire, folder) = (Wire::default(), tempfile::tempdir().unwrap());
+    let (node, options) = (NodeId(1), GroupOptions::default());
+    let mut context = Replica::context(&wire, folder.path(), node, options.clone()).await;
+    context.transport = Arc::new(Alone);
+    let alone = Replica::open_on(&wire, context).await;
+    alone.group.initialize(BTreeSet::from([node])).await.unwrap();
+    {
+        let (_, session) = leader(std::iter::once(&alone)).await;
+        assert_eq!(put(&session, "a", b"1").await, Outcome::Committed);
+    }
+    alone.context.log.group(GROUP).purge(1, Bytes::from_static(&[0; 20]));
+    alone.close(&wire).await;
+    std::fs::remove_dir_all(folder.path().join(node.to_string()).join("data")).unwrap();
+
+    let mut context = Replica::context(&wire, folder.path(), node, options).await;
+    context.transport = Arc::new(Alone);
+    let found = LostData::of(&context, GROUP).await.unwrap().expect("lost data are seen");
+    let refused = found.repair(&context).await.unwrap_err().to_string();
+    assert!(refused.contains("Replace this node"), "{refused}");
+}
+
+/// The transport of a node that knows no other.
+struct Alone;
+
+impl Transport for Alone {
+    fn call(
+        &self,
+        to: NodeId,
+        _: GroupId,
+        _: u8,
+        _: Bytes,
+        _: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        Box::pin(async move { Err(TransportError::Unreachable(to)) })
+    }
+
+    fn known(&self) -> Vec<NodeId> {
+        vec![]
     }
 }

@@ -136,13 +136,14 @@ impl Machine {
             data: self.data.clone(),
             address: self.address,
             network: Box::new(move |node, start, tasks| {
-                let joining = SimPeers::join(&net, place, boot, node, start, tasks);
+                let silent = Box::new(move || disk.is_off());
+                let joining = SimPeers::join(&net, (place, boot), (node, start), tasks, silent);
                 *joined.lock() = Some(joining.clone());
                 joining.handle()
             }),
             door: Box::new(move |service| {
                 if let Some(peers) = peers.lock().take() {
-                    network::open(&peers, service, Box::new(move || disk.is_off()));
+                    network::open(&peers, service);
                 }
             }),
         };

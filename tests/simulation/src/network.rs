@@ -102,7 +102,8 @@ impl Answer {
 struct Endpoint {
     boot: u64,
     peers: Arc<SimPeers>,
-    inbox: mpsc::UnboundedSender<Delivery>,
+    /// Where requests come to, once it lets anybody in. It may ask others before.
+    inbox: Option<mpsc::UnboundedSender<Delivery>>,
     /// Its disk has lost power: it sends nothing any more.
     silent: Box<dyn Fn() -> bool + Send>,
 }
@@ -145,20 +146,20 @@ impl Net {
         Net(Arc::new(Mutex::new(State { nodes, addresses, ..State::default() })))
     }
 
-    /// A node has booted: its requests come to `inbox`.
-    fn register(
-        &self,
-        place: Place,
-        boot: u64,
-        peers: Arc<SimPeers>,
-        inbox: mpsc::UnboundedSender<Delivery>,
-        silent: Box<dyn Fn() -> bool + Send>,
-    ) {
-        let mut state = self.0.lock();
-        state.nodes[place] = Some(Endpoint { boot, peers, inbox, silent });
-        drop(state);
+    /// A node has booted, and asks others from now on.
+    fn register(&self, peers: Arc<SimPeers>, silent: Box<dyn Fn() -> bool + Send>) {
+        let (place, boot) = (peers.place, peers.boot);
+        self.0.lock().nodes[place] = Some(Endpoint { boot, peers, inbox: None, silent });
         // Whoever held a connection to the boot before learns now that it is gone.
         self.break_all(place);
+    }
+
+    /// The node lets others in: their requests come to `inbox`.
+    fn open(&self, place: Place, boot: u64, inbox: mpsc::UnboundedSender<Delivery>) {
+        let mut state = self.0.lock();
+        if let Some(node) = state.nodes[place].as_mut().filter(|node| node.boot == boot) {
+            node.inbox = Some(inbox);
+        }
     }
 
     /// A node has ended. Its peers notice at once if its system closes its connections, else by silence.
@@ -278,7 +279,9 @@ impl Net {
                     );
                     let answer =
                         wants_answer.then(|| Answer { net: self.clone(), from: to, to: from, to_boot: from_boot, id });
-                    let _ = node.inbox.send(Delivery::Request { from: asker, service, body, answer });
+                    if let Some(inbox) = &node.inbox {
+                        let _ = inbox.send(Delivery::Request { from: asker, service, body, answer });
+                    }
                 }
                 Content::Answer(outcome) => {
                     trace::event(
@@ -302,6 +305,7 @@ impl Net {
             return false;
         }
         let (Some(a), Some(b)) = (&state.nodes[asker], &state.nodes[server]) else { return false };
+        let Some(inbox) = &b.inbox else { return false };
         if a.boot != asker_boot {
             return false;
         }
@@ -311,7 +315,7 @@ impl Net {
         }
         // As over TCP, the one who is greeted learns of the other before that one has made up its mind.
         if !a.peers.hello.lock().0.is_empty() {
-            let _ = b.inbox.send(Delivery::Met(a.peers.node, a.peers.address));
+            let _ = inbox.send(Delivery::Met(a.peers.node, a.peers.address));
         }
         if !a.peers.accepts(&b.peers) {
             return false;
@@ -344,7 +348,7 @@ impl Net {
     ) -> Option<(u64, oneshot::Receiver<Result<Outcome, ()>>)> {
         let mut state = self.0.lock();
         let (to_boot, connection) = if own {
-            (state.nodes[server].as_ref()?.boot, None)
+            (state.nodes[server].as_ref().filter(|node| node.inbox.is_some())?.boot, None)
         } else {
             let connection = state.connections.get(&(from.place, server)).filter(|c| c.asker_boot == from.boot)?;
             (connection.server_boot, Some((server, connection.number)))
@@ -392,11 +396,20 @@ struct Handle(Arc<SimPeers>);
 
 impl SimPeers {
     /// Joins a booting node to the network; it is reached once [`open`] has been called.
-    pub(crate) fn join(net: &Net, place: Place, boot: u64, node: NodeId, start: (u64, u64), tasks: Tasks) -> Arc<Self> {
+    pub(crate) fn join(
+        net: &Net,
+        (place, boot): (Place, u64),
+        (node, start): (NodeId, (u64, u64)),
+        tasks: Tasks,
+        silent: Box<dyn Fn() -> bool + Send>,
+    ) -> Arc<Self> {
         let address = net.0.lock().addresses[place];
         let hello = Mutex::new((String::new(),));
         let (known, starts) = (Mutex::default(), Starts::default());
-        Arc::new(SimPeers { net: net.clone(), place, boot, node, start, address, hello, known, starts, tasks })
+        let net = net.clone();
+        let peers = Arc::new(SimPeers { net, place, boot, node, start, address, hello, known, starts, tasks });
+        peers.net.register(peers.clone(), silent);
+        peers
     }
 
     pub(crate) fn handle(self: &Arc<Self>) -> Arc<dyn PeerNetwork> {
@@ -442,7 +455,7 @@ fn now() -> Instant {
 }
 
 /// Serves a node's requests from now on. In the node's runtime.
-pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>, silent: Box<dyn Fn() -> bool + Send>) {
+pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>) {
     let (inbox, mut arriving) = mpsc::unbounded_channel();
     let (serving, tasks) = (peers.clone(), peers.tasks.clone());
     peers.tasks.spawn(async move {
@@ -462,7 +475,7 @@ pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>, silent:
             }
         }
     });
-    peers.net.register(peers.place, peers.boot, peers.clone(), inbox, silent);
+    peers.net.open(peers.place, peers.boot, inbox);
 }
 
 impl PeerNetwork for Handle {

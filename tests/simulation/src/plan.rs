@@ -87,6 +87,7 @@ impl Plan {
         }
         let groups = GroupOptions {
             snapshot_log_bytes: chance::pick(&[4 << 10, 32 << 10, 64 << 20]),
+            log_entries_kept: chance::pick(&[0, 8, 64]),
             log_segments_max: chance::pick(&[2, 8]),
             ..GroupOptions::default()
         };
