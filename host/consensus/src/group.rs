@@ -34,6 +34,7 @@ use crate::network::{Inbound, Network, Transport};
 use crate::raft::{LeaderId, LogId, Notifier, Payload, Raft, Reply, TypeConfig, Watch, WriteResult};
 use crate::repair::{LostData, Pulls};
 use crate::session::{AppliedObserver, ClosedBatch, IN_FLIGHT_MAX, Outcome, Session, Waiter};
+use crate::sleep::Sleep;
 
 /// Pause before a leader tries again to open a session.
 const SESSION_RETRY: Duration = Duration::from_millis(20);
@@ -285,6 +286,7 @@ impl Group {
         let driver = Driver {
             raft: raft.clone(),
             lease: context.options.election_max,
+            sleep: Arc::new(Sleep::new(context.clock.clone())),
             versions: context.versions.clone(),
             publish,
             applied,
@@ -498,6 +500,7 @@ impl Drop for Follow {
 struct Driver {
     raft: Raft,
     lease: Duration,
+    sleep: Arc<Sleep>,
     versions: Versions,
     publish: watch::Sender<Leadership>,
     applied: AppliedObserver,
@@ -567,7 +570,8 @@ impl Driver {
                 _ => return None,
             }
         }
-        Some((Session::new(leader, self.raft.clone(), self.lease, start, versions), events, inbox))
+        let lease = (self.lease, self.sleep.clone());
+        Some((Session::new(leader, self.raft.clone(), lease, start, versions), events, inbox))
     }
 
     async fn propose(

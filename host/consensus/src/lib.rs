@@ -37,6 +37,7 @@ mod network;
 pub mod raft;
 pub mod repair;
 pub mod session;
+mod sleep;
 mod snapshot;
 
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
