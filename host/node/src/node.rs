@@ -277,7 +277,7 @@ pub(crate) fn assemble(
     };
     let host = Host::new(HostParts {
         node,
-        clock: clock.clone(),
+        clock: peers.clocks().bounded(),
         data: storage.data,
         locals: storage.locals,
         versions,

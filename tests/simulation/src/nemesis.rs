@@ -191,10 +191,14 @@ impl Nemesis {
                 }
             }
             FaultKind::Stop if majority => world.machines[place].ask_to_stop(),
-            FaultKind::Freeze => {
+            FaultKind::Freeze | FaultKind::Sleep => {
                 if world.machines[place].frozen_since.is_none() {
                     let World { machines, net, .. } = world;
-                    machines[place].freeze(net);
+                    if kind == FaultKind::Sleep {
+                        machines[place].sleep(net)
+                    } else {
+                        machines[place].freeze(net)
+                    }
                     self.later(chance::within(50..4000), Later::Thaw(place));
                 }
             }

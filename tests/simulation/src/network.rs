@@ -13,10 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use recoil_base::{NodeId, Tasks};
+use recoil_base::{Clock, NodeId, Tasks};
 use recoil_cluster::peer::{Hello, HelloError};
 use recoil_cluster::peers::Starts;
-use recoil_cluster::{PeerNetwork, PeerService, Service};
+use recoil_cluster::{PeerClocks, PeerNetwork, PeerService, Service};
 use recoil_consensus::TransportError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -79,8 +79,8 @@ pub(crate) enum Delivery {
         body: Bytes,
         answer: Option<Answer>,
     },
-    /// Another node has connected and says where it listens.
-    Met(NodeId, SocketAddr),
+    /// Another node has connected and says where it listens, and its wall time.
+    Met(NodeId, SocketAddr, u64),
 }
 
 /// Sends an answer back.
@@ -315,11 +315,12 @@ impl Net {
         }
         // As over TCP, the one who is greeted learns of the other before that one has made up its mind.
         if !a.peers.hello.lock().0.is_empty() {
-            let _ = inbox.send(Delivery::Met(a.peers.node, a.peers.address));
+            let _ = inbox.send(Delivery::Met(a.peers.node, a.peers.address, a.peers.clock.wall_us()));
         }
         if !a.peers.accepts(&b.peers) {
             return false;
         }
+        a.peers.clocks.hear(b.peers.node, b.peers.clock.wall_us());
         let server_boot = b.boot;
         state.next += 1;
         let number = state.next;
@@ -383,6 +384,8 @@ pub(crate) struct SimPeers {
     known: Mutex<BTreeMap<NodeId, Arc<Known>>>,
     starts: Starts,
     tasks: Tasks,
+    clock: Clock,
+    clocks: PeerClocks,
 }
 
 struct Known {
@@ -401,13 +404,15 @@ impl SimPeers {
         (place, boot): (Place, u64),
         (node, start): (NodeId, (u64, u64)),
         tasks: Tasks,
+        clock: Clock,
         silent: Box<dyn Fn() -> bool + Send>,
     ) -> Arc<Self> {
         let address = net.0.lock().addresses[place];
         let hello = Mutex::new((String::new(),));
         let (known, starts) = (Mutex::default(), Starts::default());
-        let net = net.clone();
-        let peers = Arc::new(SimPeers { net, place, boot, node, start, address, hello, known, starts, tasks });
+        let (net, clocks) = (net.clone(), PeerClocks::new(clock.clone()));
+        let peers = SimPeers { net, place, boot, node, start, address, hello, known, starts, tasks, clock, clocks };
+        let peers = Arc::new(peers);
         peers.net.register(peers.clone(), silent);
         peers
     }
@@ -441,8 +446,11 @@ impl SimPeers {
     async fn ping(self: Arc<Self>, node: NodeId, known: Arc<Known>) {
         let handle = Handle(self);
         loop {
-            if handle.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await.is_ok() {
+            if let Ok(answer) = handle.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await {
                 *known.answered.lock() = Some(now());
+                if let Ok(wall_us) = answer[..].try_into() {
+                    handle.0.clocks.hear(node, u64::from_le_bytes(wall_us));
+                }
             }
             tokio::time::sleep(PING_EVERY).await;
         }
@@ -462,7 +470,10 @@ pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>) {
         let handle = Handle(serving);
         while let Some(delivery) = arriving.recv().await {
             match delivery {
-                Delivery::Met(node, address) => handle.know(node, address),
+                Delivery::Met(node, address, wall_us) => {
+                    handle.know(node, address);
+                    handle.0.clocks.hear(node, wall_us);
+                }
                 Delivery::Request { from, service: asked, body, answer } => {
                     let answering = service.serve(from, asked, body);
                     tasks.spawn(async move {
@@ -495,6 +506,7 @@ impl PeerNetwork for Handle {
             return;
         }
         all.insert(node, known.clone());
+        self.0.clocks.know(node);
         self.0.tasks.spawn(self.0.clone().keep(place));
         self.0.tasks.spawn(self.0.clone().ping(node, known));
     }
@@ -513,6 +525,10 @@ impl PeerNetwork for Handle {
             || known.is_some_and(|known| {
                 known.answered.lock().is_some_and(|at| now().saturating_duration_since(at) < LIVE_FOR)
             })
+    }
+
+    fn clocks(&self) -> PeerClocks {
+        self.0.clocks.clone()
     }
 
     fn request(
@@ -574,6 +590,7 @@ impl PeerNetwork for Handle {
                 expects,
                 refusal,
                 outdated: false,
+                wall_us: None,
             };
             Ok((hello, answer))
         })

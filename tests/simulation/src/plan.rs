@@ -16,6 +16,7 @@ pub(crate) enum FaultKind {
     PowerLossOfAll,
     Stop,
     Freeze,
+    Sleep,
     Isolate,
     CutOneWay,
     CutPair,
@@ -34,13 +35,14 @@ pub(crate) enum FaultKind {
     Rot,
 }
 
-const ALL: [FaultKind; 22] = [
+const ALL: [FaultKind; 23] = [
     FaultKind::Kill,
     FaultKind::PowerLoss,
     FaultKind::PowerLossInWrite,
     FaultKind::PowerLossOfAll,
     FaultKind::Stop,
     FaultKind::Freeze,
+    FaultKind::Sleep,
     FaultKind::Isolate,
     FaultKind::CutOneWay,
     FaultKind::CutPair,
