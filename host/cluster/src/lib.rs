@@ -2,13 +2,14 @@
 //!
 //! - [`meta`]: members, map, groups, packages, apps: the state of the meta group.
 //! - [`placement`]: the map made from members; [`routing`]: the table made from the map.
-//! - [`peers`]: the way to other nodes; [`peer`]: TCP streams between them; [`calls`] and [`topics`]: what travels on them beside Raft.
+//! - [`peers`]: the way to other nodes; [`peer`]: TCP streams between them; [`clocks`]: what their clocks say; [`calls`] and [`topics`]: what travels on them beside Raft.
 //! - [`router`]: a listener's call → node; [`evaluate`]: mailbox, overlay, instance → session.
 //!
 //! The evaluator stands here, above both `engine` and `consensus`, because it is where the two meet: it runs the one's instances under the
 //! other's sessions. Deliberately absent: sockets of clients, HTTP, the life of a node.
 
 pub mod calls;
+pub mod clocks;
 pub mod evaluate;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -22,6 +23,7 @@ pub mod routing;
 mod timers;
 pub mod topics;
 
+pub use clocks::PeerClocks;
 pub use evaluate::{EvaluatedApp, EvaluationPool, Host, HostParts, Usage};
 pub use meta::{MetaCommand, MetaState};
 pub use peer::{PeerService, Service, TcpPeers};

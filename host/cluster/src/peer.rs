@@ -36,6 +36,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::clocks::PeerClocks;
 use crate::peers::{PeerNetwork, Starts};
 
 /// What a stream between nodes starts with; nothing that HTTP could.
@@ -88,7 +89,7 @@ pub enum Service {
     Propose = 3,
     /// A message of a topic (one-way); see [`crate::topics`].
     Publish = 4,
-    /// Are you there?
+    /// Are you there? Answered with the wall time, `u64` microseconds since the Unix epoch.
     Ping = 5,
     /// A node that is not a member yet asks to become one.
     Join = 6,
@@ -124,6 +125,9 @@ pub struct Hello {
     /// With a refusal: a later start of the speaker's partner is known, so its data folder is an old copy.
     #[serde(default)]
     pub outdated: bool,
+    /// The speaker's wall time, microseconds since the Unix epoch.
+    #[serde(default)]
+    pub wall_us: Option<u64>,
 }
 
 /// Serves what other nodes ask.
@@ -214,6 +218,7 @@ struct Inner {
     next_id: AtomicU64,
     tasks: Tasks,
     clock: Clock,
+    clocks: PeerClocks,
 }
 
 /// This node's streams to all others over TCP.
@@ -253,9 +258,17 @@ pub enum HelloError {
 impl TcpPeers {
     /// No peers yet.
     pub fn new(node: NodeId, start: (u64, u64), address: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
-        let cluster = String::new();
-        let hello =
-            Hello { protocol: PROTOCOL, cluster, node, start, address, expects: None, refusal: None, outdated: false };
+        let hello = Hello {
+            protocol: PROTOCOL,
+            cluster: String::new(),
+            node,
+            start,
+            address,
+            expects: None,
+            refusal: None,
+            outdated: false,
+            wall_us: None,
+        };
         let inner = Inner {
             hello: Mutex::new(hello),
             peers: RwLock::default(),
@@ -263,6 +276,7 @@ impl TcpPeers {
             outdated: watch::channel(None).0,
             next_id: AtomicU64::new(1),
             tasks,
+            clocks: PeerClocks::new(clock.clone()),
             clock,
         };
         TcpPeers { inner: Arc::new(inner) }
@@ -283,6 +297,16 @@ impl TcpPeers {
         }
     }
 
+    fn hello(&self) -> Hello {
+        Hello { wall_us: Some(self.inner.clock.wall_us()), ..self.inner.hello.lock().clone() }
+    }
+
+    fn hear(&self, hello: &Hello) {
+        if let Some(wall_us) = hello.wall_us {
+            self.inner.clocks.hear(hello.node, wall_us);
+        }
+    }
+
     fn old_copy(&self, hello: &Hello) -> Option<String> {
         // Of a node that is no member nothing is remembered.
         if hello.cluster.is_empty() { None } else { self.inner.starts.refusal(hello.node, hello.start) }
@@ -292,7 +316,7 @@ impl TcpPeers {
         let mut pause = REDIAL_MIN;
         loop {
             let address = *peer.address.lock();
-            let mut hello = self.inner.hello.lock().clone();
+            let mut hello = self.hello();
             hello.expects = Some(node);
             if hello.cluster.is_empty() {
                 // A founder learns of joiners before it has written down its cluster. Nobody would take it for a member yet.
@@ -303,8 +327,9 @@ impl TcpPeers {
                 Ok((_, theirs)) if self.old_copy(&theirs).is_some() => {
                     tracing::warn!(%node, "the node at {address} has an old copy of its data folder; nothing is asked of it");
                 }
-                Ok((stream, _)) => {
+                Ok((stream, theirs)) => {
                     pause = REDIAL_MIN;
+                    self.hear(&theirs);
                     let (queue, outgoing) = Queue::new(QUEUED_BYTES_MAX);
                     let connection = Arc::new(Connection { queue: queue.clone(), waiting: Mutex::default() });
                     *peer.connection.write() = Some(connection.clone());
@@ -328,8 +353,11 @@ impl TcpPeers {
 
     async fn ping(self, node: NodeId, peer: Arc<Peer>) {
         loop {
-            if self.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await.is_ok() {
+            if let Ok(answer) = self.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await {
                 *peer.answered.lock() = Some(self.inner.clock.now());
+                if let Ok(wall_us) = answer[..].try_into() {
+                    self.inner.clocks.hear(node, u64::from_le_bytes(wall_us));
+                }
             }
             tokio::time::sleep(PING_EVERY).await;
         }
@@ -338,7 +366,7 @@ impl TcpPeers {
     /// Exchanges hellos on an accepted stream, whose first eight bytes were [`MAGIC`] and have been read.
     pub async fn greet(&self, mut stream: TcpStream, service: &dyn PeerService) -> Result<Greeted, HelloError> {
         let theirs = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut stream)).await.map_err(|_| silent())??;
-        let mut ours = self.inner.hello.lock().clone();
+        let mut ours = self.hello();
         let joining = theirs.cluster.is_empty();
         let member = !joining && service.is_member(theirs.node);
         let wrong = if theirs.protocol != PROTOCOL {
@@ -364,6 +392,7 @@ impl TcpPeers {
         }
         if member {
             self.know(theirs.node, theirs.address);
+            self.hear(&theirs);
         }
         silence::bound(&stream)?;
         Ok(Greeted { stream, node: theirs.node, joining, member })
@@ -402,6 +431,7 @@ impl PeerNetwork for TcpPeers {
         let peer =
             Arc::new(Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) });
         if self.inner.peers.write().insert(node, peer.clone()).is_none() {
+            self.inner.clocks.know(node);
             self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
             self.inner.tasks.spawn(self.clone().ping(node, peer));
         }
@@ -422,6 +452,10 @@ impl PeerNetwork for TcpPeers {
         let now = self.inner.clock.now();
         let peer = self.inner.peers.read().get(&node).cloned();
         peer.is_some_and(|peer| peer.answered.lock().is_some_and(|at| now.saturating_duration_since(at) < LIVE_FOR))
+    }
+
+    fn clocks(&self) -> PeerClocks {
+        self.inner.clocks.clone()
     }
 
     fn request(
@@ -467,7 +501,7 @@ impl PeerNetwork for TcpPeers {
         body: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<(Hello, Result<Bytes, String>), HelloError>> {
-        let hello = self.inner.hello.lock().clone();
+        let hello = self.hello();
         Box::pin(async move {
             let (stream, theirs) = dial(address, &hello).await?;
             let (mut read, mut write) = stream.into_split();

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use recoil_base::{GroupId, NodeId};
 use recoil_consensus::{Transport, TransportError};
 
+use crate::clocks::PeerClocks;
 use crate::meta::{old_copy, supersedes};
 use crate::peer::{Hello, HelloError, Service};
 
@@ -32,6 +33,8 @@ pub trait PeerNetwork: Send + Sync + 'static {
     fn known(&self) -> Vec<NodeId>;
     /// True for this node and for one that answered lately.
     fn is_live(&self, node: NodeId) -> bool;
+    /// What the nodes known say of their clocks, when they meet and in their answers to pings.
+    fn clocks(&self) -> PeerClocks;
     /// Sends a request; the future resolves with its answer. Sent, or failed, when this returns.
     fn request(
         &self,
@@ -92,6 +95,11 @@ impl Peers {
     /// True for this node and for one that answered lately.
     pub fn is_live(&self, node: NodeId) -> bool {
         self.network.is_live(node)
+    }
+
+    /// See [`PeerNetwork::clocks`].
+    pub fn clocks(&self) -> PeerClocks {
+        self.network.clocks()
     }
 
     /// See [`PeerNetwork::request`].
@@ -165,5 +173,9 @@ impl Transport for Peers {
         message.extend_from_slice(&[kind]);
         message.extend_from_slice(&body);
         self.request(to, Service::Raft, message.freeze(), timeout)
+    }
+
+    fn known(&self) -> Vec<NodeId> {
+        self.network.known()
     }
 }

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use crate::command::Command;
 use crate::messages;
 use crate::raft::TypeConfig;
-use crate::snapshot::{self, Begin};
+use crate::repair::{PullBegin, PullNext};
+use crate::snapshot::{self, Begin, Offer};
 
 /// An entry of a partition group.
 pub fn command(input: &[u8]) {
@@ -25,7 +26,7 @@ pub fn message(input: &[u8]) {
     use openraft::raft::{SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
     let Some((kind, body)) = input.split_first() else { return };
     let body = Bytes::copy_from_slice(body);
-    match kind % 11 {
+    match kind % 14 {
         0 => append(body),
         1 => entry(body),
         2 => append_response(body),
@@ -36,7 +37,10 @@ pub fn message(input: &[u8]) {
         7 => json::<TransferLeaderRequest<TypeConfig>>(&body),
         8 => json::<SnapshotResponse<TypeConfig>>(&body),
         9 => json::<TransferLeaderResponse<TypeConfig>>(&body),
-        _ => json::<Begin>(&body),
+        10 => json::<Begin>(&body),
+        11 => json::<Offer>(&body),
+        12 => json::<PullBegin>(&body),
+        _ => json::<PullNext>(&body),
     }
 }
 

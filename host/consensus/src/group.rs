@@ -3,7 +3,8 @@
 //! Crash points when opening: the log and the data were written by different fsyncs, so after a crash the data may be ahead
 //! of the log (its batches reached the disk, and a follower's log had been dropped for a snapshot) or behind it (the rule).
 //! [`align`] compares them before openraft sees either: data that the log does not continue replaces the log; data that
-//! was lost although the log was purged on its strength is refused, since only another replica can bring it back.
+//! was lost although the log was purged on its strength is refused, since only another replica can bring it back: which is to be
+//! done before ([`crate::repair`]).
 //!
 //! Promises that outlive a crash: a follower that acknowledges a leader promises not to vote for another for one lease, and
 //! does not write that down. So a replica that opens with a vote neither votes nor campaigns for one lease (but for the
@@ -32,7 +33,9 @@ use crate::machine::{Applier, Core, GroupRow, Machine, MachineKind};
 use crate::messages;
 use crate::network::{Inbound, Network, Transport};
 use crate::raft::{LeaderId, LogId, Notifier, Payload, Raft, Reply, TypeConfig, Watch, WriteResult};
+use crate::repair::{LostData, Pulls};
 use crate::session::{AppliedObserver, ClosedBatch, IN_FLIGHT_MAX, Outcome, Session, Waiter};
+use crate::sleep::Sleep;
 use crate::transfer;
 
 /// Pause before a leader tries again to open a session.
@@ -55,6 +58,8 @@ pub struct GroupOptions {
     pub election_max: Duration,
     /// Log bytes of a group after which its data is persisted and its log purged.
     pub snapshot_log_bytes: u64,
+    /// Entries that are kept all the same, for replicas that lag a little.
+    pub log_entries_kept: u64,
     /// Log segments of the node after which the groups in the oldest one are persisted and purged, however small.
     pub log_segments_max: usize,
 }
@@ -66,6 +71,7 @@ impl Default for GroupOptions {
             election_min: Duration::from_millis(250),
             election_max: Duration::from_millis(400),
             snapshot_log_bytes: 64 << 20,
+            log_entries_kept: 64,
             log_segments_max: 8,
         }
     }
@@ -122,10 +128,10 @@ impl Versions {
 /// Why a group cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The data was lost, not the log.
+    /// The data was lost, not the log, and there is no other node that could bring it back.
     #[error(
         "group {group}: its log was purged up to {purged} on the strength of data that now ends at {applied}: the data folder has lost \
-         data. Replace this node: start it with an empty data folder, under a new id"
+         data, and no other node is known that might have it. Replace this node: start it with an empty data folder, under a new id"
     )]
     DataLost {
         /// The group.
@@ -228,7 +234,7 @@ fn config(options: &GroupOptions) -> Result<Config, String> {
         // A restarted leader's data may be behind what it once answered: it must be elected again.
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 64,
+        max_in_snapshot_log_to_keep: options.log_entries_kept,
         purge_batch_size: 1,
         install_snapshot_timeout: 600_000,
         max_payload_entries: 256,
@@ -276,6 +282,7 @@ impl Group {
             data: context.data.clone(),
             applier: context.applier.clone(),
             staged: Mutex::new(None),
+            pulls: Pulls::new(id, context.data.clone(), context.clock.clone()),
             clock: context.clock.clone(),
             quiet_until: context.clock.now() + quiet,
         };
@@ -291,6 +298,7 @@ impl Group {
             lease: context.options.election_max,
             patience: transfer::patience(&context.options),
             deferred,
+            sleep: Arc::new(Sleep::new(context.clock.clone())),
             versions: context.versions.clone(),
             publish,
             applied,
@@ -305,6 +313,7 @@ impl Group {
                 tokio::time::sleep(SNAPSHOT_CHECK).await;
                 let Some(group) = watcher.upgrade() else { return };
                 group.snapshot_if_due().await;
+                group.inbound.pulls.expire();
             }
         });
         Ok(group)
@@ -430,14 +439,10 @@ impl Group {
 /// Makes log and data fit each other before openraft reads them.
 fn align(group: GroupId, log: &GroupLog, applied: Option<LogId>) -> Result<(), OpenError> {
     let io = |source| OpenError::Io { group, source };
-    // A log can be purged up to index 0, the membership it began with.
-    let purged = log.purged().map(|(index, _)| index);
-    let Some(applied) = applied else {
-        return purged.map_or(Ok(()), |purged| Err(OpenError::DataLost { group, purged, applied: 0 }));
-    };
-    if let Some(purged) = purged.filter(|purged| applied.index < *purged) {
-        return Err(OpenError::DataLost { group, purged, applied: applied.index });
+    if let Some(LostData { purged, applied, .. }) = LostData::between(group, log, applied.map(|id| id.index)) {
+        return Err(OpenError::DataLost { group, purged, applied });
     }
+    let Some(applied) = applied else { return Ok(()) };
     let held = if let Some((index, id)) = log.purged().filter(|(index, _)| *index == applied.index) {
         Some((index, messages::decode_log_id(id)))
     } else {
@@ -515,6 +520,7 @@ struct Driver {
     /// How long a transfer of leadership may take.
     patience: Duration,
     deferred: Arc<Deferred>,
+    sleep: Arc<Sleep>,
     versions: Versions,
     publish: watch::Sender<Leadership>,
     applied: AppliedObserver,
@@ -590,7 +596,8 @@ impl Driver {
                 _ => return None,
             }
         }
-        Some((Session::new(leader, self.raft.clone(), self.lease, start, versions), events, inbox))
+        let lease = (self.lease, self.sleep.clone());
+        Some((Session::new(leader, self.raft.clone(), lease, start, versions), events, inbox))
     }
 
     async fn propose(

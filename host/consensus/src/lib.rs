@@ -20,7 +20,8 @@
 //! - **Versions.** A chain says which package versions evaluate it; an entry evaluated by another is not applied.
 //! - **Transfer.** Nothing but the leader itself ends its lease, and only with its session sealed and settled ([`transfer`]).
 //! - **Order of applying.** Applied id, membership, chain and the data they describe change in one batch.
-//! - **Purge** follows only after the data up to that index has been persisted.
+//! - **Purge** follows only after the data up to that index has been persisted. Should they be lost later all the same, they are brought
+//!   back from another replica before the group opens ([`repair`]).
 //!
 //! Deliberately absent: what the data means, who may call, where partitions live.
 
@@ -36,7 +37,9 @@ pub mod machine;
 mod messages;
 mod network;
 pub mod raft;
+pub mod repair;
 pub mod session;
+mod sleep;
 mod snapshot;
 mod transfer;
 
@@ -46,4 +49,5 @@ pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError, Ver
 pub use local::{Local, LocalState, Locals};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};
+pub use repair::LostData;
 pub use session::{Outcome, Session, SessionSealed};

@@ -52,6 +52,11 @@ impl Applier {
         }));
         answered.await.map_err(|_| applier_gone())
     }
+
+    /// Drops a value whose end may block.
+    pub(crate) fn drop_there(&self, value: impl Send + 'static) {
+        self.thread.run(Box::new(move || drop(value)));
+    }
 }
 
 fn applier_gone() -> io::Error {
@@ -193,7 +198,7 @@ impl Core {
     }
 
     /// Switches to a snapshot that has been loaded under fresh copies.
-    fn install(&mut self, meta: SnapshotMeta, staged: Staged) -> io::Result<()> {
+    pub(crate) fn install(&mut self, meta: SnapshotMeta, staged: Staged) -> io::Result<()> {
         let mut batch = self.data.batch();
         let mut switched = Vec::new();
         let mut dead = Vec::new();

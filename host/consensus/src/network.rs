@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::machine::Applier;
 use crate::messages;
 use crate::raft::{LeaderId, Raft, TypeConfig, Vote};
+use crate::repair::Pulls;
 use crate::snapshot::{Begin, Chunks, SnapshotData, Staged};
 
 const APPEND: u8 = 1;
@@ -32,9 +33,11 @@ const SNAPSHOT_BEGIN: u8 = 4;
 const SNAPSHOT_ROWS: u8 = 5;
 const SNAPSHOT_END: u8 = 6;
 const TRANSFER: u8 = 7;
+pub(crate) const PULL_BEGIN: u8 = 8;
+pub(crate) const PULL_NEXT: u8 = 9;
 
 /// How long one chunk of a snapshot may take.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Carries one request to another node and its answer back.
 pub trait Transport: Send + Sync + 'static {
@@ -48,6 +51,9 @@ pub trait Transport: Send + Sync + 'static {
         body: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+
+    /// The other nodes that may hold replicas.
+    fn known(&self) -> Vec<NodeId>;
 }
 
 /// Why no answer came.
@@ -193,6 +199,8 @@ pub(crate) struct Inbound {
     pub(crate) applier: Applier,
     /// The one snapshot transfer under way; a new one drops it.
     pub(crate) staged: Mutex<Option<(Vote, Arc<Staged>)>>,
+    /// What is held ready for replicas that have lost their data.
+    pub(crate) pulls: Pulls,
     pub(crate) clock: Clock,
     /// Until then a lease promised before this start may hold.
     pub(crate) quiet_until: Instant,
@@ -244,6 +252,14 @@ impl Inbound {
             SNAPSHOT_BEGIN => self.snapshot_begin(messages::decode_json("snapshot begin", &body)?).await,
             SNAPSHOT_ROWS => self.snapshot_rows(body).await,
             SNAPSHOT_END => self.snapshot_end().await,
+            PULL_BEGIN => {
+                let begin = messages::decode_json("pull", &body)?;
+                self.pulls.begin(begin).await.map_err(InboundError::Snapshot)
+            }
+            PULL_NEXT => {
+                let next = messages::decode_json("pull of a chunk", &body)?;
+                self.pulls.next(next).await.map_err(InboundError::Snapshot)
+            }
             kind => Err(InboundError::Kind(kind)),
         }
     }
@@ -253,8 +269,8 @@ impl Inbound {
     }
 
     async fn snapshot_begin(&self, begin: Begin) -> Result<Bytes, InboundError> {
-        let (data, vote) = (self.data.clone(), begin.vote);
-        let staged = self.applier.run(move || Staged::begin(data, &begin)).await.map_err(stopped)?;
+        let (data, Begin { vote, row, partitions }) = (self.data.clone(), begin);
+        let staged = self.applier.run(move || Staged::begin(data, row, &partitions)).await.map_err(stopped)?;
         let staged = staged.map_err(|error| InboundError::Snapshot(error.to_string()))?;
         let before = self.staged.lock().replace((vote, Arc::new(staged)));
         self.drop_staged(before).await;

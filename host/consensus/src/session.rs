@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use crate::answered::AnsweredCall;
 use crate::command::{AppWrites, Body, Command, PartitionRef, PartitionWrites};
 use crate::raft::{LeaderId, Raft};
+use crate::sleep::Sleep;
 
 /// Entries of one group proposed and not yet committed.
 pub(crate) const IN_FLIGHT_MAX: usize = 3;
@@ -90,6 +91,7 @@ pub struct Session {
     leader: LeaderId,
     raft: Raft,
     lease: Duration,
+    sleep: Arc<Sleep>,
     versions: BTreeMap<AppId, Digest>,
     sealed: AtomicBool,
     ending: AtomicBool,
@@ -104,7 +106,7 @@ impl Session {
     pub(crate) fn new(
         leader: LeaderId,
         raft: Raft,
-        lease: Duration,
+        (lease, sleep): (Duration, Arc<Sleep>),
         chain_start: u64,
         versions: BTreeMap<AppId, Digest>,
     ) -> Arc<Self> {
@@ -112,6 +114,7 @@ impl Session {
             leader,
             raft,
             lease,
+            sleep,
             versions,
             sealed: AtomicBool::new(false),
             ending: AtomicBool::new(false),
@@ -210,18 +213,19 @@ impl Session {
     }
 
     /// True while a quorum's promise not to elect anybody else certainly holds: for three quarters of the lease after the
-    /// sending of the last message that a quorum acknowledged.
+    /// sending of the last message that a quorum acknowledged, if the machine has not slept since.
     pub fn lease_holds(&self) -> bool {
         if self.is_sealed() {
             return false;
         }
+        let awake_for = self.sleep.awake_for();
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         if metrics.vote.leader_id != self.leader || !metrics.state.is_leader() {
             return false;
         }
         let Some(acknowledged) = metrics.last_quorum_acked.as_ref() else { return false };
-        acknowledged.elapsed() < self.lease * 3 / 4
+        acknowledged.elapsed() < awake_for.min(self.lease * 3 / 4)
     }
 
     /// Asks a quorum whether this node still leads (ReadIndex). True only if it does, in this session's term.

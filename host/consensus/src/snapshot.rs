@@ -2,7 +2,8 @@
 //!
 //! The sender reads metadata and rows from one fjall snapshot ([`Source`]) and pushes the rows in chunks. The receiver loads
 //! them under fresh copy ids ([`Staged`]), which nobody reads yet; installing switches copies, applied id and membership in one
-//! batch, persists it, and lets the old copies die. A transfer given up half-way leaves only dead copies behind.
+//! batch, persists it, and lets the old copies die. A transfer given up half-way leaves only dead copies behind. A replica that has lost its
+//! data asks for them itself ([`crate::repair`]).
 //! Chunks are loaded in ordinary batches: a bulk ingestion would halt every group of the node.
 
 use std::io;
@@ -60,8 +61,16 @@ impl Source {
 
     /// The first message of a transfer.
     pub(crate) fn begin(&self, vote: Vote) -> Begin {
-        let partitions = self.partitions.iter().map(|(p, local)| (p.keyspace, p.partition, local.epoch)).collect();
-        Begin { vote, row: self.row.clone(), partitions }
+        Begin { vote, row: self.row.clone(), partitions: self.announced() }
+    }
+
+    /// The answer to a replica that asks for its lost data.
+    pub(crate) fn offer(&self) -> Offer {
+        Offer { row: self.row.clone(), partitions: self.announced() }
+    }
+
+    fn announced(&self) -> Vec<(KeyspaceId, PartitionId, u64)> {
+        self.partitions.iter().map(|(p, local)| (p.keyspace, p.partition, local.epoch)).collect()
     }
 
     /// All rows, in chunks.
@@ -159,8 +168,15 @@ pub(crate) fn encode_chunk(place: usize, rows: &[(Bytes, Bytes)]) -> Bytes {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Begin {
     pub(crate) vote: Vote,
-    row: GroupRow,
-    partitions: Vec<(KeyspaceId, PartitionId, u64)>,
+    pub(crate) row: GroupRow,
+    pub(crate) partitions: Vec<(KeyspaceId, PartitionId, u64)>,
+}
+
+/// What a transfer that the receiver asked for ([`crate::repair`]) will bring.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    pub(crate) row: GroupRow,
+    pub(crate) partitions: Vec<(KeyspaceId, PartitionId, u64)>,
 }
 
 /// A snapshot being loaded, or loaded and not yet installed. Dropped before [`Staged::take`], its copies die.
@@ -172,9 +188,13 @@ pub struct Staged {
 
 impl Staged {
     /// Fresh copies for every partition. Blocks.
-    pub(crate) fn begin(data: Data, begin: &Begin) -> Result<Self, DataError> {
-        let staged = Staged { data, row: begin.row.clone(), copies: Mutex::new(Vec::new()) };
-        for (keyspace, partition, epoch) in &begin.partitions {
+    pub(crate) fn begin(
+        data: Data,
+        row: GroupRow,
+        partitions: &[(KeyspaceId, PartitionId, u64)],
+    ) -> Result<Self, DataError> {
+        let staged = Staged { data, row, copies: Mutex::new(Vec::new()) };
+        for (keyspace, partition, epoch) in partitions {
             let copy = staged.data.new_copy()?;
             staged.copies.lock().push((PartitionRef { keyspace: *keyspace, partition: *partition }, *epoch, copy));
         }

@@ -120,7 +120,7 @@ impl PeerService for Inbound {
                 let received = parts.topics.receive(body).map(|()| Bytes::new()).map_err(|error| error.to_string());
                 Box::pin(async move { received })
             }
-            Service::Ping => Box::pin(async { Ok(Bytes::new()) }),
+            Service::Ping => Box::pin(async move { Ok(Bytes::copy_from_slice(&parts.clock.wall_us().to_le_bytes())) }),
             Service::Raft => Box::pin(async move { raft(&parts, body).await }),
             Service::Propose => Box::pin(async move { Ok(membership::serve_propose(&parts, body).await) }),
             Service::MayLead => {

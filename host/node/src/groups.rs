@@ -1,7 +1,7 @@
 //! Opening the replicas that the map gives this node.
 //!
 //! Order matters: the node's rows for the partitions of a group are written before the group opens, so that no entry meets a partition
-//! that is not known here. The first member of a new group initialises it at once and so leads it; the others do the same
+//! that is not known here; a replica whose data are lost opens once they are there again ([`repair`]). The first member of a new group initialises it at once and so leads it; the others do the same
 //! two seconds later if meta still does not say that a leader has been seen, with the same membership, which Raft allows. A leader is
 //! seen once its session has begun: then the group's first entries are on a quorum.
 //!
@@ -17,6 +17,7 @@ use recoil_cluster::{MetaCommand, MetaState, RoutingTable};
 use recoil_consensus::{Group, MachineKind, PartitionRef};
 
 use crate::node::{NodeError, Parts};
+use crate::repair;
 
 const INITIALISE_LATER: Duration = Duration::from_secs(2);
 const INITIALISE_RETRY: Duration = Duration::from_millis(500);
@@ -52,6 +53,9 @@ async fn open(
         .map_err(|error| NodeError::Storage(error.to_string()))?
         .map_err(|error| NodeError::Storage(error.to_string()))?;
 
+    if repair::is_under_way(parts, id).await? {
+        return Ok(());
+    }
     let host = Arc::downgrade(&parts.host);
     let applied = Arc::new(move |partitions: &BTreeSet<PartitionRef>| {
         if let Some(host) = host.upgrade() {

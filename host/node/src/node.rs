@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::apps::Apps;
 use crate::meta_machine::MetaMachine;
-use crate::{accept, apps, groups, leadership, membership};
+use crate::{accept, apps, groups, leadership, membership, repair};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
@@ -187,6 +187,8 @@ pub(crate) struct Parts {
     pub(crate) states: watch::Receiver<Arc<MetaState>>,
     pub(crate) apps: Apps,
     pub(crate) look_again: Notify,
+    /// Groups whose replicas here are being brought back from other nodes.
+    pub(crate) repairing: Mutex<BTreeSet<GroupId>>,
     meta: Mutex<Option<Arc<Group>>>,
     failure: watch::Sender<Option<String>>,
     bootstrapped: Mutex<bool>,
@@ -202,7 +204,20 @@ impl Parts {
         state.members.get(&self.node).is_some_and(|member| (member.incarnation, member.start) == self.start)
     }
 
-    fn fail(&self, why: String) {
+    /// Returns when the node cannot go on, with the reason.
+    pub(crate) async fn failed(&self) -> String {
+        let mut failure = self.failure.subscribe();
+        loop {
+            if let Some(why) = failure.borrow_and_update().clone() {
+                return why;
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    pub(crate) fn fail(&self, why: String) {
         tracing::error!(%why, "the node cannot go on");
         self.failure.send_if_modified(|failure| {
             let first = failure.is_none();
@@ -262,7 +277,7 @@ pub(crate) fn assemble(
     };
     let host = Host::new(HostParts {
         node,
-        clock: clock.clone(),
+        clock: peers.clocks().bounded(),
         data: storage.data,
         locals: storage.locals,
         versions,
@@ -290,6 +305,7 @@ pub(crate) fn assemble(
         states,
         apps: Apps::default(),
         look_again: Notify::new(),
+        repairing: Mutex::default(),
         meta: Mutex::new(None),
         failure: watch::channel(None).0,
         bootstrapped: Mutex::new(false),
@@ -313,11 +329,9 @@ impl Node {
         let streams = TcpPeers::new(node, start, address, clock.clone(), tasks.clone());
         let peers = Peers::new(Arc::new(streams.clone()));
         let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
-        let open = |parts: &Arc<Parts>| {
-            let (refused, refusal) = (parts.clone(), streams.outdated());
-            parts.tasks.spawn(async move { refused.fail(refusal.await) });
-            parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
-        };
+        let (refused, refusal) = (parts.clone(), streams.outdated());
+        parts.tasks.spawn(async move { refused.fail(refusal.await) });
+        let open = |parts: &Arc<Parts>| parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
         Self::run(parts, machine, open).await
     }
 
@@ -342,6 +356,7 @@ impl Node {
         let kind = MachineKind::Custom(Box::new(machine));
         if let Some(cluster) = parts.folder.cluster_id() {
             parts.peers.set_cluster(cluster.iter().map(|byte| format!("{byte:02x}")).collect());
+            repair::meta(parts).await?;
         }
         let meta = Group::open(&parts.context, GroupId::META, kind, applied)
             .await
@@ -439,15 +454,7 @@ impl Node {
 
     /// Returns when the node cannot go on, with the reason.
     pub async fn failed(&self) -> String {
-        let mut failure = self.parts.failure.subscribe();
-        loop {
-            if let Some(why) = failure.borrow_and_update().clone() {
-                return why;
-            }
-            if failure.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        self.parts.failed().await
     }
 
     /// Ends the node in order: its ports, its groups, its data made durable.
@@ -491,6 +498,7 @@ async fn prune(parts: Arc<Parts>) {
 /// Brings the node into line with each new state.
 async fn follow(parts: Arc<Parts>) {
     let mut states = parts.states.clone();
+    let mut remembered = Vec::new();
     loop {
         let state = states.borrow_and_update().clone();
         for (node, member) in &state.members {
@@ -504,6 +512,9 @@ async fn follow(parts: Arc<Parts>) {
         }
         // What the cluster agreed on before this start may be known here only in part until the start itself is part of it.
         let admitted = parts.is_admitted(&state);
+        if admitted {
+            repair::remember_members(&parts, &state, &mut remembered).await;
+        }
         if let Some(table) = RoutingTable::of(&state).filter(|_| admitted) {
             parts.host.set_numbers(table.numbers.clone());
             parts.host.set_starts(state.members.iter().map(|(node, member)| (*node, member.incarnation)).collect());

@@ -8,7 +8,9 @@
 //! lost, or an old copy, and the node must not vote with it. A crash between the two leaves the log ahead, which is fine.
 //!
 //! Files: `LOCK` (locked while open), `NODE` (id, cluster, incarnation; replaced atomically), `FORMAT` (written last when a folder
-//! is made, so that a folder without it was never used).
+//! is made, so that a folder without it was never used), `MEMBERS` ([`members`]).
+
+mod members;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -20,6 +22,8 @@ use recoil_base::{NodeId, random};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::log::{Log, LogError};
+
+pub use members::KnownMember;
 
 const FORMAT: &str = "recoil data folder, format 2\n";
 const LOCK_FILE: &str = "LOCK";

@@ -22,6 +22,6 @@ pub mod write;
 
 pub use data::{Batch, Data, DataError, DataSnapshot, Rows};
 pub use failure::Failure;
-pub use folder::{Folder, FolderError};
+pub use folder::{Folder, FolderError, KnownMember};
 pub use log::{GroupLog, Log, LogError, LogOptions, LogStats};
 pub use write::Write;

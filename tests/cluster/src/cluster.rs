@@ -23,6 +23,8 @@ pub struct Cluster {
     network: Option<Network>,
     /// Nodes that have another admin address than at first.
     moved: [bool; Cluster::NODES],
+    /// Nodes purge their logs as early as they can.
+    purging: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -62,6 +64,14 @@ impl Cluster {
         cluster.ctl(0, &["install", "redis-server"]).ok();
     }
 
+    /// Three processes with redis-server, which purge their logs after a few KiB.
+    pub fn purging() -> Self {
+        let mut cluster = Cluster::new(true);
+        cluster.purging = true;
+        cluster.start_nodes();
+        cluster
+    }
+
     /// Nothing started yet.
     pub fn new(separate: bool) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,6 +85,7 @@ impl Cluster {
             ports: Ports::free(Cluster::NODES as u16),
             network: None,
             moved: [false; Cluster::NODES],
+            purging: false,
             _turn: turn,
         }
     }
@@ -132,6 +143,9 @@ impl Cluster {
         arguments.extend([format!("--expect={}", Cluster::NODES), format!("--port-offset={offset}")]);
         if k > 0 {
             arguments.push(format!("--join={}", self.admin(0)));
+        }
+        if self.purging {
+            arguments.push("--purge-early".to_owned());
         }
         arguments
     }

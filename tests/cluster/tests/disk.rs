@@ -180,6 +180,39 @@ fn a_lost_log_is_refused_and_lost_data_come_back() {
     cluster.check_replicas();
 }
 
+/// What the log no longer has, the other nodes have: the meta group's rows, which say who they are, and those of every partition.
+///
+/// Red without the list of members in the folder (the node knows nobody and is refused), and without the repair.
+#[test]
+fn lost_data_behind_purged_logs_come_back_from_the_other_nodes() {
+    let mut cluster = Cluster::purging();
+    let folder = cluster.node_dir(2);
+    let mut redis = cluster.door(0).connect().unwrap();
+    for number in 0..300 {
+        let (key, value) = (format!("key:{number}"), "v".repeat(500));
+        assert_eq!(redis.command(&["SET", &key, &value]).unwrap(), Reply::Simple("OK".to_owned()));
+    }
+    under_load(&mut cluster, "purged", |cluster, load| {
+        (0..Cluster::NODES).for_each(|k| load.wait_progress(k, Cluster::NODES, 50));
+        cluster.kill(2);
+        fs::remove_dir_all(folder.join("data")).unwrap();
+        cluster.start_node(2);
+        cluster.wait_serving(2);
+        load.wait_progress(2, Cluster::NODES, 20);
+        let words = cluster.program(2).stderr();
+        for group in 0..4 {
+            let back = |line: &str| line.contains("brought back") && line.contains(&format!("group={group}"));
+            assert!(words.lines().any(back), "group {group}: {words}");
+        }
+        // It is needed, with all that it had.
+        cluster.kill(1);
+        [0, 2].iter().for_each(|k| load.wait_progress(*k, Cluster::NODES, 20));
+        cluster.start_node(1);
+        cluster.wait_serving(1);
+    });
+    cluster.check_replicas();
+}
+
 /// A node whose whole folder is gone is a new node, with a new id. Under its old address it is not taken in, since that belongs to
 /// the old one; under another it joins, holds nothing, and serves its apps' clients. The old node stays a member that is down,
 /// and the groups it was in go on without it.

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -69,10 +69,14 @@ pub(crate) struct Machine {
     pub(crate) data: SimulatedData,
     /// How wrong its clock is, microseconds.
     pub(crate) skew_us: Arc<AtomicI64>,
+    /// How long it has slept in all, milliseconds.
+    slept_ms: Arc<AtomicU64>,
     pub(crate) life: Arc<Mutex<Life>>,
     runtime: Option<Running>,
     pub(crate) boots: u64,
     pub(crate) frozen_since: Option<u64>,
+    /// Frozen with its steady clock: the machine sleeps, not the process alone.
+    asleep: bool,
 }
 
 struct Running {
@@ -92,10 +96,12 @@ impl Machine {
             disk: SimulatedDisk::default(),
             data: SimulatedData::default(),
             skew_us: Arc::default(),
+            slept_ms: Arc::default(),
             life: Arc::default(),
             runtime: None,
             boots: 0,
             frozen_since: None,
+            asleep: false,
         }
     }
 
@@ -116,10 +122,9 @@ impl Machine {
         #[allow(clippy::unwrap_used)] // the system gives a runtime or the run is over
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         self.life = Arc::default();
-        let skew = self.skew_us.clone();
-        let clock = Clock::with_wall(move || {
-            (EPOCH_US + trace::now_ms() * 1000).saturating_add_signed(skew.load(Ordering::Relaxed))
-        });
+        let (skew, slept) = (self.skew_us.clone(), self.slept_ms.clone());
+        let clock = Clock::with_wall(move || now_us().saturating_add_signed(skew.load(Ordering::Relaxed)))
+            .sleeping(move || Duration::from_millis(slept.load(Ordering::Relaxed)));
         let mut options = NodeOptions::new(self.folder.clone(), self.address, shared.clone());
         options.join = join;
         options.expect = plan.nodes as u32;
@@ -128,7 +133,7 @@ impl Machine {
         options.packages = vec![recoil_node::BundledPackage { name: guest::NAME, archive: plan.archive }];
         let (net, place, boot, disk) = (net.clone(), self.place, self.boots, self.disk.clone());
         let peers: Arc<Mutex<Option<Arc<SimPeers>>>> = Arc::default();
-        let joined = peers.clone();
+        let (joined, told) = (peers.clone(), clock.clone());
         let ground = Ground {
             clock,
             disk: Arc::new(self.disk.clone()),
@@ -136,13 +141,14 @@ impl Machine {
             data: self.data.clone(),
             address: self.address,
             network: Box::new(move |node, start, tasks| {
-                let joining = SimPeers::join(&net, place, boot, node, start, tasks);
+                let silent = Box::new(move || disk.is_off());
+                let joining = SimPeers::join(&net, (place, boot), (node, start), tasks, told, silent);
                 *joined.lock() = Some(joining.clone());
                 joining.handle()
             }),
             door: Box::new(move |service| {
                 if let Some(peers) = peers.lock().take() {
-                    network::open(&peers, service, Box::new(move || disk.is_off()));
+                    network::open(&peers, service);
                 }
             }),
         };
@@ -181,15 +187,26 @@ impl Machine {
         net.set_frozen(self.place, true);
     }
 
+    /// The machine sleeps: nothing runs, and its steady clock stands still.
+    pub(crate) fn sleep(&mut self, net: &Net) {
+        self.freeze(net);
+        self.asleep = true;
+    }
+
     /// It goes on where it was, later.
     pub(crate) fn thaw(&mut self, net: &Net) {
         let Some(since) = self.frozen_since.take() else { return };
         note!("node {}  goes on", self.place);
         net.set_frozen(self.place, false);
-        if let Some(running) = &self.runtime {
-            let missed = Duration::from_millis(trace::now_ms() - since);
+        let missed_ms = trace::now_ms() - since;
+        let asleep = std::mem::take(&mut self.asleep);
+        let Some(running) = &mut self.runtime else { return };
+        if asleep {
+            running.born_ms += missed_ms;
+            self.slept_ms.fetch_add(missed_ms, Ordering::Relaxed);
+        } else {
             RUNNING.set(self.place);
-            running.runtime.block_on(async { tokio::time::advance(missed).await });
+            running.runtime.block_on(async { tokio::time::advance(Duration::from_millis(missed_ms)).await });
         }
     }
 
@@ -210,7 +227,7 @@ impl Machine {
     pub(crate) fn end(&mut self, net: &Net, end: End) {
         let Some(running) = self.runtime.take() else { return };
         note!("node {}  ends: {end:?}", self.place);
-        self.frozen_since = None;
+        (self.frozen_since, self.asleep) = (None, false);
         net.set_frozen(self.place, false);
         let left = match end {
             End::Killed if !self.disk.is_off() => self.disk.copy(),
@@ -245,6 +262,11 @@ impl Machine {
         self.disk = backup.disk.copy();
         self.data = backup.data.copy();
     }
+}
+
+/// The true wall time, microseconds since the Unix epoch.
+pub(crate) fn now_us() -> u64 {
+    EPOCH_US + trace::now_ms() * 1000
 }
 
 #[allow(clippy::disallowed_methods)] // the runtime's clock is the simulated one

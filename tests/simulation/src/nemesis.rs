@@ -34,7 +34,7 @@ pub(crate) struct Nemesis {
     /// What a machine held before an old copy took its place.
     present: Vec<Option<Backup>>,
     count: u64,
-    /// A machine's disk or data was damaged: a node may refuse to start.
+    /// A machine's log was damaged: its node may refuse to start. One that has lost its data may not.
     spoilt: Option<usize>,
 }
 
@@ -191,10 +191,14 @@ impl Nemesis {
                 }
             }
             FaultKind::Stop if majority => world.machines[place].ask_to_stop(),
-            FaultKind::Freeze => {
+            FaultKind::Freeze | FaultKind::Sleep => {
                 if world.machines[place].frozen_since.is_none() {
                     let World { machines, net, .. } = world;
-                    machines[place].freeze(net);
+                    if kind == FaultKind::Sleep {
+                        machines[place].sleep(net)
+                    } else {
+                        machines[place].freeze(net)
+                    }
                     self.later(chance::within(50..4000), Later::Thaw(place));
                 }
             }
@@ -303,6 +307,7 @@ impl Nemesis {
                 self.later(OLD_COPY_MS, Later::Refused(place));
             }
             FaultKind::LostData => {
+                // The log alone, or, where it was purged, the other replicas as well bring them back.
                 world.end(place, End::Killed);
                 world.machines[place].data = SimulatedData::default();
                 self.later(chance::within(10..3000), Later::Boot(place));
@@ -315,9 +320,11 @@ impl Nemesis {
             }
         }
         if kind != FaultKind::OldCopy {
-            // Once is enough: the node may be gone for good.
+            // Once is enough: the node may be gone for good, or be the second of a group to have lost what only it has.
             self.kinds.retain(|kind| !matches!(kind, FaultKind::Rot | FaultKind::LostData));
             self.kinds.push(FaultKind::Kill);
+        }
+        if kind == FaultKind::Rot {
             self.spoilt = Some(place);
         }
     }

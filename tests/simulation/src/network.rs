@@ -13,10 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use recoil_base::{NodeId, Tasks};
+use recoil_base::{Clock, NodeId, Tasks};
 use recoil_cluster::peer::{Hello, HelloError};
 use recoil_cluster::peers::Starts;
-use recoil_cluster::{PeerNetwork, PeerService, Service};
+use recoil_cluster::{PeerClocks, PeerNetwork, PeerService, Service};
 use recoil_consensus::TransportError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -79,8 +79,8 @@ pub(crate) enum Delivery {
         body: Bytes,
         answer: Option<Answer>,
     },
-    /// Another node has connected and says where it listens.
-    Met(NodeId, SocketAddr),
+    /// Another node has connected and says where it listens, and its wall time.
+    Met(NodeId, SocketAddr, u64),
 }
 
 /// Sends an answer back.
@@ -102,7 +102,8 @@ impl Answer {
 struct Endpoint {
     boot: u64,
     peers: Arc<SimPeers>,
-    inbox: mpsc::UnboundedSender<Delivery>,
+    /// Where requests come to, once it lets anybody in. It may ask others before.
+    inbox: Option<mpsc::UnboundedSender<Delivery>>,
     /// Its disk has lost power: it sends nothing any more.
     silent: Box<dyn Fn() -> bool + Send>,
 }
@@ -145,20 +146,20 @@ impl Net {
         Net(Arc::new(Mutex::new(State { nodes, addresses, ..State::default() })))
     }
 
-    /// A node has booted: its requests come to `inbox`.
-    fn register(
-        &self,
-        place: Place,
-        boot: u64,
-        peers: Arc<SimPeers>,
-        inbox: mpsc::UnboundedSender<Delivery>,
-        silent: Box<dyn Fn() -> bool + Send>,
-    ) {
-        let mut state = self.0.lock();
-        state.nodes[place] = Some(Endpoint { boot, peers, inbox, silent });
-        drop(state);
+    /// A node has booted, and asks others from now on.
+    fn register(&self, peers: Arc<SimPeers>, silent: Box<dyn Fn() -> bool + Send>) {
+        let (place, boot) = (peers.place, peers.boot);
+        self.0.lock().nodes[place] = Some(Endpoint { boot, peers, inbox: None, silent });
         // Whoever held a connection to the boot before learns now that it is gone.
         self.break_all(place);
+    }
+
+    /// The node lets others in: their requests come to `inbox`.
+    fn open(&self, place: Place, boot: u64, inbox: mpsc::UnboundedSender<Delivery>) {
+        let mut state = self.0.lock();
+        if let Some(node) = state.nodes[place].as_mut().filter(|node| node.boot == boot) {
+            node.inbox = Some(inbox);
+        }
     }
 
     /// A node has ended. Its peers notice at once if its system closes its connections, else by silence.
@@ -278,7 +279,9 @@ impl Net {
                     );
                     let answer =
                         wants_answer.then(|| Answer { net: self.clone(), from: to, to: from, to_boot: from_boot, id });
-                    let _ = node.inbox.send(Delivery::Request { from: asker, service, body, answer });
+                    if let Some(inbox) = &node.inbox {
+                        let _ = inbox.send(Delivery::Request { from: asker, service, body, answer });
+                    }
                 }
                 Content::Answer(outcome) => {
                     trace::event(
@@ -302,6 +305,7 @@ impl Net {
             return false;
         }
         let (Some(a), Some(b)) = (&state.nodes[asker], &state.nodes[server]) else { return false };
+        let Some(inbox) = &b.inbox else { return false };
         if a.boot != asker_boot {
             return false;
         }
@@ -311,11 +315,12 @@ impl Net {
         }
         // As over TCP, the one who is greeted learns of the other before that one has made up its mind.
         if !a.peers.hello.lock().0.is_empty() {
-            let _ = b.inbox.send(Delivery::Met(a.peers.node, a.peers.address));
+            let _ = inbox.send(Delivery::Met(a.peers.node, a.peers.address, a.peers.clock.wall_us()));
         }
         if !a.peers.accepts(&b.peers) {
             return false;
         }
+        a.peers.clocks.hear(b.peers.node, b.peers.clock.wall_us());
         let server_boot = b.boot;
         state.next += 1;
         let number = state.next;
@@ -344,7 +349,7 @@ impl Net {
     ) -> Option<(u64, oneshot::Receiver<Result<Outcome, ()>>)> {
         let mut state = self.0.lock();
         let (to_boot, connection) = if own {
-            (state.nodes[server].as_ref()?.boot, None)
+            (state.nodes[server].as_ref().filter(|node| node.inbox.is_some())?.boot, None)
         } else {
             let connection = state.connections.get(&(from.place, server)).filter(|c| c.asker_boot == from.boot)?;
             (connection.server_boot, Some((server, connection.number)))
@@ -379,6 +384,8 @@ pub(crate) struct SimPeers {
     known: Mutex<BTreeMap<NodeId, Arc<Known>>>,
     starts: Starts,
     tasks: Tasks,
+    clock: Clock,
+    clocks: PeerClocks,
 }
 
 struct Known {
@@ -392,11 +399,22 @@ struct Handle(Arc<SimPeers>);
 
 impl SimPeers {
     /// Joins a booting node to the network; it is reached once [`open`] has been called.
-    pub(crate) fn join(net: &Net, place: Place, boot: u64, node: NodeId, start: (u64, u64), tasks: Tasks) -> Arc<Self> {
+    pub(crate) fn join(
+        net: &Net,
+        (place, boot): (Place, u64),
+        (node, start): (NodeId, (u64, u64)),
+        tasks: Tasks,
+        clock: Clock,
+        silent: Box<dyn Fn() -> bool + Send>,
+    ) -> Arc<Self> {
         let address = net.0.lock().addresses[place];
         let hello = Mutex::new((String::new(),));
         let (known, starts) = (Mutex::default(), Starts::default());
-        Arc::new(SimPeers { net: net.clone(), place, boot, node, start, address, hello, known, starts, tasks })
+        let (net, clocks) = (net.clone(), PeerClocks::new(clock.clone()));
+        let peers = SimPeers { net, place, boot, node, start, address, hello, known, starts, tasks, clock, clocks };
+        let peers = Arc::new(peers);
+        peers.net.register(peers.clone(), silent);
+        peers
     }
 
     pub(crate) fn handle(self: &Arc<Self>) -> Arc<dyn PeerNetwork> {
@@ -428,8 +446,11 @@ impl SimPeers {
     async fn ping(self: Arc<Self>, node: NodeId, known: Arc<Known>) {
         let handle = Handle(self);
         loop {
-            if handle.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await.is_ok() {
+            if let Ok(answer) = handle.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await {
                 *known.answered.lock() = Some(now());
+                if let Ok(wall_us) = answer[..].try_into() {
+                    handle.0.clocks.hear(node, u64::from_le_bytes(wall_us));
+                }
             }
             tokio::time::sleep(PING_EVERY).await;
         }
@@ -442,14 +463,17 @@ fn now() -> Instant {
 }
 
 /// Serves a node's requests from now on. In the node's runtime.
-pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>, silent: Box<dyn Fn() -> bool + Send>) {
+pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>) {
     let (inbox, mut arriving) = mpsc::unbounded_channel();
     let (serving, tasks) = (peers.clone(), peers.tasks.clone());
     peers.tasks.spawn(async move {
         let handle = Handle(serving);
         while let Some(delivery) = arriving.recv().await {
             match delivery {
-                Delivery::Met(node, address) => handle.know(node, address),
+                Delivery::Met(node, address, wall_us) => {
+                    handle.know(node, address);
+                    handle.0.clocks.hear(node, wall_us);
+                }
                 Delivery::Request { from, service: asked, body, answer } => {
                     let answering = service.serve(from, asked, body);
                     tasks.spawn(async move {
@@ -462,7 +486,7 @@ pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>, silent:
             }
         }
     });
-    peers.net.register(peers.place, peers.boot, peers.clone(), inbox, silent);
+    peers.net.open(peers.place, peers.boot, inbox);
 }
 
 impl PeerNetwork for Handle {
@@ -482,6 +506,7 @@ impl PeerNetwork for Handle {
             return;
         }
         all.insert(node, known.clone());
+        self.0.clocks.know(node);
         self.0.tasks.spawn(self.0.clone().keep(place));
         self.0.tasks.spawn(self.0.clone().ping(node, known));
     }
@@ -500,6 +525,10 @@ impl PeerNetwork for Handle {
             || known.is_some_and(|known| {
                 known.answered.lock().is_some_and(|at| now().saturating_duration_since(at) < LIVE_FOR)
             })
+    }
+
+    fn clocks(&self) -> PeerClocks {
+        self.0.clocks.clone()
     }
 
     fn request(
@@ -561,6 +590,7 @@ impl PeerNetwork for Handle {
                 expects,
                 refusal,
                 outdated: false,
+                wall_us: None,
             };
             Ok((hello, answer))
         })

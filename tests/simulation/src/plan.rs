@@ -16,6 +16,7 @@ pub(crate) enum FaultKind {
     PowerLossOfAll,
     Stop,
     Freeze,
+    Sleep,
     Isolate,
     CutOneWay,
     CutPair,
@@ -43,6 +44,7 @@ const ALL: [FaultKind; 23] = [
     FaultKind::PowerLossOfAll,
     FaultKind::Stop,
     FaultKind::Freeze,
+    FaultKind::Sleep,
     FaultKind::Isolate,
     FaultKind::CutOneWay,
     FaultKind::CutPair,
@@ -94,6 +96,7 @@ impl Plan {
             heartbeat: Duration::from_millis(heartbeat),
             election_max: Duration::from_millis(lease),
             snapshot_log_bytes: chance::pick(&[4 << 10, 32 << 10, 64 << 20]),
+            log_entries_kept: chance::pick(&[0, 8, 64]),
             log_segments_max: chance::pick(&[2, 8]),
             ..GroupOptions::default()
         };

@@ -17,7 +17,7 @@ use recoil_node::Shared;
 use crate::clients::Load;
 use crate::guest::{Ask, Key};
 use crate::history::{Kind, Outcome};
-use crate::machine::{End, Machine};
+use crate::machine::{self, End, Machine};
 use crate::nemesis::Nemesis;
 use crate::network::Net;
 use crate::plan::Plan;
@@ -30,6 +30,11 @@ const SETUP_MS: u64 = 60_000;
 const LOAD_MS: u64 = 120_000;
 /// From the last call to the last answer: the router's deadline and more.
 const DRAIN_MS: u64 = 15_000;
+
+/// How far ahead of all other clocks one may be, with a little for the way.
+const AHEAD_MAX_US: i64 = 550_000;
+/// The end of the key under which a copy keeps the time of its last write: app 0, a kind, and this.
+const CLOCK_KEY: &[u8] = b"\0\0\0\0\x01clock";
 
 /// Why a run failed: which check, and what it saw.
 #[derive(Clone, Debug)]
@@ -68,6 +73,8 @@ pub(crate) struct World {
     /// Machines whose node has clients since its last boot.
     served: Vec<bool>,
     clients: bool,
+    /// The furthest that each machine's clock has ever been ahead of true time, microseconds.
+    ahead_us: Vec<i64>,
     /// Machines that will never start again, by right.
     pub(crate) lost: Vec<bool>,
 }
@@ -81,9 +88,9 @@ impl World {
         };
         let machines = addresses.iter().enumerate().map(machine).collect();
         let load = Load::new(plan.calls, plan.keys, plan.pause_ms);
-        let (served, lost) = (vec![false; plan.nodes], vec![false; plan.nodes]);
+        let (served, lost, ahead_us) = (vec![false; plan.nodes], vec![false; plan.nodes], vec![0; plan.nodes]);
         let net = Net::new(addresses.clone());
-        World { plan, net, machines, shared, addresses, load, served, clients: false, lost }
+        World { plan, net, machines, shared, addresses, load, served, clients: false, ahead_us, lost }
     }
 
     /// Runs to the end.
@@ -108,6 +115,7 @@ impl World {
         self.read_all()?;
         self.load.history.lock().check().map_err(|what| Failure::new("history", what))?;
         self.compare_replicas()?;
+        self.check_time()?;
         let history = self.load.history.lock();
         let count =
             |wanted: &dyn Fn(&Outcome) -> bool| history.calls().iter().filter(|call| wanted(&call.outcome)).count();
@@ -136,6 +144,7 @@ impl World {
             return Err(Failure::new("panic", panic.clone()));
         }
         for place in 0..self.machines.len() {
+            self.ahead_us[place] = self.ahead_us[place].max(self.machines[place].skew_us.load(Ordering::Relaxed));
             self.look_at(place);
         }
         Ok(())
@@ -294,6 +303,30 @@ impl World {
             }
         }
         Err(Failure::new("replicas", difference.unwrap_or_default()))
+    }
+
+    /// No partition's time has run ahead with one clock alone: it is at most half a second ahead of what the second clock ever showed.
+    fn check_time(&self) -> Result<(), Failure> {
+        let mut ahead = self.ahead_us.clone();
+        ahead.sort_unstable();
+        let allowed_us = ahead[ahead.len().saturating_sub(2)] + AHEAD_MAX_US;
+        let most_us = machine::now_us().saturating_add_signed(allowed_us);
+        for machine in &self.machines {
+            let Some(node) = machine.node() else { continue };
+            for group in node.groups() {
+                let unread = |error| Failure::new("time", format!("group {} cannot be read: {error}", group.id()));
+                for copy in node.copies(group.id()).map_err(unread)? {
+                    let row = copy.rows.iter().find(|(key, _)| key.ends_with(CLOCK_KEY));
+                    let time = row.and_then(|(_, value)| value[..].try_into().ok()).map_or(0, u64::from_be_bytes);
+                    if time > most_us {
+                        let (place, partition) = (machine.place, copy.partition);
+                        let what = format!("{partition:?} on node {place} is {} us too far ahead", time - most_us);
+                        return Err(Failure::new("time", what));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn difference(&self) -> Option<String> {

@@ -28,6 +28,9 @@ pub(super) struct Start {
     /// Added to the ports of apps, for several nodes on one machine.
     #[arg(long, default_value_t = 0, value_name = "PORTS")]
     port_offset: u16,
+    /// Purge logs after a few KiB, for tests of what comes after.
+    #[arg(long, hide = true)]
+    purge_early: bool,
 }
 
 impl Start {
@@ -35,7 +38,7 @@ impl Start {
         let shutdown = Shutdown::new();
         stop_on_signals(&shutdown)?;
         let shared_options = SharedOptions { code_cache: Some(self.data_dir.join("code")), ..SharedOptions::default() };
-        let options = NodeOptions {
+        let mut options = NodeOptions {
             join: self.join,
             expect: self.expect,
             partitions: self.partitions,
@@ -43,9 +46,15 @@ impl Start {
             packages: node_packages(),
             ..NodeOptions::new(self.data_dir.clone(), self.listen, Shared::new(shared_options)?)
         };
-        let node = Node::start(options, Shutdown::new())
-            .await
-            .with_context(|| format!("cannot start a node in {}", self.data_dir.display()))?;
+        if self.purge_early {
+            (options.groups.snapshot_log_bytes, options.groups.log_entries_kept) = (4 << 10, 0);
+        }
+        let node = tokio::select! {
+            started = Node::start(options, Shutdown::new()) => started,
+            // A start may wait for other nodes, for ever if they do not come.
+            () = shutdown.wait() => return Ok(()),
+        };
+        let node = node.with_context(|| format!("cannot start a node in {}", self.data_dir.display()))?;
         println!("Recoil node {} is at {}, its data in {}", node.id(), node.address(), self.data_dir.display());
         let failure = tokio::select! {
             () = shutdown.wait() => None,
