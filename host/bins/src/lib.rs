@@ -10,3 +10,7 @@ pub mod ctl;
 pub mod exit;
 pub mod packages;
 pub mod process;
+
+/// A request allocates many small things on one thread that another drops, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

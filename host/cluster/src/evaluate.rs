@@ -27,7 +27,7 @@ use parking_lot::{Mutex, RwLock};
 use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Runtime};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{Group, Local, Locals, Origin, Outcome, PartitionRef, Session, Versions, machine};
-use recoil_engine::{AppCode, AppLog, CallError, Environment, HandlerInstance, Limits, Mode, Overlay};
+use recoil_engine::{AppCode, AppLog, CallError, ConsensusAccess, Environment, HandlerInstance, Limits, Mode, Overlay};
 use recoil_storage::Data;
 use tokio::time::Instant;
 
@@ -132,6 +132,7 @@ struct Mailbox {
 /// What belongs to one session of one partition.
 struct Evaluation {
     session: Arc<Session>,
+    consensus: Arc<dyn ConsensusAccess>,
     local: Local,
     apps: HashMap<AppId, AppEvaluation>,
     /// The newest batch that holds writes of this partition.
@@ -200,7 +201,7 @@ pub struct Host {
     partitions: RwLock<HashMap<PartitionRef, Arc<Held>>>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
     apps: RwLock<HashMap<AppId, EvaluatedApp>>,
-    numbers: RwLock<HashMap<NodeId, u32>>,
+    numbers: Arc<RwLock<HashMap<NodeId, u32>>>,
     /// The present start of every member.
     starts: RwLock<HashMap<NodeId, u64>>,
     /// Origins that are no member's present start, since when this node has seen that.
@@ -221,7 +222,7 @@ impl Host {
             partitions: RwLock::default(),
             groups: RwLock::default(),
             apps: RwLock::default(),
-            numbers: RwLock::default(),
+            numbers: Arc::default(),
             starts: RwLock::default(),
             gone: Mutex::default(),
             timers,
@@ -454,9 +455,7 @@ impl Host {
         let group = self.group(partition.group).ok_or(Miss::NotLeader(None))?;
         let Some(session) = group.session() else {
             self.forget(partition, slot);
-            return Err(Miss::NotLeader(
-                group.leadership().borrow().leader.filter(|leader| *leader != self.parts.node),
-            ));
+            return Err(Miss::NotLeader(group.leader().filter(|leader| *leader != self.parts.node)));
         };
         if slot.as_ref().is_none_or(|evaluation| !Arc::ptr_eq(&evaluation.session, &session)) {
             self.forget(partition, slot);
@@ -469,8 +468,10 @@ impl Host {
             }
             let local = self.parts.locals.get(partition.key).ok_or(Miss::NotLeader(None))?;
             let now_us = machine::read_clock(&self.parts.data, &local).map_err(|error| storage_failed(&error))?;
+            let consensus = run::consensus(session.clone(), group, self.numbers.clone(), self.parts.runtime.clone());
             *slot = Some(Evaluation {
                 session,
+                consensus,
                 local,
                 apps: HashMap::new(),
                 newest: 0,

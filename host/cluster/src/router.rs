@@ -98,7 +98,7 @@ impl Router {
     /// The node that leads `group`, as far as this one knows.
     pub fn leader(&self, group: GroupId) -> Option<NodeId> {
         match self.inner.host.group(group) {
-            Some(open) => open.leadership().borrow().leader,
+            Some(open) => open.leader(),
             None => self.inner.leaders.lock().get(&group).copied(),
         }
     }
@@ -207,7 +207,7 @@ impl Router {
 
     /// Returns when it makes no sense any more to wait for `node` as the leader of `groups`.
     async fn has_moved(&self, node: NodeId, groups: &[GroupId]) {
-        let here = |group: &GroupId| self.inner.host.group(*group).and_then(|open| open.leadership().borrow().leader);
+        let here = |group: &GroupId| self.inner.host.group(*group).and_then(|open| open.leader());
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let moved = groups.iter().any(|group| here(group).is_some_and(|leader| leader != node));

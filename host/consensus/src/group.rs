@@ -10,6 +10,9 @@
 //! does not write that down. So a replica that opens with a vote neither votes nor campaigns for one lease (but for the
 //! election that a leader itself asks for by transferring its leadership).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -329,6 +332,11 @@ impl Group {
         self.leadership.clone()
     }
 
+    /// The node that leads, as this one knows it.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leadership.borrow().leader
+    }
+
     /// The session in which this node may evaluate, if it leads.
     pub fn session(&self) -> Option<Arc<Session>> {
         self.leadership.borrow().session.clone().filter(|session| !session.is_sealed())
@@ -588,7 +596,7 @@ impl Driver {
         let command =
             Command { term: leader.term, node: leader.node_id, chain: start, body: Body::Start { versions: listed } };
         let (events, mut inbox) = mpsc::unbounded_channel();
-        self.propose(leader, start, command.encode(0), &events).await?;
+        propose(&self.raft, leader, start, command.encode(0), &events).await?;
         loop {
             match inbox.recv().await? {
                 Event::Committed(_) => {}
@@ -598,17 +606,6 @@ impl Driver {
         }
         let lease = (self.lease, self.sleep.clone());
         Some((Session::new(leader, self.raft.clone(), lease, start, versions), events, inbox))
-    }
-
-    async fn propose(
-        &self,
-        leader: LeaderId,
-        number: u64,
-        entry: Bytes,
-        events: &mpsc::UnboundedSender<Event>,
-    ) -> Option<()> {
-        let follow = Follow { number, events: events.clone(), told: false };
-        self.raft.write(Payload(entry)).with_leader(leader).responder(Notifier(Box::new(follow))).await.ok()
     }
 
     /// Proposes until something does not go through, then waits for the rest. Answers the number for the next chain start.
@@ -623,12 +620,12 @@ impl Driver {
         let mut next = None;
         loop {
             while next.is_none() && flights.waiting.len() < IN_FLIGHT_MAX {
-                let Some(batch) = session.take_batch() else { break };
+                let Some(batch) = session.take_batch(flights.waiting.len()) else { break };
                 let entry = batch.command.encode(batch.bytes);
                 let number = batch.number;
                 flights.add(batch);
                 // A failed send drops the responder, which reports the batch as lost.
-                let _ = self.propose(session.leader(), number, entry, &events).await;
+                let _ = propose(&self.raft, session.leader(), number, entry, &events).await;
             }
             if let Some(next) = next
                 && flights.is_settled()
@@ -649,6 +646,18 @@ impl Driver {
             }
         }
     }
+}
+
+/// Proposes an entry that is refused unless `leader` still is the leader's id, term and node.
+async fn propose(
+    raft: &Raft,
+    leader: LeaderId,
+    number: u64,
+    entry: Bytes,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Option<()> {
+    let follow = Follow { number, events: events.clone(), told: false };
+    raft.write(Payload(entry)).with_leader(leader).responder(Notifier(Box::new(follow))).await.ok()
 }
 
 impl Driver {

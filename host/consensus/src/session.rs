@@ -1,8 +1,8 @@
 //! A leader's session: from one chain start to the first proposal that does not go through.
 //!
 //! Evaluators append the writes of each call to the *open batch*; the proposer task of [`crate::group`] closes it into the next
-//! entry of the chain whenever fewer than [`IN_FLIGHT_MAX`] entries fly. The batch's number is the entry's chain
-//! number, and tags what the evaluator keeps in its overlay until that entry is applied.
+//! entry of the chain when no entry flies, or fewer than [`IN_FLIGHT_MAX`] do and the batch has grown to be worth one. The batch's
+//! number is the entry's chain number, and tags what the evaluator keeps in its overlay until that entry is applied.
 //!
 //! Invariants: waiters of a batch are told `Committed` only if every earlier batch of the chain was; after sealing, no batch
 //! closes and nothing is appended; every waiter is told exactly once.
@@ -13,8 +13,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::Instant as _;
-use openraft::ReadPolicy;
+use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{RaftMetrics, ReadPolicy};
 use parking_lot::Mutex;
 use recoil_base::{AppId, Digest, NodeId};
 use recoil_storage::Write;
@@ -22,13 +23,17 @@ use tokio::sync::Notify;
 
 use crate::answered::AnsweredCall;
 use crate::command::{AppWrites, Body, Command, PartitionRef, PartitionWrites};
-use crate::raft::{LeaderId, Raft};
+use crate::raft::{LeaderId, Raft, TypeConfig};
 use crate::sleep::Sleep;
 
 /// Entries of one group proposed and not yet committed.
 pub(crate) const IN_FLIGHT_MAX: usize = 3;
 /// A batch closes for good at this size, but for one larger transaction.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
+/// While earlier entries fly, a batch waits until it has so many calls or bytes: each entry costs every replica about as much as
+/// dozens of calls do.
+const BATCH_CALLS_WORTH: usize = 128;
+const BATCH_BYTES_WORTH: usize = 128 << 10;
 
 /// What became of the writes that a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,8 @@ pub(crate) struct ClosedBatch {
 
 struct Inner {
     open: OpenBatch,
+    /// Entries in flight when the proposer last looked; while there are some, it looks again by itself.
+    flying: usize,
     /// Closed because full, waiting for a free place in flight.
     closed: VecDeque<ClosedBatch>,
     /// Waiters for batches that are not committed yet.
@@ -90,6 +97,7 @@ struct Inner {
 pub struct Session {
     leader: LeaderId,
     raft: Raft,
+    metrics: WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>,
     lease: Duration,
     sleep: Arc<Sleep>,
     versions: BTreeMap<AppId, Digest>,
@@ -112,6 +120,7 @@ impl Session {
     ) -> Arc<Self> {
         Arc::new(Session {
             leader,
+            metrics: raft.metrics(),
             raft,
             lease,
             sleep,
@@ -123,6 +132,7 @@ impl Session {
             applied: AtomicU64::new(chain_start),
             inner: Mutex::new(Inner {
                 open: OpenBatch::new(chain_start + 1),
+                flying: 0,
                 closed: VecDeque::new(),
                 after: VecDeque::new(),
                 clocks: HashMap::new(),
@@ -171,7 +181,7 @@ impl Session {
     /// number that tags them in the overlay; `waiter` learns what became of them.
     pub fn append(&self, parts: Vec<CallWrites>, waiter: Waiter) -> Result<u64, SessionSealed> {
         let bytes: usize = parts.iter().map(CallWrites::size).sum();
-        let number = {
+        let (number, due) = {
             let mut inner = self.inner.lock();
             if self.is_sealed() {
                 return Err(SessionSealed);
@@ -191,9 +201,12 @@ impl Session {
                 open.add(part);
             }
             open.waiters.push(waiter);
-            open.number
+            let number = open.number;
+            (number, inner.is_due())
         };
-        self.work.notify_one();
+        if due {
+            self.work.notify_one();
+        }
         Ok(number)
     }
 
@@ -219,8 +232,7 @@ impl Session {
             return false;
         }
         let awake_for = self.sleep.awake_for();
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
+        let metrics = self.metrics.borrow_watched();
         if metrics.vote.leader_id != self.leader || !metrics.state.is_leader() {
             return false;
         }
@@ -255,14 +267,16 @@ impl Session {
         ClosedBatch { number, bytes, command, waiters, partitions: written }
     }
 
-    /// The next batch to propose, if anything waits.
-    pub(crate) fn take_batch(&self) -> Option<ClosedBatch> {
+    /// The next batch to propose, if anything waits that is worth an entry, or anything at all if no other entry flies.
+    pub(crate) fn take_batch(&self, flying: usize) -> Option<ClosedBatch> {
         let mut inner = self.inner.lock();
+        inner.flying = flying;
+        if !inner.is_due() {
+            return None;
+        }
+        inner.flying += 1;
         if let Some(batch) = inner.closed.pop_front() {
             return Some(batch);
-        }
-        if inner.open.partitions.is_empty() {
-            return None;
         }
         let next = OpenBatch::new(inner.open.number + 1);
         let batch = std::mem::replace(&mut inner.open, next);
@@ -303,6 +317,15 @@ impl Session {
             waiter(Outcome::Refused);
         }
         number
+    }
+}
+
+impl Inner {
+    /// True if a batch should be proposed as soon as there is a place in flight.
+    fn is_due(&self) -> bool {
+        let OpenBatch { waiters, bytes, partitions, .. } = &self.open;
+        let worth = self.flying == 0 || waiters.len() >= BATCH_CALLS_WORTH || *bytes >= BATCH_BYTES_WORTH;
+        !self.closed.is_empty() || !partitions.is_empty() && worth
     }
 }
 

@@ -2,6 +2,8 @@
 //! ([`rooms`]).
 
 mod rooms;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -37,7 +37,7 @@ pub(crate) enum FaultKind {
     HandOver,
 }
 
-const ALL: [FaultKind; 23] = [
+const ALL: [FaultKind; 24] = [
     FaultKind::Kill,
     FaultKind::PowerLoss,
     FaultKind::PowerLossInWrite,

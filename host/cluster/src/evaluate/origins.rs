@@ -5,6 +5,9 @@
 //! before it that wrote nothing. Answers that no entry carried die with the session: such a call is evaluated again, which does
 //! no harm, since it wrote nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use recoil_base::AppId;

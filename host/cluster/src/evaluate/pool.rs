@@ -8,6 +8,7 @@
 //! Invariants:
 //! - A job of one app never waits for a job of another, as long as there are fewer than [`THREADS_MAX`] threads.
 //! - An app with a long job under way may use half of its threads, and at least one: its own short calls get through, if not as fast.
+//! - A job that lasts holds up none that its thread has taken beside it: they are given back.
 //! - A thread that was put behind the others takes no more jobs of apps in good standing; it ends, or serves those that are not.
 
 use std::collections::{HashMap, VecDeque};
@@ -31,7 +32,13 @@ const BURST: Duration = Duration::from_millis(500);
 /// For how long an app counts as one that has work after its last job.
 const ACTIVE: Duration = Duration::from_secs(1);
 
+/// Jobs that a thread takes at once: what a job costs beside its work is paid once for all of them.
+const TAKEN_MAX: usize = 16;
+
 pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// Jobs that a thread has taken and not begun; given back when one before them lasts.
+type Taken = Arc<Mutex<VecDeque<Job>>>;
 
 /// An app's jobs and what it has used.
 #[derive(Default)]
@@ -51,6 +58,7 @@ struct Running {
     started_at: Duration,
     processor_time: Duration,
     long: bool,
+    taken: Taken,
 }
 
 #[derive(Default)]
@@ -151,11 +159,11 @@ impl Shared {
 
     /// Sees to it that a thread looks at the jobs of `app`, if it may have one more under way.
     fn wake(self: &Arc<Self>, state: &mut State, app: AppId) {
-        let now = self.now();
-        let class = state.class(app, now, self.width);
         if !state.may_start(app, self.width) {
             return;
         }
+        let now = self.now();
+        let class = state.class(app, now, self.width);
         if state.idle[class as usize] > 0 {
             self.work[class as usize].notify_one();
         } else if state.threads.iter().sum::<usize>() < THREADS_MAX {
@@ -170,11 +178,11 @@ impl Shared {
         if class == Class::Behind {
             thread.run_behind_others();
         }
-        let at = class as usize;
+        let (at, taken) = (class as usize, Taken::default());
         let mut state = self.state.lock();
         loop {
             let now = self.now();
-            let Some((app, job)) = state.take(class, now, self.width) else {
+            let Some(app) = state.take(class, now, self.width, &mut taken.lock()) else {
                 if state.stopped {
                     break;
                 }
@@ -190,7 +198,8 @@ impl Shared {
             let number = state.next;
             state.next += 1;
             let processor_time = Duration::MAX; // looked up by the watch, if the job lasts
-            let running = Running { app, thread, started_at: now, processor_time, long: class == Class::Behind };
+            let long = class == Class::Behind;
+            let running = Running { app, thread, started_at: now, processor_time, long, taken: taken.clone() };
             state.running.insert(number, running);
             if state.running.len() == 1 {
                 self.watch.notify_one();
@@ -200,7 +209,11 @@ impl Shared {
                 self.wake(&mut state, next);
             }
             drop(state);
-            job();
+            loop {
+                let next = taken.lock().pop_front();
+                let Some(job) = next else { break };
+                job();
+            }
             state = self.state.lock();
             let ended = state.end(number, self.now(), self.width);
             if state.apps.get(&app).is_some_and(|jobs| !jobs.waiting.is_empty()) {
@@ -228,10 +241,20 @@ impl Shared {
             }
             self.watch.wait_for(&mut state, WATCH_EVERY);
             let now = self.now();
-            let State { running, apps, .. } = &mut *state;
+            let State { running, apps, turns, .. } = &mut *state;
             let lasting =
                 running.values_mut().filter(|job| !job.long && now.saturating_sub(job.started_at) >= WATCH_EVERY);
+            let mut given_back = Vec::new();
             for job in lasting {
+                let rest = std::mem::take(&mut *job.taken.lock());
+                if !rest.is_empty() {
+                    let waiting = &mut apps.entry(job.app).or_default().waiting;
+                    if waiting.is_empty() {
+                        turns.push_back(job.app);
+                    }
+                    rest.into_iter().rev().for_each(|job| waiting.push_front(job));
+                    given_back.push(job.app);
+                }
                 let Some(processor_time) = job.thread.processor_time() else { continue };
                 if job.processor_time == Duration::MAX {
                     // It was on the processor for at most as long as it has run.
@@ -243,6 +266,7 @@ impl Shared {
                     apps.entry(job.app).or_default().long += 1;
                 }
             }
+            given_back.into_iter().for_each(|app| self.wake(&mut state, app));
         }
     }
 }
@@ -270,7 +294,8 @@ impl State {
         self.turns.iter().copied().find(|app| self.may_start(*app, width))
     }
 
-    fn take(&mut self, class: Class, now: Duration, width: usize) -> Option<(AppId, Job)> {
+    /// Moves the next app's jobs into `taken`: one, and what it need not leave to other threads.
+    fn take(&mut self, class: Class, now: Duration, width: usize, taken: &mut VecDeque<Job>) -> Option<AppId> {
         for _ in 0..self.turns.len() {
             let app = self.turns.pop_front()?;
             if !self.may_start(app, width) || self.class(app, now, width) != class {
@@ -278,14 +303,15 @@ impl State {
                 continue;
             }
             let jobs = self.apps.get_mut(&app)?;
-            let job = jobs.waiting.pop_front()?;
+            let count = (jobs.waiting.len() / width).clamp(1, TAKEN_MAX);
+            taken.extend(jobs.waiting.drain(..count));
             jobs.running += 1;
             jobs.active_at = now;
             jobs.long += usize::from(class == Class::Behind);
             if !jobs.waiting.is_empty() {
                 self.turns.push_back(app);
             }
-            return Some((app, job));
+            return Some(app);
         }
         None
     }

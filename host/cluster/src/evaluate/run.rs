@@ -275,16 +275,7 @@ impl Host {
             now_us: evaluation.next_now(&self.parts.clock),
             read_only,
         };
-        let transaction = Transaction::new(Arc::new(view), info, app.limits.transaction);
-        let consensus = self.group(partition.group).map(|group| -> Arc<dyn recoil_engine::ConsensusAccess> {
-            let numbers = self.numbers.read().clone();
-            let runtime = self.parts.runtime.clone();
-            Arc::new(Consensus { session: evaluation.session.clone(), group, numbers, runtime })
-        });
-        match consensus {
-            Some(consensus) => transaction.with_consensus(consensus),
-            None => transaction,
-        }
+        Transaction::new(Arc::new(view), info, app.limits.transaction).with_consensus(evaluation.consensus.clone())
     }
 
     fn stale_read(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
@@ -437,18 +428,31 @@ pub(super) fn call_writes(
     CallWrites { partition, epoch: evaluation.local.epoch, now_us, app: app.id, version: app.digest, writes, calls }
 }
 
-/// `consensus` for a handler.
+/// `consensus` for the handlers of a session.
+pub(super) fn consensus(
+    session: Arc<Session>,
+    group: Arc<recoil_consensus::Group>,
+    numbers: Numbers,
+    runtime: Runtime,
+) -> Arc<dyn recoil_engine::ConsensusAccess> {
+    Arc::new(Consensus { session, group, numbers, runtime })
+}
+
+/// The small counters by which guests know nodes.
+type Numbers = Arc<parking_lot::RwLock<std::collections::HashMap<recoil_base::NodeId, u32>>>;
+
 struct Consensus {
     session: Arc<Session>,
     group: Arc<recoil_consensus::Group>,
-    numbers: std::collections::HashMap<recoil_base::NodeId, u32>,
+    numbers: Numbers,
     runtime: Runtime,
 }
 
 impl recoil_engine::ConsensusAccess for Consensus {
     fn status(&self) -> GroupStatus {
         let numbers = self.group.numbers();
-        let number = |node: &recoil_base::NodeId| self.numbers.get(node).copied();
+        let known = self.numbers.read();
+        let number = |node: &recoil_base::NodeId| known.get(node).copied();
         GroupStatus {
             group: u64::from(self.group.id().0),
             role: GroupRole::Leader,

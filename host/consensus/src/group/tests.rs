@@ -1,0 +1,74 @@
+//! A group of one replica, seen from inside.
+
+use recoil_storage::LogOptions;
+
+use super::*;
+
+struct Nobody;
+
+impl Transport for Nobody {
+    fn call(
+        &self,
+        to: NodeId,
+        _: GroupId,
+        _: u8,
+        _: Bytes,
+        _: Duration,
+    ) -> futures::future::BoxFuture<'static, Result<Bytes, crate::TransportError>> {
+        Box::pin(async move { Err(crate::TransportError::Unreachable(to)) })
+    }
+
+    fn known(&self) -> Vec<NodeId> {
+        vec![]
+    }
+}
+
+async fn group(folder: &std::path::Path) -> Arc<Group> {
+    let (node, clock) = (NodeId(1), Clock::system());
+    let data = Data::open(&folder.join("data")).unwrap();
+    let context = GroupContext {
+        node,
+        clock,
+        log: Log::open(&folder.join("log"), LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }).unwrap(),
+        locals: Locals::open(data.clone()).unwrap(),
+        data,
+        applier: Applier::start(node),
+        versions: Versions::default(),
+        transport: Arc::new(Nobody),
+        tasks: Tasks::default(),
+        options: GroupOptions::default(),
+    };
+    let group = Group::open(&context, GroupId(1), MachineKind::Partitions, Arc::new(|_| {})).await.unwrap();
+    group.initialize(BTreeSet::from([node])).await.unwrap();
+    group
+}
+
+/// Leadership may be lost and come back to the same node between the evaluation of writes and their proposal; what others wrote in
+/// between was not seen by it.
+///
+/// Seen red: without the leader's id in the proposal it is applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_of_an_earlier_term_is_refused_though_the_same_node_leads_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = group(folder.path()).await;
+    let mut leadership = group.leadership();
+    let served = leadership.wait_for(|now| now.session.is_some()).await.unwrap().clone();
+    let old = served.session.unwrap().leader();
+
+    group.raft.trigger().elect(false).await.unwrap();
+    leadership.wait_for(|now| now.term > old.term && now.session.is_some()).await.unwrap();
+    let new = group.raft.as_leader().unwrap().to_committed_leader_id();
+    assert!(new.term > old.term && new.node_id == old.node_id);
+
+    let (events, mut inbox) = mpsc::unbounded_channel();
+    let start = |leader: LeaderId| {
+        let body = Body::Start { versions: vec![] };
+        Command { term: leader.term, node: leader.node_id, chain: 1000, body }.encode(0)
+    };
+    propose(&group.raft, old, 1, start(old), &events).await;
+    assert!(matches!(inbox.recv().await, Some(Event::Refused(1))));
+    // The same under its present id goes through.
+    propose(&group.raft, new, 2, start(new), &events).await;
+    assert!(matches!(inbox.recv().await, Some(Event::Committed(2) | Event::Applied(2))));
+    group.close().await;
+}
