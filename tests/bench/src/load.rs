@@ -50,9 +50,7 @@ impl Sample {
         let before = (Used::of(servers)?, Used::of_self()?, Busy::now()?, Instant::now());
         let Seen { requests, rate, p50_ms, p99_ms } = run()?;
         let (server, client) = (Used::of(servers)? - before.0, Used::of_self()? - before.1);
-        let others = Busy::now()?.since(before.2).saturating_sub(server.total()).saturating_sub(client.total());
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let all = before.3.elapsed().as_secs_f64() * processors as f64;
+        let others_percent = Busy::now()?.percent_since(before.2, before.3.elapsed(), server.total() + client.total());
         let each = |used: Used| used.total().as_secs_f64() * 1e6 / requests as f64;
         Ok(Sample {
             rate,
@@ -60,7 +58,7 @@ impl Sample {
             p99_ms,
             server_us: each(server),
             client_us: each(client),
-            others_percent: others.as_secs_f64() / all * 100.0,
+            others_percent,
             resident_bytes: resident_bytes(servers)? as f64,
         })
     }
