@@ -3,17 +3,100 @@
 // Measured against the clock on the wall.
 #![allow(clippy::disallowed_methods)]
 
+mod compare;
+mod disk;
+mod figures;
+mod handler;
 mod hostile;
+mod idle;
+mod load;
+mod outage;
+mod partitions;
+mod place;
+mod quiet;
+mod recovery;
+mod servers;
+mod start;
+mod usage;
 
 #[derive(clap::Parser)]
 #[command(about = "Measurements of Recoil")]
 enum Command {
+    /// All of the following but the last, as a page of Markdown.
+    All(quiet::Quiet),
+    /// Recoil, Redis and etcd under the same load, in turns.
+    Compare(compare::Options),
+    /// The disk's own rate of fdatasync.
+    Disk(disk::Options),
+    /// Processor time and memory of servers that nobody asks anything.
+    Idle(idle::Options),
+    /// Time from start to ready, and from install to serving.
+    Start(start::Options),
+    /// The longest time that a partition is without an answer when a leader is killed.
+    Outage(outage::Options),
+    /// The call of a handler alone, and the same code native.
+    Handler,
+    /// Writes with few and with many partitions.
+    Partitions(partitions::Options),
+    /// Time until a cluster that holds a gigabyte serves again.
+    Recovery(recovery::Options),
     /// redis-server's latency, alone and beside a package that misbehaves.
     Hostile(hostile::Options),
 }
 
+/// Everything that `all` measures, and a heading for each.
+const ALL: &[(&str, &str)] = &[
+    ("disk", "The disk"),
+    ("compare", "Beside Redis and etcd"),
+    ("handler", "The call of a handler"),
+    ("partitions", "Many partitions"),
+    ("idle", "Idle"),
+    ("start", "Start and install"),
+    ("outage", "Loss of a leader"),
+    ("recovery", "Recovery"),
+];
+
 fn main() -> anyhow::Result<()> {
-    match <Command as clap::Parser>::parse() {
+    run(<Command as clap::Parser>::parse())
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::All(quiet) => all(&quiet),
+        Command::Compare(options) => compare::run(&options),
+        Command::Disk(options) => disk::run(&options),
+        Command::Handler => handler::run(),
+        Command::Partitions(options) => partitions::run(&options),
+        Command::Idle(options) => idle::run(&options),
+        Command::Start(options) => start::run(&options),
+        Command::Outage(options) => outage::run(&options),
+        Command::Recovery(options) => recovery::run(&options),
         Command::Hostile(options) => hostile::run(&options),
+    }
+}
+
+fn all(quiet: &quiet::Quiet) -> anyhow::Result<()> {
+    for (name, heading) in ALL {
+        println!("## {heading}\n");
+        let command = <Command as clap::Parser>::try_parse_from(["recoil-bench", name])?;
+        run(match command {
+            Command::Compare(options) => Command::Compare(compare::Options { quiet: *quiet, ..options }),
+            Command::Partitions(options) => Command::Partitions(partitions::Options { quiet: *quiet, ..options }),
+            other => other,
+        })?;
+        println!();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_made_of_commands_that_need_no_options() {
+        for (name, _) in ALL {
+            <Command as clap::Parser>::try_parse_from(["recoil-bench", name]).unwrap();
+        }
     }
 }

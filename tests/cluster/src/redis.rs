@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::Namespace;
+use crate::{Namespace, eventually};
 
 /// No command takes longer, even while a leader is being replaced.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -50,6 +50,20 @@ impl Door {
             Some(namespace) => namespace.within(|| Redis::connect_to(self.address)),
             None => Redis::connect_to(self.address),
         }
+    }
+
+    /// Waits until writes of keys of every group are answered.
+    pub fn wait_writable(&self) {
+        eventually("writes go on", || {
+            let mut redis = self.connect().map_err(|error| error.to_string())?;
+            for number in 0..30 {
+                match redis.command(&["SET", &format!("writable:{number}"), "1"]) {
+                    Ok(Reply::Simple(_)) => {}
+                    other => return Err(format!("{self}: {other:?}")),
+                }
+            }
+            Ok(())
+        });
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use recoil_cluster_tests::{Cluster, Door, Load, Probes, Reply, eventually};
+use recoil_cluster_tests::{Cluster, Load, Probes, Reply, eventually};
 
 /// Enough for every group to own some.
 const KEYS: usize = 16;
@@ -64,24 +64,10 @@ fn kill_one(cluster: &mut Cluster, victim: usize, load: &Load) -> Duration {
     cluster.kill(victim);
     std::thread::sleep(Duration::from_millis(500));
     survivors.iter().for_each(|k| load.wait_progress(*k, Cluster::NODES, 20));
-    wait_writable(&doors[0]);
+    doors[0].wait_writable();
     let outage = probes.stop();
     cluster.start_node(victim);
     outage
-}
-
-/// Writes of keys of every group are answered.
-fn wait_writable(door: &Door) {
-    eventually("writes go on", || {
-        let mut redis = door.connect().map_err(|error| error.to_string())?;
-        for number in 0..30 {
-            match redis.command(&["SET", &format!("writable:{number}"), "1"]) {
-                Ok(Reply::Simple(_)) => {}
-                other => return Err(format!("{door}: {other:?}")),
-            }
-        }
-        Ok(())
-    });
 }
 
 /// The node that leads most is stopped for longer than its lease, again and again. The requests that wait in its sockets when it
@@ -99,7 +85,7 @@ fn a_leader_that_slept_through_its_lease_answers_nothing_old() {
         std::thread::sleep(Duration::from_millis(500));
         let [one, other] = others(sleeper);
         let newer = cluster.door(one);
-        wait_writable(&newer);
+        newer.wait_writable();
         // These are acknowledged while it sleeps, and asked for of it after that.
         let keys: Vec<String> = (0..40).map(|number| format!("asleep{round}:{number}")).collect();
         let mut redis = newer.connect().unwrap();

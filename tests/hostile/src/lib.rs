@@ -20,14 +20,18 @@ struct Package {
 
 static PACKAGES: &[Package] = include!(concat!(env!("OUT_DIR"), "/packages.rs"));
 
+/// The package as it is built.
+pub fn component() -> &'static [u8] {
+    PACKAGES.iter().find(|package| package.name == "hostile").expect("the build script makes it").archive
+}
+
 /// Writes the package to `file`, to listen on `port` before the nodes' offset, with these limits.
 pub fn write_package(file: &Path, name: &str, port: u16, limits: &[(&str, u64)]) {
-    let package = PACKAGES.iter().find(|package| package.name == "hostile").expect("the build script makes it");
-    let mut manifest = recoil_package::read(package.archive).expect("it has a manifest");
+    let mut manifest = recoil_package::read(component()).expect("it has a manifest");
     manifest.name = name.to_owned();
     manifest.listeners[0].port = port;
     manifest.limits = Limits(limits.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect());
-    let archive = recoil_package::embed(package.archive, &manifest).expect("it takes a manifest");
+    let archive = recoil_package::embed(component(), &manifest).expect("it takes a manifest");
     std::fs::write(file, archive).expect("the file can be written");
 }
 
