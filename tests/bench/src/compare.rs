@@ -11,7 +11,6 @@ use crate::figures::{Table, megabytes, short, spread, thousands};
 use crate::load::redis::{self, Load};
 use crate::load::{Sample, etcd};
 use crate::place;
-use crate::quiet::{Patience, Quiet};
 use crate::servers::{Etcd, Recoil, RedisServer, missing};
 
 /// Between two loads, for what the last one left to do.
@@ -63,8 +62,6 @@ pub(crate) struct Options {
     /// These only, separated by commas.
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<System>,
-    #[command(flatten)]
-    pub(crate) quiet: Quiet,
 }
 
 /// Samples of every system under every load, in the order of the first round.
@@ -102,10 +99,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     let mut results = Results::default();
-    let mut patience = options.quiet.patience();
     for round in 1..=options.rounds {
         for system in &systems {
-            measure(*system, options.seconds, &mut patience, |load, sample| {
+            measure(*system, options.seconds, |load, sample| {
                 let Sample { rate, p50_ms, p99_ms, server_us, others_percent, .. } = sample;
                 eprintln!(
                     "round {round}: {}: {load}: {rate:.0}/s, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, {server_us:.1} us, others {others_percent:.0} %",
@@ -121,28 +117,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Every load against one system that is started for it.
-fn measure(
-    system: System,
-    seconds: u64,
-    patience: &mut Patience<'_>,
-    mut seen: impl FnMut(String, Sample),
-) -> anyhow::Result<()> {
+fn measure(system: System, seconds: u64, mut seen: impl FnMut(String, Sample)) -> anyhow::Result<()> {
     match system {
         System::Recoil3 | System::Recoil1 => {
             let recoil = Recoil::serving(if system == System::Recoil3 { 3 } else { 1 })?;
-            measure_redis(recoil.redis_port(0), recoil.process(), seconds, patience, seen)
+            measure_redis(recoil.redis_port(0), recoil.process(), seconds, seen)
         }
         System::Redis => {
             let redis = RedisServer::start()?;
-            measure_redis(redis.port(), redis.process(), seconds, patience, seen)
+            measure_redis(redis.port(), redis.process(), seconds, seen)
         }
         System::Etcd => {
             let members = Etcd::start()?;
             let addresses = members.addresses();
             for clients in etcd::CLIENTS {
                 etcd::put(&addresses, clients, WARM_SECONDS)?;
-                let put = || etcd::put(&addresses, clients, seconds);
-                let sample = patience.undisturbed(|| Sample::of(&members.processes(), put))?;
+                let sample = Sample::of(&members.processes(), || etcd::put(&addresses, clients, seconds))?;
                 seen(format!("put, {clients} clients"), sample);
                 std::thread::sleep(PAUSE);
             }
@@ -151,16 +141,10 @@ fn measure(
     }
 }
 
-fn measure_redis(
-    port: u16,
-    process: u32,
-    seconds: u64,
-    patience: &mut Patience<'_>,
-    mut seen: impl FnMut(String, Sample),
-) -> anyhow::Result<()> {
+fn measure_redis(port: u16, process: u32, seconds: u64, mut seen: impl FnMut(String, Sample)) -> anyhow::Result<()> {
     for load in Load::ALL {
         let requests = load.requests_for(port, seconds as f64)?;
-        let sample = patience.undisturbed(|| Sample::of(&[process], || load.run(port, requests)))?;
+        let sample = Sample::of(&[process], || load.run(port, requests))?;
         seen(load.to_string(), sample);
         std::thread::sleep(PAUSE);
     }

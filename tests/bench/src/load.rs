@@ -50,7 +50,9 @@ impl Sample {
         let before = (Used::of(servers)?, Used::of_self()?, Busy::now()?, Instant::now());
         let Seen { requests, rate, p50_ms, p99_ms } = run()?;
         let (server, client) = (Used::of(servers)? - before.0, Used::of_self()? - before.1);
-        let others_percent = Busy::now()?.percent_since(before.2, before.3.elapsed(), server.total() + client.total());
+        let others = Busy::now()?.since(before.2).saturating_sub(server.total()).saturating_sub(client.total());
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = before.3.elapsed().as_secs_f64() * processors as f64;
         let each = |used: Used| used.total().as_secs_f64() * 1e6 / requests as f64;
         Ok(Sample {
             rate,
@@ -58,7 +60,7 @@ impl Sample {
             p99_ms,
             server_us: each(server),
             client_us: each(client),
-            others_percent,
+            others_percent: others.as_secs_f64() / all * 100.0,
             resident_bytes: resident_bytes(servers)? as f64,
         })
     }
@@ -139,8 +141,8 @@ mod tests {
     #[test]
     fn time_is_counted_for_each_request() {
         let spin = || {
-            let end = std::time::Instant::now() + std::time::Duration::from_millis(200);
-            while std::time::Instant::now() < end {}
+            let end = Instant::now() + Duration::from_millis(200);
+            while Instant::now() < end {}
             Ok(Seen { requests: 1000, rate: 5000.0, p50_ms: 0.1, p99_ms: 0.2 })
         };
         let sample = Sample::of(&[std::process::id()], spin).unwrap();

@@ -13,7 +13,6 @@ mod load;
 mod outage;
 mod partitions;
 mod place;
-mod quiet;
 mod recovery;
 mod servers;
 mod start;
@@ -23,7 +22,7 @@ mod usage;
 #[command(about = "Measurements of Recoil")]
 enum Command {
     /// All of the following but the last, as a page of Markdown.
-    All(quiet::Quiet),
+    All,
     /// Recoil, Redis and etcd under the same load, in turns.
     Compare(compare::Options),
     /// The disk's own rate of fdatasync.
@@ -62,7 +61,14 @@ fn main() -> anyhow::Result<()> {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::All(quiet) => all(&quiet),
+        Command::All => {
+            for (name, heading) in ALL {
+                println!("## {heading}\n");
+                run(<Command as clap::Parser>::try_parse_from(["recoil-bench", name])?)?;
+                println!();
+            }
+            Ok(())
+        }
         Command::Compare(options) => compare::run(&options),
         Command::Disk(options) => disk::run(&options),
         Command::Handler => handler::run(),
@@ -73,20 +79,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Recovery(options) => recovery::run(&options),
         Command::Hostile(options) => hostile::run(&options),
     }
-}
-
-fn all(quiet: &quiet::Quiet) -> anyhow::Result<()> {
-    for (name, heading) in ALL {
-        println!("## {heading}\n");
-        let command = <Command as clap::Parser>::try_parse_from(["recoil-bench", name])?;
-        run(match command {
-            Command::Compare(options) => Command::Compare(compare::Options { quiet: *quiet, ..options }),
-            Command::Partitions(options) => Command::Partitions(partitions::Options { quiet: *quiet, ..options }),
-            other => other,
-        })?;
-        println!();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use crate::figures::{Table, median, megabytes, ms, short, thousands};
 use crate::load::Sample;
 use crate::load::redis::{self, Load};
 use crate::place;
-use crate::quiet::Quiet;
 use crate::servers::{Recoil, missing};
 
 const LOAD: Load = Load { test: "set", pipeline: 16 };
@@ -22,8 +21,6 @@ pub(crate) struct Options {
     /// Numbers of partitions, separated by commas; the others are held against the first.
     #[arg(long, value_delimiter = ',', default_values_t = [265, 1000, 10_000])]
     partitions: Vec<u32>,
-    #[command(flatten)]
-    pub(crate) quiet: Quiet,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -33,15 +30,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let mut all: Vec<(u32, Vec<f64>, Vec<Sample>)> =
         options.partitions.iter().map(|partitions| (*partitions, Vec::new(), Vec::new())).collect();
-    let mut patience = options.quiet.patience();
     for round in 1..=options.rounds {
         for (partitions, starts, samples) in &mut all {
             let begun = Instant::now();
             let recoil = Recoil::serving_on(3, *partitions)?;
             starts.push(ms(begun.elapsed()));
-            let port = recoil.redis_port(0);
-            let requests = LOAD.requests_for(port, options.seconds as f64)?;
-            let sample = patience.undisturbed(|| Sample::of(&[recoil.process()], || LOAD.run(port, requests)))?;
+            let requests = LOAD.requests_for(recoil.redis_port(0), options.seconds as f64)?;
+            let sample = Sample::of(&[recoil.process()], || LOAD.run(recoil.redis_port(0), requests))?;
             eprintln!("round {round}: {partitions} partitions: {:.0}/s", sample.rate);
             samples.push(sample);
         }

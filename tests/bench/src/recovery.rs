@@ -7,7 +7,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, bail};
 use recoil_cluster_tests::{Redis, Reply};
 
 use crate::figures::{Table, median, megabytes, ms, short, spread};
@@ -66,32 +66,28 @@ fn kill_and_start(recoil: Recoil) -> anyhow::Result<(Recoil, Duration)> {
 
 fn fill(port: u16, values: u64) -> anyhow::Result<Duration> {
     let (begun, value) = (Instant::now(), "x".repeat(VALUE_BYTES));
-    everywhere(port, values, |key| vec!["SET", key, &value], |reply| *reply == Reply::Simple("OK".to_owned()))?;
+    everywhere(port, values, "SET", &[&value], &Reply::Simple("OK".to_owned()))?;
     Ok(begun.elapsed())
 }
 
 fn check(port: u16, values: u64) -> anyhow::Result<()> {
-    everywhere(port, values, |key| vec!["EXISTS", key], |reply| *reply == Reply::Integer(1))
+    everywhere(port, values, "EXISTS", &[], &Reply::Integer(1))
         .context("an acknowledged write is lost, or cannot be read")
 }
 
-/// A command for each key, by a few clients; each must be answered as it should.
-fn everywhere<'a>(
-    port: u16,
-    values: u64,
-    command: impl for<'k> Fn(&'k str) -> Vec<&'k str> + Sync + 'a,
-    is_good: impl Fn(&Reply) -> bool + Sync + 'a,
-) -> anyhow::Result<()> {
+/// The command, with each of the keys and then `arguments`, by a few clients; every one must be answered so.
+fn everywhere(port: u16, values: u64, command: &str, arguments: &[&str], answer: &Reply) -> anyhow::Result<()> {
     let client = |number: u64| {
         let mut redis = Redis::connect(port)?;
         let keys: Vec<String> =
             (number..values).step_by(CLIENTS as usize).map(|value| format!("large:{value}")).collect();
         for keys in keys.chunks(PIPELINE as usize) {
-            let commands: Vec<Vec<&str>> = keys.iter().map(|key| command(key)).collect();
+            let commands: Vec<Vec<&str>> =
+                keys.iter().map(|key| [&[command, key.as_str()], arguments].concat()).collect();
             let commands: Vec<&[&str]> = commands.iter().map(Vec::as_slice).collect();
             for (key, reply) in keys.iter().zip(redis.pipeline(&commands)?) {
-                if !is_good(&reply) {
-                    bail!("{key}: {reply:?}");
+                if reply != *answer {
+                    bail!("{command} {key}: {reply:?}");
                 }
             }
         }

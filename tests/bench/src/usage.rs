@@ -67,11 +67,9 @@ impl Busy {
         busy.context("/proc/stat has another form than proc(5) says")
     }
 
-    /// What was given since an earlier moment to others than those who had `known`, of all the processors' time, percent.
-    pub(crate) fn percent_since(self, earlier: Busy, elapsed: Duration, known: Duration) -> f64 {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let others = self.0.saturating_sub(earlier.0).saturating_sub(known);
-        others.as_secs_f64() / (elapsed.as_secs_f64() * processors as f64) * 100.0
+    /// Since an earlier moment.
+    pub(crate) fn since(self, earlier: Busy) -> Duration {
+        self.0.saturating_sub(earlier.0)
     }
 }
 
@@ -127,11 +125,7 @@ mod tests {
         let text = "cpu  100 10 20 1000 500 5 15 50 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
         assert_eq!(parse_busy(text, 100), Some(Busy(Duration::from_secs(2))));
         assert_eq!(parse_busy("cpu  1 2\n", 100), None);
-        let processors = std::thread::available_parallelism().unwrap().get() as f64;
-        let [second, two] = [1, 2].map(Duration::from_secs);
-        let percent = Busy(two).percent_since(Busy(Duration::ZERO), second, second);
-        assert!((percent - 100.0 / processors).abs() < 1e-6, "{percent}");
-        assert!(Busy::now().unwrap().0 > Duration::ZERO);
+        assert_eq!(Busy::now().unwrap().since(Busy(Duration::MAX)), Duration::ZERO);
     }
 
     #[test]
