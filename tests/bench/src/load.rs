@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn time_is_counted_for_each_request() {
         let spin = || {
-            let end = Instant::now() + Duration::from_millis(200);
+            let end = Instant::now() + std::time::Duration::from_millis(200);
             while Instant::now() < end {}
             Ok(Seen { requests: 1000, rate: 5000.0, p50_ms: 0.1, p99_ms: 0.2 })
         };
