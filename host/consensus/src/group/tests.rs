@@ -49,12 +49,22 @@ async fn group(folder: &std::path::Path) -> Arc<Group> {
 /// Seen red: without the leader's id in the proposal it is applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proposal_of_an_earlier_term_is_refused_though_the_same_node_leads_again() {
+    tokio::time::timeout(Duration::from_secs(60), lead_twice_and_propose()).await.expect("it waits for nothing long");
+}
+
+async fn lead_twice_and_propose() {
     let folder = tempfile::tempdir().unwrap();
     let group = group(folder.path()).await;
     let mut leadership = group.leadership();
     let served = leadership.wait_for(|now| now.session.is_some()).await.unwrap().clone();
     let old = served.session.unwrap().leader();
 
+    // It votes for another, who then is heard of no more.
+    let vote = openraft::Vote::new(old.term + 1, NodeId(2));
+    let last_log_id = group.raft.metrics().borrow_watched().last_log_index.map(|index| LogId::new(old, index));
+    let request = openraft::raft::VoteRequest { vote, last_log_id, leadership_transfer: true };
+    assert!(group.raft.vote(request).await.unwrap().vote_granted);
+    leadership.wait_for(|now| now.session.is_none()).await.unwrap();
     group.raft.trigger().elect(false).await.unwrap();
     leadership.wait_for(|now| now.term > old.term && now.session.is_some()).await.unwrap();
     let new = group.raft.as_leader().unwrap().to_committed_leader_id();
