@@ -44,9 +44,7 @@ async fn group(folder: &std::path::Path) -> Arc<Group> {
 }
 
 /// Leadership may be lost and come back to the same node between the evaluation of writes and their proposal; what others wrote in
-/// between was not seen by it.
-///
-/// Seen red: without the leader's id in the proposal it is applied.
+/// between was not seen by it. Without the leader's id in the proposal it would be applied.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proposal_of_an_earlier_term_is_refused_though_the_same_node_leads_again() {
     tokio::time::timeout(Duration::from_secs(60), lead_twice_and_propose()).await.expect("it waits for nothing long");
