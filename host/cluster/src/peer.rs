@@ -20,6 +20,7 @@ mod silence;
 mod tests;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -207,6 +208,12 @@ struct Peer {
     address: Mutex<SocketAddr>,
     connection: RwLock<Option<Arc<Connection>>>,
     answered: Mutex<Option<Instant>>,
+}
+
+impl Peer {
+    fn at(address: SocketAddr) -> Self {
+        Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) }
+    }
 }
 
 struct Inner {
@@ -424,17 +431,22 @@ impl PeerNetwork for TcpPeers {
         if node == self.node() {
             return;
         }
-        if let Some(peer) = self.inner.peers.read().get(&node) {
+        let known = self.inner.peers.read().get(&node).cloned();
+        if let Some(peer) = known {
             *peer.address.lock() = address;
             return;
         }
-        let peer =
-            Arc::new(Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) });
-        if self.inner.peers.write().insert(node, peer.clone()).is_none() {
-            self.inner.clocks.know(node);
-            self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
-            self.inner.tasks.spawn(self.clone().ping(node, peer));
-        }
+        // Several may be here with the same node: one of them adds it.
+        let peer = match self.inner.peers.write().entry(node) {
+            Entry::Occupied(known) => {
+                *known.get().address.lock() = address;
+                return;
+            }
+            Entry::Vacant(place) => place.insert(Arc::new(Peer::at(address))).clone(),
+        };
+        self.inner.clocks.know(node);
+        self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
+        self.inner.tasks.spawn(self.clone().ping(node, peer));
     }
 
     fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool {

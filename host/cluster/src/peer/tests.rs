@@ -63,3 +63,32 @@ async fn a_node_that_does_not_know_its_cluster_yet_opens_no_stream() {
     assert_eq!(answer.unwrap(), Bytes::from_static(b"m"));
     tasks.stop().await;
 }
+
+/// A joiner is heard of on several ways at once: by its request to join, by its first stream, by the state that is applied. The peer
+/// that stays must be the one whose stream is kept.
+///
+/// Red when looking whether a peer is known and adding it are two steps: the later of two replaced the one that had a stream, and the
+/// node was down for good in the eyes of this one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_peer_learnt_of_on_several_ways_at_once_is_reached() {
+    let tasks = Tasks::new(Shutdown::new());
+    let (peers, address) = node(1, &tasks).await;
+    for id in 2..2000 {
+        let together = Arc::new(tokio::sync::Barrier::new(4));
+        let learning: Vec<_> = (0..4)
+            .map(|_| {
+                let (peers, together) = (peers.clone(), together.clone());
+                tokio::spawn(async move {
+                    together.wait().await;
+                    peers.know(NodeId(id), address);
+                })
+            })
+            .collect();
+        for learnt in learning {
+            learnt.await.unwrap();
+        }
+        let kept = Arc::strong_count(&peers.inner.peers.read()[&NodeId(id)]);
+        assert_eq!(kept, 3, "the map, the stream and the pings of peer {id} share it");
+    }
+    tasks.stop().await;
+}
