@@ -5,7 +5,7 @@
 //! group's session, which tags them with the batch number under which the overlay keeps them until they are applied.
 //!
 //! Invariants:
-//! - Overlay, instances and clock belong to one session; another session (or none) means they are dropped before anything
+//! - Overlay, recent rows, instances and clock belong to one session; another session (or none) means they are dropped before anything
 //!   else is evaluated.
 //! - A call that wrote is answered when its batch is committed. One that did not is answered when the newest batch in the
 //!   overlay it read is committed *and* a lease check made after its arrival holds: also if it failed, for an error tells
@@ -37,11 +37,13 @@ use crate::topics::Topics;
 
 use origins::Origins;
 pub use pool::EvaluationPool;
+use recent::Recent;
 use usage::Counted;
 pub use usage::Usage;
 
 mod origins;
 mod pool;
+mod recent;
 mod run;
 mod transact;
 mod usage;
@@ -99,7 +101,6 @@ impl Call {
 }
 
 /// An app as handlers need it.
-#[derive(Clone)]
 pub struct EvaluatedApp {
     /// Its id.
     pub id: AppId,
@@ -145,6 +146,8 @@ struct Evaluation {
 #[derive(Default)]
 struct AppEvaluation {
     overlay: Arc<Overlay>,
+    /// Made by the first read or write.
+    recent: Option<Arc<Recent>>,
     instance: Option<HandlerInstance>,
     timers_failed: HashMap<Bytes, crate::timers::Pause>,
 }
@@ -200,7 +203,7 @@ pub struct Host {
     parts: HostParts,
     partitions: RwLock<HashMap<PartitionRef, Arc<Held>>>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
-    apps: RwLock<HashMap<AppId, EvaluatedApp>>,
+    apps: RwLock<HashMap<AppId, Arc<EvaluatedApp>>>,
     numbers: Arc<RwLock<HashMap<NodeId, u32>>>,
     /// The present start of every member.
     starts: RwLock<HashMap<NodeId, u64>>,
@@ -307,7 +310,7 @@ impl Host {
         let apps: Vec<_> = self.apps.read().keys().copied().collect();
         for (key, app) in keys.into_iter().flat_map(|key| apps.iter().map(move |app| (key, *app))) {
             if let Ok(share) = self.share(key, app) {
-                self.put(&share, Call { app, mode: Mode::Read, work: Work::Forget(kept), reply: Box::new(|_| {}) });
+                self.put_own(share, Mode::Read, Work::Forget(kept));
             }
         }
     }
@@ -325,7 +328,7 @@ impl Host {
     /// An app can be evaluated from now on; its timers are looked for.
     pub fn add_app(self: &Arc<Self>, app: EvaluatedApp) {
         self.parts.versions.set(app.id, Some(app.digest));
-        self.apps.write().insert(app.id, app);
+        self.apps.write().insert(app.id, Arc::new(app));
         for group in self.groups() {
             if group.session().is_some() {
                 self.wake(group.id());
@@ -349,7 +352,7 @@ impl Host {
     }
 
     /// The apps that can be evaluated.
-    pub fn app(&self, id: AppId) -> Option<EvaluatedApp> {
+    pub fn app(&self, id: AppId) -> Option<Arc<EvaluatedApp>> {
         self.apps.read().get(&id).cloned()
     }
 
@@ -360,7 +363,7 @@ impl Host {
         let apps: Vec<_> = self.apps.read().values().filter(|app| app.code.roles().timer).map(|app| app.id).collect();
         for (key, app) in keys.into_iter().flat_map(|key| apps.iter().map(move |app| (key, *app))) {
             if let Ok(share) = self.share(key, app) {
-                self.put(&share, Call { app, mode: Mode::Read, work: Work::Wake, reply: Box::new(|_| {}) });
+                self.put_own(share, Mode::Read, Work::Wake);
             }
         }
     }
@@ -370,49 +373,59 @@ impl Host {
         loop {
             let (key, app) = self.timers.next().await;
             if let Ok(partition) = self.share(key, app) {
-                self.put(&partition, Call { app, mode: Mode::Write, work: Work::Timers, reply: Box::new(|_| {}) });
+                self.put_own(partition, Mode::Write, Work::Timers);
             }
         }
     }
 
-    /// Puts a call into its partition's mailbox. Never blocks; answers through the call's reply.
-    pub fn enqueue(self: &Arc<Self>, key: PartitionRef, call: Call) {
-        let partition = match self.share(key, call.app) {
-            Ok(partition) => partition,
-            Err(miss) => return (call.reply)(Err(miss)),
-        };
-        let size = call.size();
-        if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) > WAITING_BYTES_MAX {
-            self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
-            return (call.reply)(Err(Miss::Refused(overloaded())));
-        }
-        match partition.usage.wait(size, &partition.limits) {
-            Ok(counted) => self.put_counted(&partition, call, Some(counted)),
-            Err(error) => {
+    /// Puts calls into their partitions' mailboxes, in their order, and wakes the evaluation threads once for all of them. Never blocks;
+    /// answers through the calls' replies.
+    pub fn enqueue(self: &Arc<Self>, calls: impl IntoIterator<Item = (PartitionRef, Call)>) {
+        let mut due: Vec<Arc<Partition>> = Vec::new();
+        for (key, call) in calls {
+            let partition = match self.share(key, call.app) {
+                Ok(partition) => partition,
+                Err(miss) => {
+                    (call.reply)(Err(miss));
+                    continue;
+                }
+            };
+            let size = call.size();
+            if self.waiting_bytes.fetch_add(size, Ordering::Relaxed) > WAITING_BYTES_MAX {
                 self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
-                (call.reply)(Err(Miss::Refused(error.to_string())));
+                (call.reply)(Err(Miss::Refused(overloaded())));
+                continue;
+            }
+            match partition.usage.wait(size, &partition.limits) {
+                Ok(counted) => {
+                    if put(&partition, call, Some(counted)) {
+                        due.push(partition);
+                    }
+                }
+                Err(error) => {
+                    self.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+                    (call.reply)(Err(Miss::Refused(error.to_string())));
+                }
             }
         }
+        self.schedule(due);
     }
 
-    fn put(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
+    /// Puts what no client asked for into a mailbox.
+    fn put_own(self: &Arc<Self>, partition: Arc<Partition>, mode: Mode, work: Work) {
+        let call = Call { app: partition.app, mode, work, reply: Box::new(|_| {}) };
         self.waiting_bytes.fetch_add(call.size(), Ordering::Relaxed);
-        self.put_counted(partition, call, None);
-    }
-
-    fn put_counted(self: &Arc<Self>, partition: &Arc<Partition>, call: Call, counted: Option<Counted>) {
-        let mut mailbox = partition.mailbox.lock();
-        mailbox.calls.push_back((call, counted));
-        if !mailbox.scheduled {
-            mailbox.scheduled = true;
-            drop(mailbox);
-            self.schedule(partition.clone());
+        if put(&partition, call, None) {
+            self.schedule([partition]);
         }
     }
 
-    fn schedule(self: &Arc<Self>, partition: Arc<Partition>) {
-        let host = self.clone();
-        self.parts.pool.run(partition.app, Box::new(move || host.drain(partition)));
+    fn schedule(self: &Arc<Self>, partitions: impl IntoIterator<Item = Arc<Partition>>) {
+        self.parts.pool.run(partitions.into_iter().map(|partition| {
+            let (host, app) = (self.clone(), partition.app);
+            let job: pool::Job = Box::new(move || host.drain(partition));
+            (app, job)
+        }));
     }
 
     /// Evaluates some of a partition's calls, on an evaluation thread.
@@ -431,7 +444,7 @@ impl Host {
             mailbox.scheduled = false;
         } else {
             drop(mailbox);
-            self.schedule(partition);
+            self.schedule([partition]);
         }
     }
 
@@ -579,13 +592,24 @@ impl Evaluation {
     }
 
     fn keep(&mut self, app: AppId, writes: &[recoil_storage::Write], now_us: u64, number: u64) {
-        let overlay = Arc::make_mut(&mut self.apps.entry(app).or_default().overlay);
+        let kept = self.apps.entry(app).or_default();
+        let overlay = Arc::make_mut(&mut kept.overlay);
         for write in writes {
             overlay.apply(write, number);
+            if let Some(recent) = &kept.recent {
+                recent.wrote(write);
+            }
         }
         self.newest = number;
         self.now_us = self.now_us.max(now_us);
     }
+}
+
+/// Puts a call into a mailbox. True if the partition must be scheduled for it.
+fn put(partition: &Partition, call: Call, counted: Option<Counted>) -> bool {
+    let mut mailbox = partition.mailbox.lock();
+    mailbox.calls.push_back((call, counted));
+    !std::mem::replace(&mut mailbox.scheduled, true)
 }
 
 /// Counts what is written until `waiter` knows what became of it.

@@ -423,12 +423,12 @@ fn start_here(
 ) -> impl Future<Output = Vec<Answer>> + Send + 'static {
     let count = calls.len();
     let (collector, all) = Collector::new(count);
-    for (place, call) in calls.into_iter().enumerate() {
+    host.enqueue(calls.into_iter().enumerate().map(|(place, call)| {
         let key = PartitionRef { keyspace: table.keyspace, partition: call.partition };
         let id = CallId { origin, sequence: call.sequence, acked: call.acked };
         let work = Work::Asked(call.request, id);
-        host.enqueue(key, Call { app: call.app, mode: call.mode, work, reply: collector.reply(place) });
-    }
+        (key, Call { app: call.app, mode: call.mode, work, reply: collector.reply(place) })
+    }));
     async move { all.await.unwrap_or_else(|_| vec![Err(Miss::Unknown); count]) }
 }
 

@@ -226,7 +226,7 @@ impl Session {
     }
 
     /// True while a quorum's promise not to elect anybody else certainly holds: for three quarters of the lease after the
-    /// sending of the last message that a quorum acknowledged, if the machine has not slept since.
+    /// sending of the last message that a quorum acknowledged, if the machine has not slept since; always, while no other node votes.
     pub fn lease_holds(&self) -> bool {
         if self.is_sealed() {
             return false;
@@ -235,6 +235,11 @@ impl Session {
         let metrics = self.metrics.borrow_watched();
         if metrics.vote.leader_id != self.leader || !metrics.state.is_leader() {
             return false;
+        }
+        // Nobody else can be elected while this node alone votes.
+        let mut voters = metrics.membership_config.voter_ids();
+        if voters.next() == Some(self.leader.node_id) && voters.next().is_none() {
+            return true;
         }
         let Some(acknowledged) = metrics.last_quorum_acked.as_ref() else { return false };
         acknowledged.elapsed() < awake_for.min(self.lease * 3 / 4)

@@ -124,21 +124,30 @@ impl EvaluationPool {
         }
     }
 
-    /// Runs a job of `app` after those it has waiting.
-    pub(super) fn run(&self, app: AppId, job: Job) {
+    /// Runs jobs of apps, each after those that its app has waiting.
+    pub(super) fn run(&self, jobs: impl IntoIterator<Item = (AppId, Job)>) {
         #[cfg(feature = "simulation")]
         if let Some(thread) = &self.simulated {
-            thread.run(job);
+            jobs.into_iter().for_each(|(_, job)| thread.run(job));
             return;
         }
         let shared = &self.shared;
-        let mut state = shared.state.lock();
-        let jobs = state.apps.entry(app).or_default();
-        jobs.waiting.push_back(job);
-        if jobs.waiting.len() == 1 {
-            state.turns.push_back(app);
+        let mut jobs = jobs.into_iter().peekable();
+        if jobs.peek().is_none() {
+            return;
         }
-        shared.wake(&mut state, app);
+        let mut state = shared.state.lock();
+        while let Some((app, job)) = jobs.next() {
+            let waiting = &mut state.apps.entry(app).or_default().waiting;
+            waiting.push_back(job);
+            if waiting.len() == 1 {
+                state.turns.push_back(app);
+            }
+            // One thread for all of an app's jobs that come together; it wakes another one if it leaves some.
+            if jobs.peek().is_none_or(|(next, _)| *next != app) {
+                shared.wake(&mut state, app);
+            }
+        }
     }
 
     /// Ends the threads once nothing waits.

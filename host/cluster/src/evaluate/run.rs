@@ -15,6 +15,7 @@ use recoil_engine::{
 };
 
 use super::origins::Admission;
+use super::recent::Recent;
 use super::view::{LeaderView, StaleView};
 use super::{
     BACKLOG_BYTES_MAX, Call, CallId, EvaluatedApp, Evaluation, Host, Partition, Work, answer_on, not_ready, overloaded,
@@ -266,7 +267,7 @@ impl Host {
         app: &EvaluatedApp,
         read_only: bool,
     ) -> Transaction {
-        let view = self.view(evaluation, app);
+        let view = self.view(partition, evaluation, app);
         let info = TransactionInfo {
             keyspace: partition.keyspace_name.clone(),
             partition: partition.key.partition,
@@ -334,7 +335,7 @@ impl Host {
     /// Sets the alarm for the timers that the app has on this partition.
     fn set_alarm(&self, partition: &Arc<Partition>, evaluation: &mut Evaluation) {
         let Some(app) = self.app(partition.app) else { return };
-        match timers::earliest(&self.view(evaluation, &app)) {
+        match timers::earliest(&self.view(partition, evaluation, &app)) {
             Ok(earliest) => self.alarm(partition.key, app.id, earliest),
             Err(error) => tracing::error!(partition = ?partition.key, %error, "cannot read the partition's timers"),
         }
@@ -346,7 +347,7 @@ impl Host {
         let now_us = evaluation.next_now(&self.parts.clock);
         // Those that wait after a failure must not stand in the way of others.
         let limit = TIMERS_MAX + evaluation.apps.entry(app.id).or_default().timers_failed.len();
-        let due = match timers::due(&self.view(evaluation, &app), now_us, limit, TIMER_BYTES_MAX) {
+        let due = match timers::due(&self.view(partition, evaluation, &app), now_us, limit, TIMER_BYTES_MAX) {
             Ok(due) => due,
             Err(error) => {
                 return tracing::error!(partition = ?partition.key, %error, "cannot read the partition's timers");
@@ -379,7 +380,7 @@ impl Host {
         if full {
             next = Some(now_us);
         } else if next.is_none() {
-            next = timers::earliest(&self.view(evaluation, &app)).ok().flatten();
+            next = timers::earliest(&self.view(partition, evaluation, &app)).ok().flatten();
         }
         self.alarm(partition.key, app.id, next);
     }
@@ -410,9 +411,10 @@ impl Host {
         Ok(())
     }
 
-    fn view(&self, evaluation: &mut Evaluation, app: &EvaluatedApp) -> LeaderView {
-        let overlay = evaluation.apps.entry(app.id).or_default().overlay.clone();
-        LeaderView::new(overlay, self.parts.data.clone(), &evaluation.local, app.id)
+    fn view(&self, partition: &Partition, evaluation: &mut Evaluation, app: &EvaluatedApp) -> LeaderView {
+        let kept = evaluation.apps.entry(app.id).or_default();
+        let recent = kept.recent.get_or_insert_with(|| Arc::new(Recent::new(partition.count))).clone();
+        LeaderView::new(kept.overlay.clone(), recent, self.parts.data.clone(), &evaluation.local, app.id)
     }
 }
 

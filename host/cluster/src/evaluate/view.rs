@@ -8,25 +8,30 @@ use recoil_consensus::Local;
 use recoil_engine::{Overlay, View, ViewError};
 use recoil_storage::{Data, DataError, DataSnapshot, key};
 
+use super::recent::Recent;
+
 /// The newest state, for the leader. The overlay is looked at first: a write moves from it to the data, never back.
 pub(super) struct LeaderView {
     overlay: Arc<Overlay>,
+    recent: Arc<Recent>,
     data: Data,
-    prefix: Vec<u8>,
+    prefix: [u8; key::PREFIX_BYTES],
 }
 
 impl LeaderView {
-    pub(super) fn new(overlay: Arc<Overlay>, data: Data, local: &Local, app: AppId) -> Self {
-        LeaderView { overlay, data, prefix: key::prefix(local.copy, app).to_vec() }
+    pub(super) fn new(overlay: Arc<Overlay>, recent: Arc<Recent>, data: Data, local: &Local, app: AppId) -> Self {
+        LeaderView { overlay, recent, data, prefix: key::prefix(local.copy, app) }
     }
 }
 
 impl View for LeaderView {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        match self.overlay.get(key) {
-            Some(found) => Ok(found),
-            None => self.data.get(&full(&self.prefix, key)).map_err(view_error),
+        if let Some(found) = self.overlay.get(key).or_else(|| self.recent.get(key)) {
+            return Ok(found);
         }
+        let found = self.data.get(&full(&self.prefix, key)).map_err(view_error)?;
+        self.recent.read(key, found.as_ref());
+        Ok(found)
     }
 
     fn scan<'a>(

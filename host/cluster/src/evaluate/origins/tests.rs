@@ -97,7 +97,7 @@ impl World {
         let (told, answer) = oneshot::channel();
         let reply = Box::new(move |answer| drop(told.send(answer)));
         let work = Work::Asked(request, CallId { origin, sequence, acked: 0 });
-        self.host.enqueue(PARTITION, Call { app: APP, mode: Mode::Write, work, reply });
+        self.host.enqueue([(PARTITION, Call { app: APP, mode: Mode::Write, work, reply })]);
         answer.await.unwrap()
     }
 

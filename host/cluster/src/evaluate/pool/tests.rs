@@ -18,17 +18,21 @@ fn spin(until: &Arc<AtomicBool>, running: &Arc<AtomicUsize>) -> Job {
     })
 }
 
+fn job(work: impl FnOnce() + Send + 'static) -> Job {
+    Box::new(work)
+}
+
 /// Red when `State::may_start` allows any number of jobs, and when all apps share one row of threads.
 #[test]
 fn an_app_that_loops_occupies_its_own_threads_only() {
     let pool = EvaluationPool::start(2);
     let (stop, running) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     for _ in 0..20 {
-        pool.run(LOOPING, spin(&stop, &running));
+        pool.run([(LOOPING, spin(&stop, &running))]);
     }
     for round in 0..50 {
         let (told, done) = mpsc::channel();
-        pool.run(OTHER, Box::new(move || told.send(()).unwrap_or_default()));
+        pool.run([(OTHER, job(move || told.send(()).unwrap_or_default()))]);
         done.recv_timeout(Duration::from_secs(5)).unwrap_or_else(|_| panic!("round {round}: the other app waits"));
     }
     assert!(running.load(Ordering::SeqCst) <= 2, "{running:?}");
@@ -40,7 +44,7 @@ fn an_app_that_loops_occupies_its_own_threads_only() {
     }
     stop.store(true, Ordering::Relaxed);
     let (told, done) = mpsc::channel();
-    pool.run(LOOPING, Box::new(move || told.send(()).unwrap_or_default()));
+    pool.run([(LOOPING, job(move || told.send(()).unwrap_or_default()))]);
     done.recv_timeout(Duration::from_secs(5)).expect("every job is run in the end");
     pool.stop();
 }
@@ -52,7 +56,7 @@ fn with_a_width_of_one_jobs_of_an_app_keep_their_order() {
     let (told, done) = mpsc::channel();
     for number in 0..1000 {
         let told = told.clone();
-        pool.run(OTHER, Box::new(move || told.send(number).unwrap_or_default()));
+        pool.run([(OTHER, job(move || told.send(number).unwrap_or_default()))]);
     }
     let order: Vec<i32> = (0..1000).map(|_| done.recv_timeout(Duration::from_secs(5)).unwrap()).collect();
     assert!(order.is_sorted());
