@@ -218,6 +218,7 @@ pub struct Group {
     raft: Raft,
     inbound: Inbound,
     leadership: watch::Receiver<Leadership>,
+    deferred: Arc<Deferred>,
     log: GroupLog,
     node_log: Log,
     options: GroupOptions,
@@ -300,7 +301,7 @@ impl Group {
             raft: raft.clone(),
             lease: context.options.election_max,
             patience: transfer::patience(&context.options),
-            deferred,
+            deferred: deferred.clone(),
             sleep: Arc::new(Sleep::new(context.clock.clone())),
             versions: context.versions.clone(),
             publish,
@@ -309,7 +310,7 @@ impl Group {
         let partitions = id != GroupId::META;
         tasks.spawn(driver.run(partitions));
         let (node_log, options) = (context.log.clone(), context.options.clone());
-        let group = Arc::new(Group { id, raft, inbound, leadership, log, node_log, options, tasks });
+        let group = Arc::new(Group { id, raft, inbound, leadership, deferred, log, node_log, options, tasks });
         let watcher = Arc::downgrade(&group);
         group.tasks.spawn(async move {
             loop {
@@ -425,6 +426,11 @@ impl Group {
         if let Err(error) = self.raft.shutdown().await {
             tracing::debug!(group = %self.id, %error, "openraft ended with an error");
         }
+    }
+
+    /// Brings every entry applied so far to the data.
+    pub async fn flush(&self) -> io::Result<()> {
+        self.deferred.flush().await
     }
 
     async fn snapshot_if_due(&self) {

@@ -461,6 +461,11 @@ impl Node {
     pub async fn stop(self) {
         self.parts.apps.stop().await;
         self.end().await;
+        for group in self.parts.host.groups() {
+            if let Err(error) = group.flush().await {
+                tracing::warn!(group = %group.id(), %error, "what is committed could not be applied; the log will bring it back");
+            }
+        }
         let data = self.parts.context.data.clone();
         let persisted = task::spawn_blocking(move || data.persist()).await;
         if let Ok(Err(error)) = persisted {
