@@ -75,16 +75,14 @@ async fn a_peer_learnt_of_on_several_ways_at_once_is_reached() {
     let (peers, address) = node(1, &tasks).await;
     for id in 2..2000 {
         let together = Arc::new(tokio::sync::Barrier::new(4));
-        let learning: Vec<_> = (0..4)
-            .map(|_| {
-                let (peers, together) = (peers.clone(), together.clone());
-                tokio::spawn(async move {
-                    together.wait().await;
-                    peers.know(NodeId(id), address);
-                })
+        let learning = (0..4).map(|_| {
+            let (peers, together) = (peers.clone(), together.clone());
+            recoil_base::task::spawn_detached(async move {
+                together.wait().await;
+                peers.know(NodeId(id), address);
             })
-            .collect();
-        for learnt in learning {
+        });
+        for learnt in learning.collect::<Vec<_>>() {
             learnt.await.unwrap();
         }
         let kept = Arc::strong_count(&peers.inner.peers.read()[&NodeId(id)]);
