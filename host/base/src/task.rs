@@ -143,6 +143,11 @@ pub struct BehindOthers(Option<tokio::runtime::Runtime>);
 impl BehindOthers {
     /// Starts its thread. Panics if the system refuses one, at start-up only.
     pub fn start() -> Self {
+        // tokio numbers the random seeds that it gives: a thread that begins when it likes would take one of the simulation's.
+        #[cfg(feature = "simulation")]
+        if crate::simulation::is_on() {
+            return BehindOthers(None);
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("behind-others")

@@ -344,13 +344,13 @@ impl Nemesis {
             machines[place].disk.clear_faults();
             machines[place].data.clear_faults();
             let ended = machines[place].life.lock().ended.is_some();
-            let refused = net.is_outdated(place, machines[place].boots);
+            // One that runs on an old copy may not have been told yet.
+            let present = self.present[place].take();
+            let refused = present.is_some() || net.is_outdated(place, machines[place].boots);
             if ended || refused || machines[place].is_stopping() || machines[place].disk.is_off() {
                 world.end(place, End::Killed);
             }
-            if let Some(present) = self.present[place].take()
-                && !world.machines[place].is_up()
-            {
+            if let Some(present) = present {
                 world.machines[place].restore(&present);
             }
             if !world.machines[place].is_up() && !world.lost[place] {
