@@ -146,7 +146,7 @@ struct Evaluation {
 #[derive(Default)]
 struct AppEvaluation {
     overlay: Arc<Overlay>,
-    /// Made by the first read or write.
+    /// Made by the first call.
     recent: Option<Arc<Recent>>,
     instance: Option<HandlerInstance>,
     timers_failed: HashMap<Bytes, crate::timers::Pause>,

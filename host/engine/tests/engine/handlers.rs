@@ -197,22 +197,3 @@ fn instances_are_bounded_and_their_end_makes_room() {
     drop(second);
     code.new_handler(environment(Limits::default())).unwrap();
 }
-
-/// Run by hand: `cargo test --release -p recoil-engine -- --ignored --nocapture call_cost`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn call_cost() {
-    let (mut handler, partition) = (instance(), Partition::default());
-    let request = vec![b'e'; 128];
-    let clock = Clock::system();
-    let mut transaction = partition.transaction(false);
-    for round in 0..5 {
-        let (start, count) = (clock.now(), 200_000u32);
-        for _ in 0..count {
-            let (back, answer) = handler.handle(transaction, &request);
-            answer.unwrap();
-            transaction = back;
-        }
-        println!("round {round}: {} ns a call", (clock.now() - start).as_nanos() / u128::from(count));
-    }
-}
