@@ -158,12 +158,8 @@ impl AppCode {
         let log = environment.log.clone();
         let peer = stream.peer_addr()?;
         let computing = Arc::new(Computing::default());
-        let courtesy = Courtesy {
-            shares: self.engine.shares().clone(),
-            app: self.share,
-            computing: computing.clone(),
-            behind: self.engine.behind().clone(),
-        };
+        let (shares, behind) = (self.engine.shares().clone(), self.engine.behind().clone());
+        let courtesy = Courtesy::new(shares, self.share, computing.clone(), behind);
         let moved = || {
             let text = format!(
                 "the connection from {peer} computes for long without waiting, or its app for more than its share: it goes on behind \
