@@ -164,7 +164,7 @@ impl Courtesy {
         &self,
         future: &mut BoxFuture<'static, T>,
         context: &mut Context<'_>,
-        leave: fn(Seen) -> bool,
+        leave: fn(&Seen) -> bool,
     ) -> Poll<Option<T>> {
         let before = self.shares.clock.now();
         let polled = pin!(future).poll(context);
@@ -181,7 +181,7 @@ impl Courtesy {
         };
         match polled {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if leave(seen) => Poll::Ready(None),
+            Poll::Pending if leave(&seen) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -200,11 +200,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn is_rude(self) -> bool {
+    fn is_rude(&self) -> bool {
         self.long || self.above || self.busy > BUSY
     }
 
-    fn is_calm(self) -> bool {
+    fn is_calm(&self) -> bool {
         self.waits && !self.above && self.busy.is_zero()
     }
 }
