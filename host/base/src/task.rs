@@ -176,6 +176,12 @@ impl Drop for BehindOthers {
     }
 }
 
+/// The processor time that the calling thread has used.
+pub fn processor_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
 /// A thread of this process, for whoever watches it.
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadId(rustix::process::Pid);

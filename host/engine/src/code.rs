@@ -40,6 +40,7 @@ pub(crate) struct Exports {
     pub(crate) handle: ComponentExportIndex,
     pub(crate) fire: Option<ComponentExportIndex>,
     pub(crate) serve: Option<ComponentExportIndex>,
+    pub(crate) respond: Option<ComponentExportIndex>,
 }
 
 /// A component ready to run. Made by [`Engine::load`].
@@ -70,6 +71,7 @@ impl AppCode {
             handle: function(&component, handler, "handle", HANDLE)?,
             fire: optional(&found.timer, "fire", FIRE)?,
             serve: optional(&found.listener, "serve", SERVE)?,
+            respond: optional(&found.http, "handle", RESPOND)?,
         };
         let wasmtime = engine.wasmtime();
         let handlers = link(wasmtime, &component, handler::link)?;
@@ -101,6 +103,7 @@ struct Found {
     handler: Option<String>,
     timer: Option<String>,
     listener: Option<String>,
+    http: Option<String>,
     roles: Roles,
 }
 
@@ -124,7 +127,10 @@ impl Found {
                     roles.tcp_listener = true;
                     found.listener = Some(name.to_owned());
                 }
-                "http-handler" => roles.http_handler = true,
+                "http-handler" => {
+                    roles.http_handler = true;
+                    found.http = Some(name.to_owned());
+                }
                 "state-machine" => roles.state_machine = true,
                 "scheduler" => roles.scheduler = true,
                 _ => {}
@@ -145,6 +151,9 @@ fn contract_interface(export: &str) -> Option<&str> {
 const HANDLE: &str = "func(list<u8>) -> result<list<u8>, string>";
 const FIRE: &str = "func(list<u8>, list<u8>) -> result<_, string>";
 const SERVE: &str = "func(own<resource>) -> result<_, string>";
+const RESPOND: &str = "func(record { method: string, path: string, query: string, headers: list<tuple<string, list<u8>>>, \
+                       body: list<u8>, peer-address: string }) -> result<record { status: u16, headers: \
+                       list<tuple<string, list<u8>>>, body: list<u8> }, string>";
 
 /// The exported function `interface`#`name`, if it is what the contract says.
 fn function(
@@ -177,6 +186,16 @@ fn type_name(of: &Type) -> String {
     let or_none = |of: Option<Type>| of.map_or_else(|| "_".to_owned(), |of| type_name(&of));
     match of {
         Type::U8 => "u8".to_owned(),
+        Type::U16 => "u16".to_owned(),
+        Type::Tuple(tuple) => {
+            let types: Vec<String> = tuple.types().map(|of| type_name(&of)).collect();
+            format!("tuple<{}>", types.join(", "))
+        }
+        Type::Record(record) => {
+            let fields: Vec<String> =
+                record.fields().map(|field| format!("{}: {}", field.name, type_name(&field.ty))).collect();
+            format!("record {{ {} }}", fields.join(", "))
+        }
         Type::String => "string".to_owned(),
         Type::List(list) => format!("list<{}>", type_name(&list.ty())),
         Type::Result(result) => format!("result<{}, {}>", or_none(result.ok()), or_none(result.err())),

@@ -12,8 +12,10 @@ mod host;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::Store;
+use recoil_base::{Clock, task};
+use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker, TypedFunc};
+use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::app_log::LogLevel;
@@ -25,6 +27,9 @@ use crate::environment::{Environment, MemoryLimiter};
 use crate::transaction::{StorageError, Transaction};
 use crate::trap::{self, Circumstances};
 use crate::wasi::{self, BoundedWait, Wasi};
+
+/// Times its limit for which a call may last on a machine that is busy with others.
+const PASSED_MAX: u32 = 3;
 
 /// A submitted call that a handler may not make: waiting answers `rejected`.
 #[allow(unreachable_pub)] // bindgen! exports it again
@@ -49,6 +54,31 @@ pub(crate) struct HandlerState {
     transaction: Option<Transaction>,
     /// Calls submitted and neither waited for nor dropped: each is a handle in the instance's table.
     pendings: u32,
+    clock: Clock,
+    lasting: Option<Lasting>,
+}
+
+/// When a call was first seen to last, and what its thread had computed then. A call is on its thread from start to end, so the
+/// thread's processor time is its own: a busy machine does not make it fail.
+struct Lasting {
+    since: Instant,
+    processor_time: Duration,
+}
+
+impl HandlerState {
+    /// Asked when the call has lasted for a tick, and then whenever its time could be over: traps, or says when to ask again.
+    fn deadline(&mut self) -> UpdateDeadline {
+        let limit = Duration::from_millis(self.environment.limits.call_ms_max.into());
+        let (now, processor_time) = (self.clock.now(), task::processor_time());
+        let lasting = self.lasting.get_or_insert(Lasting { since: now, processor_time });
+        let computed = processor_time.saturating_sub(lasting.processor_time);
+        let passed = now - lasting.since;
+        if computed >= limit || passed >= limit * PASSED_MAX {
+            return UpdateDeadline::Interrupt;
+        }
+        let rest = (limit - computed).min(limit * PASSED_MAX - passed);
+        UpdateDeadline::Continue((rest.as_millis() as u64).div_ceil(TICK_MS).max(1))
+    }
 }
 
 impl WasiView for HandlerState {
@@ -80,7 +110,6 @@ pub struct HandlerInstance {
     store: Store<HandlerState>,
     handle: HandleFunc,
     fire: Option<FireFunc>,
-    deadline_ticks: u64,
     poisoned: bool,
 }
 
@@ -96,21 +125,21 @@ impl AppCode {
             may_set_timers: self.roles().timer,
             transaction: None,
             pendings: 0,
+            clock: Clock::system(),
+            lasting: None,
         };
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(limits.host_call_bytes_max);
-        // One tick may be over at once: a call never gets less than its time.
-        let deadline_ticks = u64::from(limits.call_ms_max).div_ceil(TICK_MS) + 1;
-        store.set_epoch_deadline(deadline_ticks);
-        store.epoch_deadline_trap();
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline()));
         let made = self.handlers.instantiate(&mut store).and_then(|instance| {
             let handle = instance.get_typed_func(&mut store, self.exports.handle)?;
             let fire = self.exports.fire.as_ref().map(|fire| instance.get_typed_func(&mut store, fire)).transpose()?;
             Ok((handle, fire))
         });
         match made {
-            Ok((handle, fire)) => Ok(HandlerInstance { store, handle, fire, deadline_ticks, poisoned: false }),
+            Ok((handle, fire)) => Ok(HandlerInstance { store, handle, fire, poisoned: false }),
             Err(error) if trap::is_pool_exhausted(&error) => Err(CallError::Unavailable(
                 "no room for another instance on this node; retry, or raise its instance limit".to_owned(),
             )),
@@ -209,7 +238,8 @@ impl HandlerInstance {
         state.wasi.set_partition(partition);
         state.limiter.take_refused();
         state.transaction = Some(transaction);
-        self.store.set_epoch_deadline(self.deadline_ticks);
+        state.lasting = None;
+        self.store.set_epoch_deadline(1);
         let answer = call(&mut self.store).map_err(|error| {
             self.poisoned = true;
             let why = trap::describe(&error, circumstances(&mut self.store));

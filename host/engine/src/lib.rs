@@ -1,8 +1,8 @@
 //! The engine: compiles packages and runs their instances.
 //!
 //! Only this room names wasmtime. It turns a component into [`AppCode`], code into [`HandlerInstance`]s (one per partition,
-//! called synchronously on evaluation threads) and into listener instances (one per connection, on fibers, [`AppCode::serve`]),
-//! and gives both what the contract in `wit/` promises.
+//! called synchronously on evaluation threads), into listener instances (one per connection, on fibers, [`AppCode::serve`]) and
+//! into HTTP instances (one per request under way, on fibers, [`HttpService`]), and gives all of them what the contract in `wit/` promises.
 //!
 //! What a handler reads and writes is a [`Transaction`] over a [`View`]: evaluation is pure, its result is data ([`Effects`]),
 //! and the rooms above replicate it. [`Overlay`] holds writes that are on their way. What a listener asks of partitions
@@ -24,6 +24,7 @@ mod code;
 mod engine;
 mod environment;
 mod handler;
+mod http;
 mod limits;
 mod listener;
 mod overlay;
@@ -38,6 +39,7 @@ pub use code::{AppCode, Roles};
 pub use engine::{Engine, EngineError, EngineOptions, EngineStats};
 pub use environment::Environment;
 pub use handler::HandlerInstance;
+pub use http::{HttpError, HttpRequest, HttpResponse, HttpService};
 pub use limits::{Limit, Limits, TABLE as LIMITS};
 pub use listener::{BoxFuture, PartitionInfo, Router, ServeError};
 pub use overlay::Overlay;

@@ -26,6 +26,7 @@ pub(crate) const RESOURCES_MAX: usize = 4096;
 pub struct Limits {
     pub call_ms_max: u32,
     pub compute_ms_max: u32,
+    pub http_ms_max: u32,
     pub memory_bytes_max: usize,
     pub app_memory_bytes_max: usize,
     pub connections_max: usize,
@@ -48,6 +49,7 @@ impl Default for Limits {
         Limits {
             call_ms_max: 1000,
             compute_ms_max: 10_000,
+            http_ms_max: 30_000,
             memory_bytes_max: 64 << 20,
             app_memory_bytes_max: 1 << 30,
             connections_max: 1000,
@@ -122,7 +124,14 @@ macro_rules! limit {
 
 /// All limits.
 pub const TABLE: &[Limit] = &[
-    limit!("call_ms", call_ms_max, 1, 60_000, "time of a handler call, ms", "the call fails, its writes with it"),
+    limit!(
+        "call_ms",
+        call_ms_max,
+        1,
+        60_000,
+        "processor time of a handler call, ms; three times as long by the clock",
+        "the call fails, its writes with it"
+    ),
     limit!(
         "compute_ms",
         compute_ms_max,
@@ -131,6 +140,7 @@ pub const TABLE: &[Limit] = &[
         "time a listener computes without waiting, ms",
         "its connection ends"
     ),
+    limit!("http_ms", http_ms_max, 10, 600_000, "time to answer an HTTP request, ms", "504, and its instance ends"),
     limit!("memory_bytes", memory_bytes_max, 64 << 10, 1 << 30, "linear memory of an instance", "growing is refused"),
     limit!(
         "app_memory_bytes",

@@ -117,12 +117,35 @@ pub(crate) struct ListenerState {
     limiter: MemoryLimiter,
     environment: Environment,
     router: Arc<dyn Router>,
-    socket: Socket,
+    /// None in an instance that answers HTTP requests: nobody hands it a connection.
+    socket: Option<Socket>,
     /// [`Pending`]s and [`Subscription`]s.
     handles: ResourceTable,
     pendings: usize,
     subscriptions: usize,
     computing: Arc<Computing>,
+}
+
+impl ListenerState {
+    /// From now on what the guest computes counts there.
+    pub(crate) fn begin(&mut self, computing: Arc<Computing>) {
+        self.computing = computing;
+    }
+
+    /// True while the guest has not dropped all calls and subscriptions.
+    pub(crate) fn holds_handles(&self) -> bool {
+        self.pendings > 0 || self.subscriptions > 0
+    }
+
+    /// Linear memory that counts against the app.
+    pub(crate) fn counted_bytes(&self) -> usize {
+        self.limiter.counted_bytes()
+    }
+
+    /// Why memory was refused since the last call of this, if it was.
+    pub(crate) fn take_refused(&mut self) -> Option<String> {
+        self.limiter.take_refused()
+    }
 }
 
 impl WasiView for ListenerState {
@@ -158,8 +181,7 @@ impl AppCode {
         let log = environment.log.clone();
         let peer = stream.peer_addr()?;
         let computing = Arc::new(Computing::default());
-        let (shares, behind) = (self.engine.shares().clone(), self.engine.behind().clone());
-        let courtesy = Courtesy::new(shares, self.share, computing.clone(), behind);
+        let courtesy = self.courtesy(computing.clone());
         let moved = || {
             let text = format!(
                 "the connection from {peer} computes for long without waiting, or its app for more than its share: it goes on behind \
@@ -184,31 +206,8 @@ impl AppCode {
     ) -> Result<(), ServeError> {
         let Some(serve) = &self.exports.serve else { return Err(ServeError::NotAListener) };
         let limits = environment.limits;
-        let state = ListenerState {
-            wasi: Wasi::new(&environment.log),
-            limiter: MemoryLimiter::new(&limits, self.engine.memory_bytes_max(), &self.memory),
-            socket: Socket::new(stream, limits.idle_ms_max)?,
-            environment,
-            router,
-            handles: ResourceTable::new(),
-            pendings: 0,
-            subscriptions: 0,
-            computing,
-        };
-        let mut store = Store::new(self.engine.wasmtime(), state);
-        store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(limits.host_call_bytes_max);
-        // A connection has no deadline, but lets others run at every tick, and must wait for something in the end.
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|context| {
-            let limit = u64::from(context.data().environment.limits.compute_ms_max);
-            if context.data().computing.tick() > limit {
-                let text =
-                    format!("computed for more than {limit} ms without waiting (limit compute_ms); wait for input");
-                return Err(wasmtime::Error::msg(text));
-            }
-            Ok(UpdateDeadline::Yield(1))
-        });
+        let socket = Socket::new(stream, limits.idle_ms_max)?;
+        let mut store = self.listener_store(Some(socket), environment, router, computing);
         let outcome = async {
             let instance = self.listeners.instantiate_async(&mut store).await?;
             let serve = instance.get_typed_func::<(Resource<Connection>,), (Result<(), String>,)>(&mut store, serve)?;
@@ -226,7 +225,51 @@ impl AppCode {
                 Circumstances { call_ms_max: limits.call_ms_max, memory_refused: state.limiter.take_refused() },
             ))),
         };
-        state.socket.finish().await;
+        if let Some(socket) = &mut state.socket {
+            socket.finish().await;
+        }
         outcome
+    }
+
+    pub(crate) fn courtesy(&self, computing: Arc<Computing>) -> Courtesy {
+        let (shares, behind) = (self.engine.shares().clone(), self.engine.behind().clone());
+        Courtesy { shares, app: self.share, computing, behind }
+    }
+
+    /// A store for an instance that may wait. It has no deadline, but lets others run at every tick, and must wait for
+    /// something in the end.
+    pub(crate) fn listener_store(
+        &self,
+        socket: Option<Socket>,
+        environment: Environment,
+        router: Arc<dyn Router>,
+        computing: Arc<Computing>,
+    ) -> Store<ListenerState> {
+        let limits = environment.limits;
+        let state = ListenerState {
+            wasi: Wasi::new(&environment.log),
+            limiter: MemoryLimiter::new(&limits, self.engine.memory_bytes_max(), &self.memory),
+            socket,
+            environment,
+            router,
+            handles: ResourceTable::new(),
+            pendings: 0,
+            subscriptions: 0,
+            computing,
+        };
+        let mut store = Store::new(self.engine.wasmtime(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(limits.host_call_bytes_max);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            let limit = u64::from(context.data().environment.limits.compute_ms_max);
+            if context.data().computing.tick() > limit {
+                let text =
+                    format!("computed for more than {limit} ms without waiting (limit compute_ms); wait for input");
+                return Err(wasmtime::Error::msg(text));
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
     }
 }

@@ -1,9 +1,8 @@
 //! Who runs behind whom among listeners.
 //!
 //! A connection's future is polled by a task as any other, as long as it waits often: for its client, for answers. One that
-//! computes on for more than [`TICKS_MAX`] ticks, or that hardly ever waits though it does so at every turn, or whose app has used
-//! half of the machine while others had connections to serve, is moved to a thread that takes idle processors only, and comes
-//! back once it waits again.
+//! computes on for more than [`TICKS_MAX`] ticks, or whose app has used half of the machine while others had connections to
+//! serve, is moved to a thread that takes idle processors only, and comes back once it waits again.
 //!
 //! Invariant: a future is in one place at a time; dropping a [`Courteous`] ends it wherever it is.
 
@@ -23,10 +22,6 @@ use crate::listener::BoxFuture;
 
 /// Ticks without waiting after which a connection is moved: one may be over at once.
 const TICKS_MAX: u32 = 2;
-/// Processor time of a connection beyond [`BUSY_PARTS`] of the time that passes, after which it is moved.
-const BUSY: Duration = Duration::from_millis(50);
-/// Tenths of its time that a connection may compute: one that asks anybody for anything waits for longer than the rest.
-const BUSY_PARTS: u32 = 9;
 /// What an app may use before its share is looked at.
 const BURST: Duration = Duration::from_millis(500);
 /// For how long an app counts as one that has work.
@@ -76,14 +71,6 @@ struct Used {
     settled_at: Instant,
 }
 
-impl Used {
-    /// Adds `time`, up to `most`, and takes away what `pays` makes of the time that has passed.
-    fn add(&mut self, now: Instant, time: Duration, pays: impl FnOnce(Duration) -> Duration, most: Duration) {
-        self.time = self.time.saturating_add(time).saturating_sub(pays(now - self.settled_at)).min(most);
-        self.settled_at = now;
-    }
-}
-
 impl Shares {
     pub(crate) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
@@ -106,18 +93,20 @@ impl Shares {
             apps.len() - 1
         });
         let used = &mut apps[place].1;
-        used.add(now, time, |passed| passed * self.processors / 2, 4 * BURST);
+        let paid = (now - used.settled_at) * self.processors / 2;
+        used.time = used.time.saturating_sub(paid).saturating_add(time).min(4 * BURST);
+        used.settled_at = now;
         contended && used.time > BURST
     }
 }
 
 /// What [`run`] needs.
 pub(crate) struct Courtesy {
-    shares: Arc<Shares>,
-    app: u64,
-    computing: Arc<Computing>,
-    behind: Arc<task::BehindOthers>,
-    used: Mutex<Used>,
+    pub(crate) shares: Arc<Shares>,
+    /// The app's number there.
+    pub(crate) app: u64,
+    pub(crate) computing: Arc<Computing>,
+    pub(crate) behind: Arc<task::BehindOthers>,
 }
 
 /// Runs a connection's future to its end, here or behind the others. `moved` is told the first time.
@@ -128,7 +117,7 @@ pub(crate) async fn run<T: Send + 'static>(
 ) -> T {
     let (courtesy, mut future, mut moved) = (Arc::new(courtesy), future, Some(moved));
     loop {
-        let polled = poll_fn(|context| courtesy.poll(&mut future, context, Seen::is_rude));
+        let polled = poll_fn(|context| courtesy.poll(&mut future, context, Courtesy::is_rude));
         if let Some(output) = polled.await {
             return output;
         }
@@ -137,7 +126,7 @@ pub(crate) async fn run<T: Send + 'static>(
         }
         let there = courtesy.clone();
         let ended = courtesy.behind.run(async move {
-            let polled = poll_fn(|context| there.poll(&mut future, context, Seen::is_calm)).await;
+            let polled = poll_fn(|context| there.poll(&mut future, context, Courtesy::is_calm)).await;
             polled.ok_or(future)
         });
         match ended.await {
@@ -148,63 +137,30 @@ pub(crate) async fn run<T: Send + 'static>(
 }
 
 impl Courtesy {
-    /// For a connection of the app that has this number.
-    pub(crate) fn new(
-        shares: Arc<Shares>,
-        app: u64,
-        computing: Arc<Computing>,
-        behind: Arc<task::BehindOthers>,
-    ) -> Self {
-        let used = Mutex::new(Used { time: Duration::ZERO, settled_at: shares.clock.now() });
-        Courtesy { shares, app, computing, behind, used }
-    }
-
     /// Polls; `None` when `leave` says that the future should be elsewhere.
     fn poll<T>(
         &self,
         future: &mut BoxFuture<'static, T>,
         context: &mut Context<'_>,
-        leave: fn(&Seen) -> bool,
+        leave: fn(bool, bool, bool) -> bool,
     ) -> Poll<Option<T>> {
         let before = self.shares.clock.now();
         let polled = pin!(future).poll(context);
-        let now = self.shares.clock.now();
-        let seen = Seen {
-            above: self.shares.add(self.app, now - before),
-            busy: {
-                let mut used = self.used.lock();
-                used.add(now, now - before, |passed| passed * BUSY_PARTS / 10, 2 * BUSY);
-                used.time
-            },
-            waits: polled.is_pending() && self.computing.waits(),
-            long: self.computing.is_long(),
-        };
+        let above = self.shares.add(self.app, self.shares.clock.now() - before);
         match polled {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if leave(&seen) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                let waits = self.computing.waits();
+                if leave(waits, self.computing.is_long(), above) { Poll::Ready(None) } else { Poll::Pending }
+            }
         }
     }
-}
 
-/// What a poll showed.
-struct Seen {
-    /// The guest waits for something; it was not interrupted.
-    waits: bool,
-    /// It has computed for long without waiting.
-    long: bool,
-    /// What it has computed beyond [`BUSY_PARTS`].
-    busy: Duration,
-    /// Its app has used more than its share.
-    above: bool,
-}
-
-impl Seen {
-    fn is_rude(&self) -> bool {
-        self.long || self.above || self.busy > BUSY
+    fn is_rude(_waits: bool, long: bool, above: bool) -> bool {
+        long || above
     }
 
-    fn is_calm(&self) -> bool {
-        self.waits && !self.above && self.busy.is_zero()
+    fn is_calm(waits: bool, _long: bool, above: bool) -> bool {
+        waits && !above
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use wasmtime::component::Resource;
 use wasmtime::{Error, Result};
 
-use super::connection::SocketError;
+use super::connection::{Socket, SocketError};
 use super::{Connection, ListenerState, Pending, Subscription};
 use crate::app_log::LogLevel;
 use crate::bindings::waiting::recoil::plugin::{consensus, log, partition, router, tcp};
@@ -257,19 +257,26 @@ impl From<SocketError> for tcp::Error {
     }
 }
 
+impl ListenerState {
+    /// A guest without a connection cannot have made the handle that it would name.
+    fn connected(&mut self) -> Result<&mut Socket> {
+        self.socket.as_mut().ok_or_else(|| Error::msg("tcp: this instance serves no connection"))
+    }
+}
+
 impl tcp::Host for ListenerState {}
 
 impl tcp::HostConnection for ListenerState {
     fn peer_address(&mut self, _connection: Resource<Connection>) -> Result<String> {
-        Ok(self.socket.peer().to_string())
+        Ok(self.connected()?.peer().to_string())
     }
 
     async fn read(&mut self, _connection: Resource<Connection>, limit: u32) -> Outcome<Vec<u8>, tcp::Error> {
-        Ok(self.socket.read(limit).await.map_err(tcp::Error::from))
+        Ok(self.connected()?.read(limit).await.map_err(tcp::Error::from))
     }
 
     async fn write(&mut self, _connection: Resource<Connection>, data: Vec<u8>) -> Outcome<(), tcp::Error> {
-        Ok(self.socket.write(&data).await.map_err(tcp::Error::from))
+        Ok(self.connected()?.write(&data).await.map_err(tcp::Error::from))
     }
 
     async fn wait_any(
@@ -281,7 +288,9 @@ impl tcp::HostConnection for ListenerState {
         for subscription in &subscriptions {
             self.handles.get(subscription)?;
         }
-        let ListenerState { socket, handles, .. } = self;
+        let ListenerState { socket: Some(socket), handles, .. } = self else {
+            return Err(Error::msg("tcp: this instance serves no connection"));
+        };
         let message = poll_fn(|context| {
             for (place, subscription) in subscriptions.iter().enumerate() {
                 let Ok(subscription) = handles.get_mut(subscription) else { continue };
@@ -309,7 +318,7 @@ impl tcp::HostConnection for ListenerState {
             Ok(Ok(place)) => Some(tcp::Event::Message(place as u32)),
             // An error is what the next read will say.
             Ok(Err(ready)) => {
-                let _ = self.socket.note(ready);
+                let _ = socket.note(ready);
                 Some(tcp::Event::Readable)
             }
         })

@@ -1,0 +1,206 @@
+//! HTTP instances: kept between requests, each answering one at a time.
+//!
+//! An instance is a listener's without a connection: it has a router and no partition, and waits on a fiber. A request takes an
+//! instance that is free, or a new one, and gives it back; so as many run as there are requests under way.
+//!
+//! Invariants:
+//! - An instance that trapped, or that still holds calls or subscriptions when it has answered, is dropped.
+//! - What free instances keep is bounded: [`IDLE_MAX`] of them, none that has grown beyond [`IDLE_BYTES_MAX`] or been free for [`IDLE`]
+//!   when another one is taken or given back, and none at all while the app uses half of its memory.
+//! - A request is answered within the limit `http_ms`, or its instance ends.
+//!
+//! Deliberately absent: sockets, the protocol, and how many requests a client may have under way.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use recoil_base::Clock;
+use tokio::time::{Instant, timeout};
+use wasmtime::Store;
+use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
+
+use crate::app_log::LogLevel;
+use crate::code::AppCode;
+use crate::environment::Environment;
+use crate::listener::courtesy::{self, Computing};
+use crate::listener::{ListenerState, Router};
+use crate::trap::{self, Circumstances};
+
+/// Free instances kept.
+const IDLE_MAX: usize = 64;
+/// Memory of an instance that is kept, beyond what each may have without counting.
+const IDLE_BYTES_MAX: usize = 16 << 20;
+/// A free instance that nobody took for this long goes.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A request, read to its end.
+#[derive(Clone, Debug, ComponentType, Lower)]
+#[component(record)]
+pub struct HttpRequest {
+    /// Upper-case, as sent.
+    pub method: String,
+    /// From the first slash up to the question mark, as sent: nothing is decoded.
+    pub path: String,
+    /// Behind the question mark, without it.
+    pub query: String,
+    /// Lower-case names and their values, in the order sent.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The client, as `address:port`.
+    #[component(name = "peer-address")]
+    pub peer_address: String,
+}
+
+/// An answer as the guest gave it; nothing about it is checked.
+#[derive(Clone, Debug, ComponentType, Lift)]
+#[component(record)]
+pub struct HttpResponse {
+    /// The status code.
+    pub status: u16,
+    /// Names and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer. The app's log says more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// No room for another instance.
+    #[error("no room for another instance on this node; retry")]
+    NoRoom,
+    /// `handle` returned an error, trapped, or could not start.
+    #[error("the package failed")]
+    Failed,
+    /// It took longer than the limit `http_ms`.
+    #[error("the package took longer than {0} ms (limit http_ms)")]
+    TimedOut(u32),
+}
+
+type HandleFunc = TypedFunc<(HttpRequest,), (Result<HttpResponse, String>,)>;
+
+struct Instance {
+    store: Store<ListenerState>,
+    handle: HandleFunc,
+    free_since: Instant,
+}
+
+/// Answers an app's HTTP requests on a node.
+pub struct HttpService {
+    code: Arc<AppCode>,
+    environment: Environment,
+    router: Arc<dyn Router>,
+    clock: Clock,
+    /// The one given back last is taken first.
+    idle: Mutex<VecDeque<Instance>>,
+}
+
+impl HttpService {
+    /// For code that has the role.
+    pub fn new(code: Arc<AppCode>, environment: Environment, router: Arc<dyn Router>) -> Arc<Self> {
+        Arc::new(HttpService { code, environment, router, clock: Clock::system(), idle: Mutex::default() })
+    }
+
+    /// Answers a request. Dropping the future ends its instance.
+    pub async fn respond(self: &Arc<Self>, peer: SocketAddr, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let computing = Arc::new(Computing::default());
+        let courtesy = self.code.courtesy(computing.clone());
+        let what = format!("{} {}", request.method, cut(&request.path));
+        let moved = || {
+            let text = format!("{what} from {peer} computes for long: it goes on behind everything else");
+            self.environment.log.push(LogLevel::Warn, None, &text);
+        };
+        let answering = self.clone().answer(request, computing);
+        let http_ms = self.environment.limits.http_ms_max;
+        let answered =
+            timeout(Duration::from_millis(http_ms.into()), courtesy::run(courtesy, Box::pin(answering), moved));
+        let (error, why) = match answered.await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err((error, why))) => (error, why),
+            Err(_) => (
+                HttpError::TimedOut(http_ms),
+                format!("no answer within {http_ms} ms (limit http_ms): its instance ended"),
+            ),
+        };
+        self.environment.log.push(LogLevel::Error, None, &format!("{what} from {peer}: {why}"));
+        Err(error)
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: HttpRequest,
+        computing: Arc<Computing>,
+    ) -> Result<HttpResponse, (HttpError, String)> {
+        let mut instance = match self.take() {
+            Some(mut instance) => {
+                instance.store.data_mut().begin(computing);
+                instance
+            }
+            None => self.make(computing).await?,
+        };
+        instance.store.set_epoch_deadline(1);
+        match instance.handle.call_async(&mut instance.store, (request,)).await {
+            Ok((answer,)) => {
+                self.give_back(instance);
+                answer.map_err(|why| (HttpError::Failed, format!("the handler answered an error: {why}")))
+            }
+            Err(error) => {
+                Err((HttpError::Failed, format!("the handler failed: {}", self.describe(&error, &mut instance.store))))
+            }
+        }
+    }
+
+    async fn make(&self, computing: Arc<Computing>) -> Result<Instance, (HttpError, String)> {
+        let mut store = self.code.listener_store(None, self.environment.clone(), self.router.clone(), computing);
+        let made = async {
+            let instance = self.code.listeners.instantiate_async(&mut store).await?;
+            let export = self.code.exports.respond.ok_or_else(|| wasmtime::Error::msg("it exports no http-handler"))?;
+            instance.get_typed_func(&mut store, export)
+        };
+        match made.await {
+            Ok(handle) => Ok(Instance { store, handle, free_since: self.clock.now() }),
+            Err(error) if trap::is_pool_exhausted(&error) => {
+                Err((HttpError::NoRoom, "no room for another instance on this node".to_owned()))
+            }
+            Err(error) => {
+                Err((HttpError::Failed, format!("the handler could not start: {}", self.describe(&error, &mut store))))
+            }
+        }
+    }
+
+    fn describe(&self, error: &wasmtime::Error, store: &mut Store<ListenerState>) -> String {
+        let call_ms_max = self.environment.limits.call_ms_max;
+        trap::describe(error, Circumstances { call_ms_max, memory_refused: store.data_mut().take_refused() })
+    }
+
+    fn take(&self) -> Option<Instance> {
+        self.idle.lock().pop_back()
+    }
+
+    fn give_back(&self, mut instance: Instance) {
+        let half = self.environment.limits.app_memory_bytes_max / 2;
+        let state = instance.store.data();
+        if state.holds_handles() || state.counted_bytes() > IDLE_BYTES_MAX || self.code.memory_bytes() > half {
+            return;
+        }
+        let now = self.clock.now();
+        instance.free_since = now;
+        // Dropped outside the lock: that unmaps memory.
+        let mut gone = Vec::new();
+        let mut idle = self.idle.lock();
+        while idle.len() >= IDLE_MAX || idle.front().is_some_and(|oldest| now - oldest.free_since > IDLE) {
+            gone.extend(idle.pop_front());
+        }
+        idle.push_back(instance);
+        drop(idle);
+    }
+}
+
+/// A client's path in a log line.
+fn cut(path: &str) -> String {
+    path.chars().take(200).collect()
+}
