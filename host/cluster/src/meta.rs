@@ -431,6 +431,9 @@ impl MetaState {
                     app.digest
                 ));
             }
+            if app.manifest != manifest {
+                return Err(format!("{name} is installed with other ports; uninstall it first"));
+            }
             if app.state == AppState::Failed {
                 app.state = AppState::Installing;
                 app.ready.clear();
@@ -440,7 +443,9 @@ impl MetaState {
         let ports = |manifest: &Manifest| manifest.listeners.iter().map(|listener| listener.port).collect::<Vec<_>>();
         for (other, app) in &self.apps {
             if let Some(port) = ports(&manifest).into_iter().find(|port| ports(&app.manifest).contains(port)) {
-                return Err(format!("port {port} is already used by the app {other}; uninstall it first"));
+                return Err(format!(
+                    "port {port} is already used by the app {other}: uninstall it first, or install with another port (recoilctl install --listen)"
+                ));
             }
         }
         let id = AppId(self.next_app);

@@ -215,11 +215,18 @@ where
     let install: InstallRequest = serde_json::from_slice(&body).map_err(|error| {
         AdminError::invalid(
             format!("the request is not what was expected: {error}"),
-            r#"send {"name": "redis-server"} or {"digest": "sha256:…"}"#,
+            r#"send {"name": "redis-server"} or {"digest": "sha256:…"}; "app" names the app, "listen" its ports"#,
         )
     })?;
-    if let InstallRequest::Name(name) = &install {
+    for name in install.name.iter().chain(&install.app) {
         app_name(name)?;
+    }
+    if install.name.is_some() == install.digest.is_some() {
+        return Err(AdminError::invalid(
+            "the request names no package, or two",
+            r#"send {"name": "redis-server"} or {"digest": "sha256:…"}"#,
+        )
+        .into());
     }
     Ok(ok(&api.install(install).await?))
 }

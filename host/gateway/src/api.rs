@@ -2,6 +2,7 @@
 //!
 //! These types are a public contract, read by `recoilctl` and by scripts: fields are added, never renamed.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -202,14 +203,29 @@ pub struct AppOnNode {
     pub error: Option<String>,
 }
 
-/// `POST /v1/apps`: a package that comes with the nodes, by name, or one that was uploaded, by digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-pub enum InstallRequest {
-    /// A package that comes with the binaries.
-    Name(String),
+/// `POST /v1/apps`: a package, by name or by digest, and what the app is to have of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallRequest {
+    /// A package that comes with the nodes. Either this or `digest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// A package uploaded with `POST /v1/packages`.
-    Digest(Digest),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The app's name; the package's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Ports, before the nodes' offsets, by listener; the manifest's where absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub listen: BTreeMap<String, u16>,
+}
+
+impl InstallRequest {
+    /// A package that comes with the nodes, as it is.
+    pub fn bundled(name: &str) -> Self {
+        InstallRequest { name: Some(name.to_owned()), ..Default::default() }
+    }
 }
 
 /// `POST /v1/packages`.

@@ -21,9 +21,28 @@ use tokio::sync::{Semaphore, watch};
 /// Serves connections of one app.
 #[async_trait]
 pub trait ConnectionHandler: Send + Sync + 'static {
-    /// Serve one connection to its end. Dropped in the middle when the node stops in a hurry; when it stops in order,
-    /// reading comes to the end of the stream first and the handler has the grace period to finish.
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr);
+    /// Serve one connection to its end. Dropped in the middle when the node stops in a hurry; when it stops in order, `closing` is
+    /// triggered first and the handler has the grace period to finish.
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, closing: Shutdown);
+}
+
+/// Serves a stream to its end; when `closing` is triggered, what reads from it comes to the end of the stream.
+pub async fn end_reading<F: Future>(
+    stream: TcpStream,
+    closing: Shutdown,
+    serve: impl FnOnce(TcpStream) -> F,
+) -> F::Output {
+    // A second handle on the socket, to end its reading side while the handler owns the stream.
+    let reading = stream.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
+    let mut serving = std::pin::pin!(serve(stream));
+    tokio::select! {
+        output = &mut serving => return output,
+        () = closing.wait() => {}
+    }
+    if let Ok(reading) = reading {
+        let _ = reading.shutdown(Direction::Read);
+    }
+    serving.await
 }
 
 /// How an app's port is served.
@@ -227,18 +246,13 @@ impl Acceptor {
             return false;
         };
         let _ = stream.set_nodelay(true);
-        // A second handle on the socket, to end its reading side while the handler owns the stream.
-        let reading = stream.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
         let (handler, closing, grace) = (self.handler.clone(), self.closing.clone(), self.options.grace);
         self.tasks.spawn(async move {
             let _slot = slot;
-            let mut serving = handler.serve(stream, peer);
+            let mut serving = handler.serve(stream, peer, closing.clone());
             tokio::select! {
                 () = &mut serving => return,
                 () = closing.wait() => {}
-            }
-            if let Ok(reading) = reading {
-                let _ = reading.shutdown(Direction::Read);
             }
             let _ = tokio::time::timeout(grace, serving).await;
         });

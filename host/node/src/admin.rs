@@ -1,5 +1,6 @@
 //! What operators ask of a node. Every node answers everything, from the meta state it follows; changes go to the meta leader.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -193,8 +194,8 @@ impl Parts {
 
     /// Installs and waits until every live node takes connections.
     pub(crate) async fn install_and_wait(&self, request: InstallRequest) -> Result<AppSummary, AdminError> {
-        let (manifest, digest) = match request {
-            InstallRequest::Name(name) => {
+        let (mut manifest, digest) = match (&request.name, request.digest) {
+            (Some(name), _) => {
                 let known: Vec<&str> = self.options.packages.iter().map(|package| package.name).collect();
                 let bundled = self.options.packages.iter().find(|package| package.name == name).ok_or_else(|| {
                     AdminError::not_found(
@@ -208,9 +209,11 @@ impl Parts {
                 self.store(&archive, digest).await?;
                 (manifest, digest)
             }
-            InstallRequest::Digest(digest) => (self.stored_manifest(digest).await?, digest),
+            (None, Some(digest)) => (self.stored_manifest(digest).await?, digest),
+            (None, None) => return Err(AdminError::invalid("the request names no package", "send a name or a digest")),
         };
-        let name = manifest.name.clone();
+        listen_elsewhere(&mut manifest, &request.listen)?;
+        let name = request.app.unwrap_or_else(|| manifest.name.clone());
         self.change(&MetaCommand::Install { name: name.clone(), digest, manifest: Box::new(manifest) }, &[]).await?;
         let waited = tokio::time::timeout(INSTALL_DEADLINE, self.wait_serving(&name)).await;
         waited.unwrap_or_else(|_| {
@@ -283,6 +286,23 @@ fn role_names(roles: recoil_engine::Roles) -> Vec<String> {
         (roles.scheduler, "scheduler"),
     ];
     named.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.into()).collect()
+}
+
+/// Gives listeners other ports than the package asks for.
+fn listen_elsewhere(manifest: &mut Manifest, ports: &BTreeMap<String, u16>) -> Result<(), AdminError> {
+    for (name, port) in ports {
+        let names: Vec<String> = manifest.listeners.iter().map(|listener| listener.name.clone()).collect();
+        let Some(listener) = manifest.listeners.iter_mut().find(|listener| listener.name == *name) else {
+            let hint = if names.is_empty() {
+                "it has none: leave --listen out".to_owned()
+            } else {
+                format!("it has {}: use --listen {}={port}", names.join(", "), names[0])
+            };
+            return Err(AdminError::invalid(format!("{} has no listener named {name}", manifest.name), hint));
+        };
+        listener.port = *port;
+    }
+    manifest.validate().map_err(|error| AdminError::invalid(error.to_string(), "give each listener a port of its own"))
 }
 
 fn read_manifest(archive: &[u8]) -> Result<Manifest, AdminError> {

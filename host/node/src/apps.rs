@@ -10,12 +10,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use recoil_base::{AppId, task};
+use recoil_base::{AppId, Shutdown, task};
 use recoil_cluster::meta::{App, AppState};
 use recoil_cluster::{EvaluatedApp, MetaCommand, MetaState};
-use recoil_engine::{AppCode, AppLog, Environment, LIMITS, Limits, LogLevel, Roles};
-use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState};
-use recoil_package::{Limits as ManifestLimits, Manifest};
+use recoil_engine::{
+    AppCode, AppLog, Environment, HttpError, HttpRequest, HttpResponse, HttpService, LIMITS, Limits, LogLevel, Roles,
+};
+use recoil_gateway::http::{HttpServer, Request, Responder, Response, StatusCode};
+use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState, end_reading};
+use recoil_package::{Limits as ManifestLimits, Manifest, Protocol};
 use recoil_storage::key;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -158,13 +161,22 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
 
 /// What this version of the host cannot run is refused by name.
 pub(crate) fn check_roles(roles: Roles, manifest: &Manifest) -> Result<(), String> {
-    let refused =
-        [(roles.http_handler, "http-handler"), (roles.state_machine, "state-machine"), (roles.scheduler, "scheduler")];
+    let refused = [(roles.state_machine, "state-machine"), (roles.scheduler, "scheduler")];
     if let Some((_, role)) = refused.iter().find(|(exported, _)| *exported) {
         return Err(format!("the component exports recoil:plugin/{role}, which this version of Recoil does not run"));
     }
-    if !manifest.listeners.is_empty() && !roles.tcp_listener {
-        return Err("the manifest names a listener but the component does not export recoil:plugin/tcp-listener".into());
+    for listener in &manifest.listeners {
+        let (protocol, role, exported) = match listener.protocol {
+            Protocol::Tcp => ("tcp", "tcp-listener", roles.tcp_listener),
+            Protocol::Http => ("http", "http-handler", roles.http_handler),
+        };
+        if !exported {
+            let name = &listener.name;
+            return Err(format!(
+                "the manifest's listener '{name}' has protocol {protocol}, but the component does not export recoil:plugin/{role}: export it, \
+                 or change the protocol"
+            ));
+        }
     }
     Ok(())
 }
@@ -221,11 +233,17 @@ fn listen(parts: &Arc<Parts>, app: &App) {
         let log = loaded.log.clone();
         options.refused = Arc::new(move |text: &str| log.push(LogLevel::Warn, None, text));
         let environment = Environment { app: loaded.name.clone(), log: loaded.log.clone(), limits: loaded.limits };
-        let (router, room) = (parts.router.of_app(app.id), parts.shared.connections().clone());
-        let serving = Serving { code: loaded.code.clone(), environment, router, room };
-        loaded
-            .listeners
-            .push((listener.name.clone(), AppListener::start(options, Arc::new(serving), parts.tasks.shutdown())));
+        let (code, router) = (loaded.code.clone(), parts.router.of_app(app.id));
+        let handler: Arc<dyn ConnectionHandler> = match listener.protocol {
+            Protocol::Tcp => Arc::new(Serving { code, environment, router, room: parts.shared.connections().clone() }),
+            Protocol::Http => {
+                let log = environment.log.clone();
+                let answering = Answering { service: HttpService::new(code, environment, router), log };
+                Arc::new(HttpServer::new(Arc::new(answering), loaded.limits.request_bytes_max))
+            }
+        };
+        let started = AppListener::start(options, handler, parts.tasks.shutdown());
+        loaded.listeners.push((listener.name.clone(), started));
     }
 }
 
@@ -239,16 +257,46 @@ struct Serving {
 
 #[async_trait]
 impl ConnectionHandler for Serving {
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, closing: Shutdown) {
         let Ok(_place) = self.room.try_acquire() else {
             let text = format!("the connection from {peer} was closed: this node's programs serve as many as they can");
             return self.environment.log.push(LogLevel::Warn, None, &text);
         };
         // How it ended, if not well, is in the log already.
-        let served = self.code.serve(stream, self.environment.clone(), self.router.clone()).await;
+        let serve = |stream| self.code.serve(stream, self.environment.clone(), self.router.clone());
+        let served = end_reading(stream, closing, serve).await;
         if let Err(error) = served {
             tracing::debug!(%peer, %error, "a connection ended");
         }
+    }
+}
+
+/// Answers HTTP requests by instances that are kept between them.
+struct Answering {
+    service: Arc<HttpService>,
+    log: AppLog,
+}
+
+#[async_trait]
+impl Responder for Answering {
+    async fn respond(&self, peer: SocketAddr, request: Request) -> Response {
+        let Request { method, path, query, headers, body } = request;
+        let request = HttpRequest { method, path, query, headers, body, peer_address: peer.to_string() };
+        match self.service.respond(peer, request).await {
+            Ok(HttpResponse { status, headers, body }) => Response { status, headers, body },
+            Err(error) => {
+                let status = match error {
+                    HttpError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+                    HttpError::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+                    HttpError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+                };
+                Response::text(status, &format!("{error}; its log says more"))
+            }
+        }
+    }
+
+    fn complain(&self, text: &str) {
+        self.log.push(LogLevel::Error, None, text);
     }
 }
 

@@ -439,7 +439,7 @@ impl Node {
 
     /// Installs a package that comes with the program.
     pub async fn install(&self, name: &str) -> Result<AppSummary, AdminError> {
-        self.parts.install_and_wait(InstallRequest::Name(name.into())).await
+        self.parts.install_and_wait(InstallRequest::bundled(name)).await
     }
 
     /// True once this node has learnt that the cluster has taken in the present start of `other`.

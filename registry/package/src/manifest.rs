@@ -65,6 +65,8 @@ pub struct Listener {
 pub enum Protocol {
     /// A stream of bytes, to the component's `tcp-listener`.
     Tcp,
+    /// HTTP requests, to the component's `http-handler`.
+    Http,
 }
 
 /// Limits by their names, such as `call_ms`. Absent means the host's default; which there are, and their bounds, is the host's

@@ -59,3 +59,17 @@ pub mod tcp_listener {
         runtime_path: "::recoil_sdk::wit_bindgen_rt",
     });
 }
+
+/// The role of [`crate::HttpHandler`].
+pub mod http_handler {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package recoil:sdk-http-handler; world http-handler-role { export recoil:plugin/http-handler@0.1.0; }",
+        world: "recoil:sdk-http-handler/http-handler-role",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_http_handler",
+        default_bindings_module: "recoil_sdk::bindings::http_handler",
+        runtime_path: "::recoil_sdk::wit_bindgen_rt",
+    });
+}

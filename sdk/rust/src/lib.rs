@@ -2,7 +2,7 @@
 //!
 //! A package is a WebAssembly component. What it *exports* are its roles: a [`Handler`] owns data, one instance for each
 //! partition, each request a transaction; a [`Timer`] is told when time has come; a [`Listener`] speaks a network
-//! protocol and sends requests to partitions. [`export!`] exports the roles you name and no other.
+//! protocol and sends requests to partitions; an [`HttpHandler`] answers HTTP requests. [`export!`] exports the roles you name and no other.
 //!
 //! ```
 //! use recoil_sdk::{Error, Handler, Transaction};
@@ -45,6 +45,7 @@ pub mod encoding;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;
 mod host;
+pub mod http;
 pub mod log;
 pub mod roles;
 pub mod router;
@@ -55,7 +56,8 @@ pub mod transaction;
 pub use wit_bindgen::rt as wit_bindgen_rt;
 
 pub use connection::{Connection, ConnectionError, Event};
-pub use roles::{Error, Handler, Listener, Timer};
+pub use http::{HttpRequest, HttpResponse};
+pub use roles::{Error, Handler, HttpHandler, Listener, Timer};
 pub use router::{Address, CallError, Mode, PartitionInfo, Pending, RoutedCall, Router, Subscription};
 pub use storage::{Entry, KeyRange, Storage, StorageError, StorageExt};
 pub use transaction::{PartitionPlace, Transaction};

@@ -1,6 +1,7 @@
 //! What a package can be: the traits behind its exports, and the macro that exports them.
 
 use crate::connection::{Connection, ConnectionError};
+use crate::http::{HttpRequest, HttpResponse};
 use crate::router::{CallError, Router};
 use crate::storage::StorageError;
 use crate::transaction::Transaction;
@@ -28,6 +29,14 @@ pub trait Listener {
     /// Serve one connection until it ends: read, call partitions, write, as a thread per connection would. When this
     /// returns the connection is closed; an error is written to the package's log.
     fn serve(connection: &mut dyn Connection, router: &dyn Router) -> Result<(), Error>;
+}
+
+/// Answers HTTP requests. The host owns the server; an instance answers one request at a time and is kept for later ones, so
+/// that what it holds in memory is a cache only.
+pub trait HttpHandler {
+    /// Answer one request. An error is answered with status 500 and written to the package's log; what the client should know goes
+    /// into an answer.
+    fn respond(request: &HttpRequest, router: &dyn Router) -> Result<HttpResponse, Error>;
 }
 
 /// Why a role refused, in words for the caller. Anything that is an error becomes one by `?`.
@@ -112,7 +121,7 @@ impl From<crate::encoding::DecodeError> for Error {
 
 /// Export a type's roles, once for each package: `recoil_sdk::export!(MyPackage: handler, timer, tcp_listener);`
 ///
-/// Name the roles that the type implements ([`Handler`], [`Timer`], [`Listener`]) and that the package shall have: the
+/// Name the roles that the type implements ([`Handler`], [`Timer`], [`Listener`], [`HttpHandler`]) and that the package shall have: the
 /// host gives a package the roles it exports. Compiled natively, as for a unit test, it only checks that they are
 /// implemented.
 #[macro_export]
@@ -168,11 +177,24 @@ macro_rules! __export_role {
     $crate::bindings::tcp_listener::export_tcp_listener!(Exported with_types_in $crate::bindings::tcp_listener);
         };
     };
+    ($package:ident http_handler) => {
+        const _: () = {
+            use $crate::bindings::http_handler::exports::recoil::plugin::http_handler::{Guest, Request, Response};
+            struct Exported;
+            impl Guest for Exported {
+                fn handle(request: Request) -> ::std::result::Result<Response, ::std::string::String> {
+                    $crate::roles::export_respond::<$package>(request)
+                }
+            }
+            #[cfg(target_arch = "wasm32")]
+    $crate::bindings::http_handler::export_http_handler!(Exported with_types_in $crate::bindings::http_handler);
+        };
+    };
     ($package:ident $other:ident) => {
         ::std::compile_error!(::std::concat!(
             "'",
             ::std::stringify!($other),
-            "' is not a role: handler, timer and tcp_listener are"
+            "' is not a role: handler, timer, tcp_listener and http_handler are"
         ));
     };
 }
@@ -192,4 +214,16 @@ pub fn export_serve<L: Listener>(
     connection: crate::bindings::platform::recoil::plugin::tcp::Connection,
 ) -> Result<(), String> {
     L::serve(&mut crate::host::HostConnection(connection), &crate::host::HostRouter).map_err(Error::into_message)
+}
+
+#[doc(hidden)]
+pub fn export_respond<H: HttpHandler>(
+    request: crate::bindings::http_handler::exports::recoil::plugin::http_handler::Request,
+) -> Result<crate::bindings::http_handler::exports::recoil::plugin::http_handler::Response, String> {
+    use crate::bindings::http_handler::exports::recoil::plugin::http_handler::{Request, Response};
+    let Request { method, path, query, headers, body, peer_address } = request;
+    let request = HttpRequest { method, path, query, headers, body, peer_address };
+    let HttpResponse { status, headers, body } =
+        H::respond(&request, &crate::host::HostRouter).map_err(Error::into_message)?;
+    Ok(Response { status, headers, body })
 }

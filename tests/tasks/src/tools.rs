@@ -48,15 +48,14 @@ pub(crate) fn wasm_target() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// redis-cli and redis-benchmark.
-pub(crate) fn redis_tools() -> anyhow::Result<()> {
-    if is_there("redis-cli") {
-        return Ok(());
+/// A program that the tests run, from the Debian package of that name.
+pub(crate) fn client(program: &str, package: &str) -> anyhow::Result<()> {
+    if !is_there(program) {
+        apt_install(package);
     }
-    apt_install("redis-tools");
     ensure!(
-        is_there("redis-cli"),
-        "redis-cli is missing: `apt-get install redis-tools`, or your system's package of Redis"
+        is_there(program),
+        "{program} is missing: `apt-get install {package}`, or the package of your system that has it"
     );
     Ok(())
 }

@@ -9,7 +9,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let target_dir = target_dir()?;
     tools::rust_components()?;
     tools::wasm_target()?;
-    tools::redis_tools()?;
+    tools::client("redis-cli", "redis-tools")?;
+    tools::client("curl", "curl")?;
     let python = tools::python(&target_dir)?;
     let deny = tools::cargo_deny(&target_dir)?;
 

@@ -12,6 +12,18 @@ pub(super) struct Install {
     /// A package that comes with the nodes (`redis-server`), or a package file (`./mine.wasm`).
     #[arg(value_name = "NAME|FILE")]
     package: String,
+    /// The app's name, if it is not to be the package's. A package can be installed many times, each with data of its own.
+    #[arg(long)]
+    name: Option<String>,
+    /// Another port for one of the package's listeners; the nodes' offset is added to it. May be repeated.
+    #[arg(long, value_name = "LISTENER=PORT", value_parser = listener_port)]
+    listen: Vec<(String, u16)>,
+}
+
+fn listener_port(text: &str) -> Result<(String, u16), String> {
+    let (listener, port) = text.split_once('=').ok_or("write it as LISTENER=PORT, such as http=7000")?;
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or("a port is a number from 1 to 65535")?;
+    Ok((listener.to_owned(), port))
 }
 
 impl Install {
@@ -19,8 +31,10 @@ impl Install {
         let request = if is_file(&self.package) {
             upload(client, &self.package).await?
         } else {
-            InstallRequest::Name(self.package.clone())
+            InstallRequest::bundled(&self.package)
         };
+        let listen = self.listen.iter().cloned().collect();
+        let request = InstallRequest { app: self.name.clone(), listen, ..request };
         let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
         let app: AppSummary = client.post("/v1/apps", body).await?;
         if app.state != AppState::Serving {
@@ -62,7 +76,7 @@ async fn upload(client: &Client, path: &str) -> Result<InstallRequest, VerbError
     // The node checks it too; here the answer comes before 64 MiB were sent.
     recoil_package::read(&archive).map_err(|error| cannot(error.to_string()))?;
     let stored: PackageSummary = client.post("/v1/packages", archive).await?;
-    Ok(InstallRequest::Digest(stored.digest))
+    Ok(InstallRequest { digest: Some(stored.digest), ..Default::default() })
 }
 
 async fn why_not(client: &Client, app: &AppSummary) -> String {

@@ -33,6 +33,7 @@ const WORLDS: &str = "package test:guest;
       import wasi:cli/stdout@0.2.6;
       import elsewhere;
     }
+    world web { include recoil:plugin/http-plugin@0.1.0; }
     world data { include recoil:plugin/data-plugin@0.1.0; }
     world none { export stray; }";
 
@@ -88,4 +89,10 @@ fn contract() -> (Resolve, PackageId) {
     }
     let package = resolve.push_str("guest.wit", WORLDS).unwrap();
     (resolve, package)
+}
+
+/// Answers HTTP. The first byte of the path behind the slash tells what it does: e: answers the body; r: an error; u: a trap; l: loops;
+/// w: waits for a message; k: leaves a submitted call behind; c: counts, in its memory, the requests it has answered.
+pub(crate) fn http() -> Vec<u8> {
+    component("web", include_str!("http.wat"))
 }

@@ -17,7 +17,7 @@ use crate::{FULL, environment, log_lines};
 
 /// Answers a call with its key and request; the request `no` is rejected.
 #[derive(Default)]
-struct Echo {
+pub(crate) struct Echo {
     topics: Mutex<Vec<mpsc::Sender<Bytes>>>,
 }
 

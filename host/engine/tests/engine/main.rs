@@ -3,6 +3,7 @@
 mod code;
 mod guest;
 mod handlers;
+mod http;
 mod listeners;
 
 use std::collections::BTreeMap;

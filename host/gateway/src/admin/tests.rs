@@ -135,7 +135,10 @@ async fn every_path_answers_with_its_status_and_json() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path}: {answer}");
         assert!(answer.contains(expected), "{method} {path}: {answer}");
     }
-    let installs = [r#"Name("redis-server")"#.to_owned(), format!("Digest({digest})")];
+    let installs = [
+        format!("{:?}", InstallRequest::bundled("redis-server")),
+        format!("{:?}", InstallRequest { digest: Some(digest), ..Default::default() }),
+    ];
     let expected = [&installs[..], &["upload 7".to_owned(), "uninstall redis-server".to_owned()]].concat();
     assert_eq!(*api.asked.lock(), expected);
 }

@@ -14,14 +14,17 @@ struct Echo {
 
 #[async_trait]
 impl ConnectionHandler for Echo {
-    async fn serve(&self, mut stream: TcpStream, _: SocketAddr) {
-        let mut buffer = [0; 64];
-        while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-            if stream.write_all(&buffer[..length]).await.is_err() {
-                break;
+    async fn serve(&self, stream: TcpStream, _: SocketAddr, closing: Shutdown) {
+        let echo = async |mut stream: TcpStream| {
+            let mut buffer = [0; 64];
+            while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                if stream.write_all(&buffer[..length]).await.is_err() {
+                    break;
+                }
             }
-        }
-        let _ = stream.write_all(b"bye").await;
+            let _ = stream.write_all(b"bye").await;
+        };
+        end_reading(stream, closing, echo).await;
         self.ended.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -31,7 +34,7 @@ struct Stubborn;
 
 #[async_trait]
 impl ConnectionHandler for Stubborn {
-    async fn serve(&self, stream: TcpStream, _: SocketAddr) {
+    async fn serve(&self, stream: TcpStream, _: SocketAddr, _: Shutdown) {
         let _stream = stream;
         std::future::pending().await
     }

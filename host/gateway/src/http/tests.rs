@@ -1,0 +1,192 @@
+//! Real sockets on loopback, and answers made here.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+use super::*;
+use crate::tcp::{AppListener, ListenerOptions};
+
+/// Answers what it was asked; what the path names, it does.
+#[derive(Default)]
+struct Mirror {
+    seen: Mutex<Vec<Request>>,
+    complaints: Mutex<Vec<String>>,
+    answered: AtomicUsize,
+    waiting: Notify,
+    go_on: Notify,
+}
+
+#[async_trait]
+impl Responder for Mirror {
+    async fn respond(&self, _: SocketAddr, request: Request) -> Response {
+        self.seen.lock().push(request.clone());
+        let with = |name: &str, value: &str| vec![(name.to_owned(), value.as_bytes().to_vec())];
+        let (status, headers) = match request.path.as_str() {
+            "/slow" => {
+                self.waiting.notify_one();
+                self.go_on.notified().await;
+                (200, vec![])
+            }
+            "/informational" => (101, vec![]),
+            "/no-status" => (0, vec![]),
+            "/no-content" => (204, vec![]),
+            "/split" => (200, with("x", "1\r\nx-other: 2")),
+            "/name" => (200, with("a b", "1")),
+            "/framing" => (200, [with("content-length", "1"), with("transfer-encoding", "chunked")].concat()),
+            _ => (200, with("x-path", &request.path)),
+        };
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        Response { status, headers, body: request.body }
+    }
+
+    fn complain(&self, text: &str) {
+        self.complaints.lock().push(text.to_owned());
+    }
+}
+
+async fn start(body_bytes_max: usize) -> (AppListener, SocketAddr, Arc<Mirror>) {
+    let mirror = Arc::new(Mirror::default());
+    let mut options = ListenerOptions::new("mirror/http", "127.0.0.1:0".parse().unwrap());
+    options.grace = Duration::from_millis(500);
+    let server = HttpServer::new(mirror.clone(), body_bytes_max);
+    let listener = AppListener::start(options, Arc::new(server), &Shutdown::new());
+    let address = listener.wait_bound().await.unwrap();
+    (listener, address, mirror)
+}
+
+/// Sends text and reads to the end of the connection.
+async fn exchange(address: SocketAddr, text: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_request_arrives_whole_and_its_answer_leaves_whole() {
+    let (_listener, address, mirror) = start(100).await;
+    let text = "PUT /a%20b?c=d&e HTTP/1.1\r\nHost: here\r\nX-Many: 1\r\nx-many: 2\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
+                3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    let answer = exchange(address, text).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("x-path: /a%20b\r\n"), "{answer}");
+    assert!(answer.contains("content-length: 5\r\n") && answer.ends_with("\r\n\r\nabcde"), "{answer}");
+    let seen = mirror.seen.lock()[0].clone();
+    assert_eq!((&*seen.method, &*seen.path, &*seen.query, &*seen.body), ("PUT", "/a%20b", "c=d&e", &b"abcde"[..]));
+    let many: Vec<_> = seen.headers.iter().filter(|(name, _)| name == "x-many").map(|(_, value)| &value[..]).collect();
+    assert_eq!(many, [b"1", b"2"]);
+}
+
+#[tokio::test]
+async fn a_pipeline_is_answered_in_order_on_one_connection() {
+    let (_listener, address, _) = start(100).await;
+    let text = format!("GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\n{}", get("/3"));
+    let answer = exchange(address, &text).await;
+    let places: Vec<_> = ["x-path: /1", "x-path: /2", "x-path: /3"].map(|path| answer.find(path).unwrap()).into();
+    assert!(places.is_sorted(), "{answer}");
+}
+
+#[tokio::test]
+async fn http2_is_told_by_its_first_bytes() {
+    let (_listener, address, mirror) = start(100).await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let tasks = recoil_base::Tasks::new(Shutdown::new());
+    tasks.spawn(async move { drop(connection.await) });
+    let request = hyper::Request::builder().uri("http://here/two?q").body(Full::new(Bytes::from("body"))).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!((answer.status(), &answer.headers()["x-path"]), (StatusCode::OK, &HeaderValue::from_static("/two")));
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "body");
+    let host = ("host".to_owned(), b"here".to_vec());
+    assert!(mirror.seen.lock()[0].headers.contains(&host));
+    tasks.stop().await;
+}
+
+/// Red when a body is read beyond its limit, announced or not.
+#[tokio::test]
+async fn bodies_and_headers_are_bounded() {
+    let (_listener, address, mirror) = start(100).await;
+    let announced = exchange(address, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 101\r\n\r\n").await;
+    assert!(announced.starts_with("HTTP/1.1 413") && announced.contains("more than 100 bytes"), "{announced}");
+    let chunk = format!("{:x}\r\n{}\r\n", 60, "x".repeat(60));
+    let text = format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
+    let chunked = exchange(address, &text).await;
+    assert!(chunked.starts_with("HTTP/1.1 413"), "{chunked}");
+    let long = exchange(address, &format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(2 * HEADER_BYTES_MAX))).await;
+    let refused = |answer: &str| answer.is_empty() || answer.starts_with("HTTP/1.1 4");
+    assert!(refused(&long), "{long}");
+    let many = exchange(address, &format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(HEADERS_MAX + 1))).await;
+    assert!(refused(&many), "{many}");
+    assert!(refused(&exchange(address, "nonsense\r\n\r\n").await));
+    assert!(exchange(address, "CONNECT a:1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.contains(" 501 "));
+    assert_eq!(mirror.answered.load(Ordering::SeqCst), 0, "none of it reached the package");
+}
+
+/// Red when bodies of many clients are not counted together.
+#[tokio::test]
+async fn bodies_of_all_clients_together_are_bounded() {
+    let (_listener, address, mirror) = start(BODIES_BYTES_MAX).await;
+    let mut first = TcpStream::connect(address).await.unwrap();
+    let half = BODIES_BYTES_MAX / 2 + (1 << 20);
+    first
+        .write_all(format!("POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: {half}\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    first.write_all(&vec![b'x'; half]).await.unwrap();
+    mirror.waiting.notified().await;
+    let mut second = TcpStream::connect(address).await.unwrap();
+    second.write_all(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {half}\r\n\r\n").as_bytes()).await.unwrap();
+    let _ = second.write_all(&vec![b'x'; half]).await;
+    let mut answer = [0; 12];
+    second.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    assert!(exchange(address, &get("/small")).await.contains(" 200 "), "a request without a body needs no room");
+    mirror.go_on.notify_one();
+}
+
+/// Red when an answer is sent unchecked: a package must not write into the framing.
+#[tokio::test]
+async fn an_answer_that_is_no_http_is_the_packages_failure() {
+    let (_listener, address, mirror) = start(100).await;
+    for (path, complaint) in [
+        ("/informational", "status is 101"),
+        ("/no-status", "status is 0"),
+        ("/split", "control characters"),
+        ("/name", "'a b'"),
+    ] {
+        let answer = exchange(address, &get(path)).await;
+        assert!(answer.starts_with("HTTP/1.1 500") && !answer.contains("x-other"), "{path}: {answer}");
+        let said = mirror.complaints.lock().pop().unwrap();
+        assert!(said.contains(complaint), "{path}: {said}");
+    }
+    let text = "POST /framing HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 4\r\n\r\nbody";
+    let framing = exchange(address, text).await;
+    assert!(framing.contains("content-length: 4\r\n") && !framing.contains("chunked"), "{framing}");
+    let empty = exchange(address, &text.replace("/framing", "/no-content")).await;
+    assert!(empty.starts_with("HTTP/1.1 204") && empty.ends_with("\r\n\r\n"), "{empty}");
+}
+
+#[tokio::test]
+async fn a_closing_port_answers_what_is_under_way() {
+    let (listener, address, mirror) = start(100).await;
+    let asked =
+        recoil_base::task::spawn_detached(
+            async move { exchange(address, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await },
+        );
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    mirror.waiting.notified().await;
+    let stopping = recoil_base::task::spawn_detached(async move { listener.stop().await });
+    assert_eq!(idle.read(&mut [0]).await.unwrap(), 0, "a connection that says nothing is closed");
+    mirror.go_on.notify_one();
+    let answer = asked.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    stopping.await.unwrap();
+}
