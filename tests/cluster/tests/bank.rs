@@ -1,5 +1,8 @@
 //! An HTTP package as users see it: `guests/bank` on three nodes, asked with curl.
 
+// Whole programs are tested against the clock on the wall.
+#![allow(clippy::disallowed_methods)]
+
 use std::time::Duration;
 
 use recoil_cluster_tests::{Cluster, Ports, eventually, run};
