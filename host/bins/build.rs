@@ -1,9 +1,13 @@
 //! Builds every package of `guests/` and puts them into the programs, so that `cargo build` alone makes programs that can
-//! install them without a registry.
+//! install them without a registry; and the SDK, so that they can begin new packages.
 
 #[path = "build/guests.rs"]
 mod guests;
 
+#[path = "build/sdk.rs"]
+mod sdk;
+
 fn main() {
     guests::run(guests::Source { folder: "guests", inputs: &["guests"], table: "packages.rs" });
+    sdk::run();
 }

@@ -86,6 +86,11 @@ impl Client {
         self.ask(Method::POST, path, body.into(), INSTALL_TIMEOUT).await
     }
 
+    /// PATCH with JSON, for a JSON value.
+    pub async fn patch<T: DeserializeOwned>(&self, path: &str, body: impl Into<Bytes>) -> Result<T, ClientError> {
+        self.ask(Method::PATCH, path, body.into(), ANSWER_TIMEOUT).await
+    }
+
     /// DELETE.
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.ask(Method::DELETE, path, Bytes::new(), INSTALL_TIMEOUT).await

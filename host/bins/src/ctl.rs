@@ -1,13 +1,17 @@
 //! `recoilctl`: the verbs of operators, a file for each.
 //!
-//! Every verb asks one node over the admin API and prints a table, or with `-o json` the API's own JSON. Results go to
+//! Operators' verbs ask one node over the admin API and print a table, or with `-o json` the API's own JSON; authors' verbs work
+//! in the folder of a package and ask nobody. Results go to
 //! stdout, everything else to stderr.
 
 mod inspect;
 mod install;
 mod list;
 mod logs;
+mod make;
+mod new;
 mod output;
+mod set;
 pub mod status;
 mod uninstall;
 
@@ -25,7 +29,8 @@ Examples:
   recoilctl install redis-server
   recoilctl --server 127.0.0.1:7401 status
   recoilctl -o json status
-  recoilctl logs redis-server --follow";
+  recoilctl logs redis-server --follow
+  recoilctl new greeter && cd greeter && recoilctl build && recoilctl install ./greeter.wasm";
 
 /// Look after a Recoil cluster.
 #[derive(Debug, Parser)]
@@ -56,6 +61,8 @@ enum Verb {
     Install(install::Install),
     /// Remove an app from every node, with all its data.
     Uninstall(uninstall::Uninstall),
+    /// Change settings of an app while it runs.
+    Set(set::Set),
     /// List the apps.
     List,
     /// Show one app: its package, limits, addresses and how it stands on each node.
@@ -64,6 +71,12 @@ enum Verb {
     Logs(logs::Logs),
     /// Show nodes, partitions, leaders and apps.
     Status,
+    /// Begin a package: a folder with code, manifest, tests and the SDK.
+    New(new::New),
+    /// Build the package in this folder: NAME.wasm, the component with its manifest inside.
+    Build(make::Build),
+    /// Run the tests of the package in this folder.
+    Test(make::Test),
 }
 
 /// Why a verb failed.
@@ -98,10 +111,14 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     let result = match &arguments.verb {
         Verb::Install(install) => install.run(&client, &mut output).await,
         Verb::Uninstall(uninstall) => uninstall.run(&client, &mut output).await,
+        Verb::Set(set) => set.run(&client, &mut output).await,
         Verb::List => list::run(&client, &mut output).await,
         Verb::Inspect(inspect) => inspect.run(&client, &mut output).await,
         Verb::Logs(logs) => logs.run(&client, &mut output).await,
         Verb::Status => status::run(&client, &mut output).await,
+        Verb::New(new) => new.run(&mut output),
+        Verb::Build(build) => build.run(&mut output),
+        Verb::Test(test) => test.run(),
     };
     match result {
         Ok(()) => ExitCode::from(exit::OK),

@@ -27,7 +27,9 @@ use parking_lot::{Mutex, RwLock};
 use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Runtime};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{Group, Local, Locals, Origin, Outcome, PartitionRef, Session, Versions, machine};
-use recoil_engine::{AppCode, AppLog, CallError, ConsensusAccess, Environment, HandlerInstance, Limits, Mode, Overlay};
+use recoil_engine::{
+    AppCode, AppLog, CallError, ConsensusAccess, Environment, HandlerInstance, Limits, Mode, Overlay, Settings,
+};
 use recoil_storage::Data;
 use tokio::time::Instant;
 
@@ -114,13 +116,16 @@ pub struct EvaluatedApp {
     pub limits: Limits,
     /// Where its lines go.
     pub log: AppLog,
+    /// What its operator has set.
+    pub settings: Settings,
     /// What it has under way here.
     pub usage: Arc<Usage>,
 }
 
 impl EvaluatedApp {
     pub(super) fn environment(&self) -> Environment {
-        Environment { app: self.name.clone(), log: self.log.clone(), limits: self.limits }
+        let (app, settings) = (self.name.clone(), self.settings.clone());
+        Environment { app, log: self.log.clone(), limits: self.limits, settings }
     }
 }
 

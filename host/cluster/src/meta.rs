@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use recoil_base::{AppId, DecodeError, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Reader, Writer};
-use recoil_package::Manifest;
+use recoil_package::{Manifest, SettingValue};
 use serde::{Deserialize, Serialize};
 
 /// The largest package, bytes.
@@ -113,6 +113,9 @@ pub struct App {
     pub state: AppState,
     /// What each node said: none if ready, else why not.
     pub ready: BTreeMap<NodeId, Option<String>>,
+    /// Settings that differ from the manifest's defaults.
+    #[serde(default)]
+    pub settings: BTreeMap<String, SettingValue>,
 }
 
 /// See the module's essay.
@@ -205,6 +208,16 @@ pub enum MetaCommand {
         digest: Digest,
         /// Its manifest.
         manifest: Box<Manifest>,
+        /// Settings that differ from the manifest's defaults.
+        #[serde(default)]
+        settings: BTreeMap<String, SettingValue>,
+    },
+    /// Changes settings of an app.
+    Set {
+        /// The app's name.
+        name: String,
+        /// The new values.
+        settings: BTreeMap<String, SettingValue>,
     },
     /// A node has made an app ready, or says why not.
     Ready {
@@ -289,7 +302,18 @@ impl MetaState {
                 chunk(digest, index, Some(attachment.clone()));
                 Ok(())
             }
-            MetaCommand::Install { name, digest, manifest } => self.install(name, digest, *manifest),
+            MetaCommand::Install { name, digest, manifest, settings } => {
+                self.install(name, digest, *manifest, settings)
+            }
+            MetaCommand::Set { name, settings } => {
+                let app = self.apps.get_mut(&name).ok_or_else(|| format!("there is no app named {name}"))?;
+                // Checked by whoever asked; once more here, where the manifest cannot change any more.
+                for (setting, value) in &settings {
+                    app.manifest.parse_setting(setting, &value.to_string())?;
+                }
+                app.settings.extend(settings);
+                Ok(())
+            }
             MetaCommand::Ready { app, node, error } => {
                 let failed = error.is_some();
                 let app = self.app_by_id(app)?;
@@ -420,7 +444,13 @@ impl MetaState {
         Ok(())
     }
 
-    fn install(&mut self, name: String, digest: Digest, manifest: Manifest) -> MetaReply {
+    fn install(
+        &mut self,
+        name: String,
+        digest: Digest,
+        manifest: Manifest,
+        settings: BTreeMap<String, SettingValue>,
+    ) -> MetaReply {
         if !self.packages.get(&digest).is_some_and(|package| package.complete) {
             return Err(format!("package {digest} is not stored in the cluster; upload it first"));
         }
@@ -430,6 +460,9 @@ impl MetaState {
                     "an app named {name} with another package ({}) is installed; uninstall it first",
                     app.digest
                 ));
+            }
+            if !settings.is_empty() && app.settings != settings {
+                return Err(format!("{name} is installed with other settings; change them with recoilctl set"));
             }
             if app.manifest != manifest {
                 return Err(format!("{name} is installed with other ports; uninstall it first"));
@@ -450,7 +483,8 @@ impl MetaState {
         }
         let id = AppId(self.next_app);
         self.next_app += 1;
-        self.apps.insert(name, App { id, digest, manifest, state: AppState::Installing, ready: BTreeMap::new() });
+        let (state, ready) = (AppState::Installing, BTreeMap::new());
+        self.apps.insert(name, App { id, digest, manifest, state, ready, settings });
         Ok(())
     }
 

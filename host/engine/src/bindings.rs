@@ -22,6 +22,7 @@ pub(crate) mod waiting {
         world: "recoil:plugin/platform",
         imports: {
             "recoil:plugin/log.write": trappable,
+            "recoil:plugin/settings.get": trappable,
             "recoil:plugin/partition.current": trappable,
             "recoil:plugin/partition.now": trappable,
             "recoil:plugin/partition.is-read-only": trappable,

@@ -3,9 +3,11 @@
 //! Invariant: memory above the limit is refused where it is asked for, and the refusal is remembered, so that the trap
 //! that usually follows is explained by it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::RwLock;
 use wasmtime::ResourceLimiter;
 
 use crate::app_log::AppLog;
@@ -20,6 +22,24 @@ pub struct Environment {
     pub log: AppLog,
     /// Its limits.
     pub limits: Limits,
+    /// What its operator has set.
+    pub settings: Settings,
+}
+
+/// What an operator has set for an app on this node, as text by name; clones share it, so that a change reaches every instance.
+#[derive(Clone, Debug, Default)]
+pub struct Settings(Arc<RwLock<BTreeMap<String, String>>>);
+
+impl Settings {
+    /// The value of one.
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.0.read().get(name).cloned()
+    }
+
+    /// From now on these, and no other.
+    pub fn replace(&self, values: BTreeMap<String, String>) {
+        *self.0.write() = values;
+    }
 }
 
 /// Core instances, memories and tables of one component.

@@ -102,7 +102,8 @@ pub(crate) fn link(linker: &mut Linker<HandlerState>) -> wasmtime::Result<()> {
     contract::router::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
     contract::tcp::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
     code::share_subscription::<_, NoSubscription>(linker)?;
-    contract::log::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)
+    contract::log::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
+    contract::settings::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)
 }
 
 /// An instance of an app's handler. See the module's text.

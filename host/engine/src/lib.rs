@@ -37,7 +37,7 @@ pub use app_log::{AppLog, AppLogOptions, LogLevel, LogLine};
 pub use call::{Address, CallBody, CallError, Mode, RoutedCall};
 pub use code::{AppCode, Roles};
 pub use engine::{Engine, EngineError, EngineOptions, EngineStats};
-pub use environment::Environment;
+pub use environment::{Environment, Settings};
 pub use handler::HandlerInstance;
 pub use http::{HttpError, HttpRequest, HttpResponse, HttpService};
 pub use limits::{Limit, Limits, TABLE as LIMITS};

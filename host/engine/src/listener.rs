@@ -163,7 +163,8 @@ pub(crate) fn link(linker: &mut Linker<ListenerState>) -> wasmtime::Result<()> {
     contract::router::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
     contract::tcp::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
     code::share_subscription::<_, Subscription>(linker)?;
-    contract::log::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)
+    contract::log::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
+    contract::settings::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)
 }
 
 impl AppCode {

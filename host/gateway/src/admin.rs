@@ -153,6 +153,14 @@ where
             api.uninstall(app_name(name)?).await?;
             Ok(ok(&serde_json::json!({ "uninstalled": name })))
         }
+        ["v1", "apps", name, "settings"] if method == Method::PATCH => {
+            let body = body(request, JSON_BYTES_MAX).await?;
+            let values = serde_json::from_slice(&body).map_err(|error| {
+                let why = format!("the request is not what was expected: {error}");
+                AdminError::invalid(why, r#"send texts by name, such as {"greeting": "hi", "limit": "10"}"#)
+            })?;
+            Ok(ok(&api.set(app_name(name)?, values).await?))
+        }
         ["v1", "apps", name, "logs"] if method == Method::GET => {
             logs(app_name(name)?, request.uri().query().unwrap_or(""), api).await
         }
@@ -172,6 +180,7 @@ fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
         ["v1", "apps"] => "GET, POST",
         ["v1", "packages"] => "POST",
         ["v1", "apps", _] => "GET, DELETE",
+        ["v1", "apps", _, "settings"] => "PATCH",
         _ => {
             let shown: String = path.chars().take(100).collect();
             return AdminError::not_found(

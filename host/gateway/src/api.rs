@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, GroupId, NodeId};
-use recoil_package::Manifest;
+use recoil_package::{Manifest, SettingValue};
 use serde::{Deserialize, Serialize};
 
 /// What a node answers to operators. Every method may be called at any time and many times at once, on every node,
@@ -29,6 +29,12 @@ pub trait AdminApi: Send + Sync + 'static {
     async fn install(&self, request: InstallRequest) -> Result<AppSummary, AdminError>;
     /// Store an archive (at most [`recoil_package::ARCHIVE_BYTES_MAX`] bytes) in the cluster, to be installed by digest.
     async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError>;
+    /// Changes settings of an app; values as text. Returns the settings then in force.
+    async fn set(
+        &self,
+        name: &str,
+        values: BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, SettingValue>, AdminError>;
     /// Remove an app and its data. Returns once no node takes connections for it.
     async fn uninstall(&self, name: &str) -> Result<(), AdminError>;
     /// At most `limit` lines of the app's log on this node, from sequence `since` on. If there are none yet, waits up to
@@ -168,6 +174,9 @@ pub struct AppDetail {
     pub roles: Vec<String>,
     /// The limits in force, all of them.
     pub limits: Vec<LimitInForce>,
+    /// The settings in force.
+    #[serde(default)]
+    pub settings: BTreeMap<String, SettingValue>,
     /// The package's own words.
     pub manifest: Manifest,
     /// How each node stands.
@@ -219,6 +228,9 @@ pub struct InstallRequest {
     /// Ports, before the nodes' offsets, by listener; the manifest's where absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub listen: BTreeMap<String, u16>,
+    /// Values of settings, as text; the manifest's defaults where absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
 }
 
 impl InstallRequest {

@@ -13,7 +13,7 @@ use recoil_gateway::api::{
     AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, GroupStatus, Health, InstallRequest,
     KeyspaceStatus, LimitInForce, ListenerSummary, LogLine, LogPage, NodeState, NodeStatus, PackageSummary, Status,
 };
-use recoil_package::Manifest;
+use recoil_package::{Manifest, SettingValue};
 use tokio::net::TcpStream;
 
 use crate::membership::ChangeError;
@@ -213,8 +213,10 @@ impl Parts {
             (None, None) => return Err(AdminError::invalid("the request names no package", "send a name or a digest")),
         };
         listen_elsewhere(&mut manifest, &request.listen)?;
+        let settings = parse_settings(&manifest, &request.set)?;
         let name = request.app.unwrap_or_else(|| manifest.name.clone());
-        self.change(&MetaCommand::Install { name: name.clone(), digest, manifest: Box::new(manifest) }, &[]).await?;
+        let command = MetaCommand::Install { name: name.clone(), digest, manifest: Box::new(manifest), settings };
+        self.change(&command, &[]).await?;
         let waited = tokio::time::timeout(INSTALL_DEADLINE, self.wait_serving(&name)).await;
         waited.unwrap_or_else(|_| {
             let why = self.reason_not_ready().unwrap_or_else(|| "some node is still making it ready".into());
@@ -305,6 +307,16 @@ fn listen_elsewhere(manifest: &mut Manifest, ports: &BTreeMap<String, u16>) -> R
     manifest.validate().map_err(|error| AdminError::invalid(error.to_string(), "give each listener a port of its own"))
 }
 
+fn parse_settings(
+    manifest: &Manifest,
+    texts: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, SettingValue>, AdminError> {
+    let parsed = texts.iter().map(|(name, text)| Ok((name.clone(), manifest.parse_setting(name, text)?)));
+    parsed
+        .collect::<Result<_, String>>()
+        .map_err(|why| AdminError::invalid(why, "recoilctl inspect shows an app's settings"))
+}
+
 fn read_manifest(archive: &[u8]) -> Result<Manifest, AdminError> {
     recoil_package::read(archive).map_err(|error| AdminError::invalid(error.to_string(), ""))
 }
@@ -353,6 +365,7 @@ impl AdminApi for Parts {
                 })
                 .collect(),
             on_nodes: on_nodes.collect(),
+            settings: app.manifest.settings_in_force(&app.settings),
             manifest: app.manifest.clone(),
         })
     }
@@ -366,6 +379,17 @@ impl AdminApi for Parts {
         let digest = Digest::of(&archive);
         self.store(&archive, digest).await?;
         Ok(PackageSummary { digest, name: manifest.name, version: manifest.version })
+    }
+
+    async fn set(
+        &self,
+        name: &str,
+        values: BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, SettingValue>, AdminError> {
+        let app = self.states.borrow().apps.get(name).cloned().ok_or_else(|| not_installed(name))?;
+        let settings = parse_settings(&app.manifest, &values)?;
+        self.change(&MetaCommand::Set { name: name.into(), settings: settings.clone() }, &[]).await?;
+        Ok(app.manifest.settings_in_force(&app.settings.into_iter().chain(settings).collect()))
     }
 
     async fn uninstall(&self, name: &str) -> Result<(), AdminError> {

@@ -4,7 +4,7 @@
 //! (or taken from the cache) and reported ready; one that serves gets its ports; one that is gone loses ports, code and,
 //! row by row, its data. App ids are never reused, so removing rows late or twice harms nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use recoil_cluster::meta::{App, AppState};
 use recoil_cluster::{EvaluatedApp, MetaCommand, MetaState};
 use recoil_engine::{
     AppCode, AppLog, Environment, HttpError, HttpRequest, HttpResponse, HttpService, LIMITS, Limits, LogLevel, Roles,
+    Settings,
 };
 use recoil_gateway::http::{HttpServer, Request, Responder, Response, StatusCode};
 use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState, end_reading};
@@ -35,6 +36,7 @@ pub(crate) struct Loaded {
     pub(crate) code: Arc<AppCode>,
     pub(crate) log: AppLog,
     pub(crate) limits: Limits,
+    settings: Settings,
     listeners: Vec<(String, AppListener)>,
 }
 
@@ -99,6 +101,9 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
                 parts.look_again.notify_one();
             });
         }
+        if let Some(loaded) = parts.apps.loaded.lock().get(&app.id) {
+            loaded.settings.replace(settings_in_force(app));
+        }
         if known && app.state == AppState::Serving {
             listen(parts, app);
         }
@@ -125,6 +130,11 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
     }
 }
 
+fn settings_in_force(app: &App) -> BTreeMap<String, String> {
+    let values = app.manifest.settings_in_force(&app.settings);
+    values.into_iter().map(|(name, value)| (name, value.to_string())).collect()
+}
+
 async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<(), String> {
     let (data, locals, digest, engine) =
         (parts.context.data.clone(), parts.context.locals.clone(), app.digest, parts.shared.engine().clone());
@@ -145,6 +155,8 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
     }
     let limits = limits(&app.manifest.limits);
     let (log, name): (AppLog, Arc<str>) = (AppLog::new(parts.clock.clone(), limits.log()), name.into());
+    let settings = Settings::default();
+    settings.replace(settings_in_force(app));
     let evaluated = EvaluatedApp {
         id: app.id,
         name: name.clone(),
@@ -152,10 +164,11 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
         code: code.clone(),
         limits,
         log: log.clone(),
+        settings: settings.clone(),
         usage: Arc::default(),
     };
     parts.host.add_app(evaluated);
-    parts.apps.loaded.lock().insert(app.id, Loaded { name, code, log, limits, listeners: vec![] });
+    parts.apps.loaded.lock().insert(app.id, Loaded { name, code, log, limits, settings, listeners: vec![] });
     Ok(())
 }
 
@@ -232,7 +245,12 @@ fn listen(parts: &Arc<Parts>, app: &App) {
         options.connections_max = loaded.limits.connections_max;
         let log = loaded.log.clone();
         options.refused = Arc::new(move |text: &str| log.push(LogLevel::Warn, None, text));
-        let environment = Environment { app: loaded.name.clone(), log: loaded.log.clone(), limits: loaded.limits };
+        let environment = Environment {
+            app: loaded.name.clone(),
+            log: loaded.log.clone(),
+            limits: loaded.limits,
+            settings: loaded.settings.clone(),
+        };
         let (code, router) = (loaded.code.clone(), parts.router.of_app(app.id));
         let handler: Arc<dyn ConnectionHandler> = match listener.protocol {
             Protocol::Tcp => Arc::new(Serving { code, environment, router, room: parts.shared.connections().clone() }),

@@ -103,7 +103,7 @@ fn check_size(archive: &[u8]) -> Result<(), PackageError> {
     }
 }
 
-fn check_preamble(archive: &[u8]) -> Result<(), PackageError> {
+pub(crate) fn check_preamble(archive: &[u8]) -> Result<(), PackageError> {
     let why = match archive {
         [] => "the file is empty",
         _ if !archive.starts_with(MAGIC) => "it does not begin with `\\0asm`",

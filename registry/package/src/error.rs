@@ -29,6 +29,18 @@ pub enum PackageError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// The component cannot be what its manifest says.
+    #[error(
+        "the {what} needs the export recoil:plugin/{role}@0.1, and the component exports {exports}: export it, or change recoil.toml"
+    )]
+    MissingExport {
+        /// The interface that is missing.
+        role: &'static str,
+        /// What needs it.
+        what: String,
+        /// What there is.
+        exports: String,
+    },
     /// No manifest inside.
     #[error(
         "the component has no manifest (custom section `recoil:manifest`): write a recoil.toml beside it and build the package with it"

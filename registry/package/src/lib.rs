@@ -8,13 +8,19 @@
 //! them panic or allocate more than a small multiple of [`MANIFEST_BYTES_MAX`]. Unknown fields are refused rather than
 //! ignored: a manifest grants things, and a grant that the host does not understand must not look as if it had been given.
 //!
-//! Deliberately absent: whether the component is valid WebAssembly and what it exports (the engine finds that out), where
+//! Deliberately absent: whether the component is valid WebAssembly and its functions have the right types (the engine finds that out), where
 //! archives are kept, and anything under `host/`: whoever builds packages needs this crate and no database.
 
 mod archive;
+#[cfg(feature = "authoring")]
+mod authoring;
 mod error;
 mod manifest;
+mod shape;
 
 pub use archive::{ARCHIVE_BYTES_MAX, MANIFEST_BYTES_MAX, SECTION, digest, embed, read};
+#[cfg(feature = "authoring")]
+pub use authoring::{Build, Source};
 pub use error::PackageError;
-pub use manifest::{Limits, Listener, MANIFEST_FORMAT, Manifest, Protocol};
+pub use manifest::{Limits, Listener, MANIFEST_FORMAT, Manifest, Protocol, Setting, SettingValue};
+pub use shape::{Shape, shape};

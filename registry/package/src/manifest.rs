@@ -17,6 +17,8 @@ const LICENSE_LENGTH_MAX: usize = 128;
 const VERSION_LENGTH_MAX: usize = 64;
 const LISTENERS_MAX: usize = 16;
 const LIMITS_MAX: usize = 64;
+const SETTINGS_MAX: usize = 64;
+const SETTING_LENGTH_MAX: usize = 4096;
 
 fn format() -> u32 {
     MANIFEST_FORMAT
@@ -45,6 +47,73 @@ pub struct Manifest {
     /// What the package may use.
     #[serde(default)]
     pub limits: Limits,
+    /// What an operator may change while the app runs; `[[setting]]` in `recoil.toml`.
+    #[serde(default, rename = "setting", skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
+}
+
+/// A setting: its default also says of which type it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// Like a package's name; unique in the manifest.
+    pub name: String,
+    /// In force until an operator changes it.
+    pub default: SettingValue,
+    /// What it is for, at most 1,024 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
+/// The value of a setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SettingValue {
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A whole number between -(2^53 - 1) and 2^53 - 1.
+    Integer(i64),
+    /// At most 4,096 bytes.
+    Text(String),
+}
+
+impl SettingValue {
+    /// The name of its type.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SettingValue::Boolean(_) => "boolean",
+            SettingValue::Integer(_) => "integer",
+            SettingValue::Text(_) => "text",
+        }
+    }
+
+    /// A value of this one's type, from what an operator typed.
+    fn parse(&self, text: &str) -> Option<SettingValue> {
+        let parsed = match self {
+            SettingValue::Boolean(_) => SettingValue::Boolean(text.parse().ok()?),
+            SettingValue::Integer(_) => SettingValue::Integer(text.parse().ok()?),
+            SettingValue::Text(_) => SettingValue::Text(text.to_owned()),
+        };
+        parsed.is_bounded().then_some(parsed)
+    }
+
+    fn is_bounded(&self) -> bool {
+        match self {
+            SettingValue::Boolean(_) => true,
+            SettingValue::Integer(number) => number.unsigned_abs() < 1 << 53,
+            SettingValue::Text(text) => text.len() <= SETTING_LENGTH_MAX,
+        }
+    }
+}
+
+impl std::fmt::Display for SettingValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SettingValue::Boolean(value) => write!(f, "{value}"),
+            SettingValue::Integer(value) => write!(f, "{value}"),
+            SettingValue::Text(value) => f.write_str(value),
+        }
+    }
 }
 
 /// A port on which the host accepts connections for the package's listener.
@@ -140,7 +209,62 @@ impl Manifest {
             || "use an SPDX expression of at most 128 characters, such as Apache-2.0",
         )?;
         self.validate_listeners()?;
+        self.validate_settings()?;
         self.limits.validate()
+    }
+
+    fn validate_settings(&self) -> Result<(), PackageError> {
+        let count = self.settings.len();
+        check(count <= SETTINGS_MAX, "setting", &format!("{count} entries"), || "at most 64 settings")?;
+        for (at, setting) in self.settings.iter().enumerate() {
+            let field = |name: &str| format!("setting[{at}].{name}");
+            check_name(&field("name"), &setting.name)?;
+            check(
+                self.settings[..at].iter().all(|other| other.name != setting.name),
+                &field("name"),
+                &setting.name,
+                || "each setting needs a name of its own",
+            )?;
+            check(
+                setting.default.is_bounded(),
+                &field("default"),
+                &setting.default.to_string(),
+                || "use a text of at most 4,096 bytes, or a whole number between -(2^53 - 1) and 2^53 - 1",
+            )?;
+            check(
+                setting.description.chars().count() <= DESCRIPTION_LENGTH_MAX,
+                &field("description"),
+                "too long",
+                || "at most 1,024 characters",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A value for the setting `name`, from what an operator typed. The error says which settings there are, or which type it has.
+    pub fn parse_setting(&self, name: &str, text: &str) -> Result<SettingValue, String> {
+        let Some(setting) = self.settings.iter().find(|setting| setting.name == name) else {
+            let all: Vec<String> =
+                self.settings.iter().map(|setting| format!("{} ({})", setting.name, setting.default.kind())).collect();
+            let all = if all.is_empty() { "it has none".to_owned() } else { format!("it has {}", all.join(", ")) };
+            return Err(format!("{} has no setting named {name}: {all}", self.name));
+        };
+        setting.default.parse(text).ok_or_else(|| {
+            let shown: String = text.chars().take(80).collect();
+            let kind = setting.default.kind();
+            let rule = match setting.default {
+                SettingValue::Boolean(_) => "true or false",
+                SettingValue::Integer(_) => "a whole number, such as 10",
+                SettingValue::Text(_) => "at most 4,096 bytes",
+            };
+            format!("the setting {name} is of type {kind} and cannot be '{}': use {rule}", shown.escape_debug())
+        })
+    }
+
+    /// The values in force: the defaults, and what was changed of them.
+    pub fn settings_in_force(&self, changed: &BTreeMap<String, SettingValue>) -> BTreeMap<String, SettingValue> {
+        let value = |setting: &Setting| changed.get(&setting.name).unwrap_or(&setting.default).clone();
+        self.settings.iter().map(|setting| (setting.name.clone(), value(setting))).collect()
     }
 
     fn validate_listeners(&self) -> Result<(), PackageError> {
@@ -225,6 +349,15 @@ mod tests {
         [limits]
         memory_bytes = 67108864
         call_ms = 1000
+        [[setting]]
+        name = "greeting"
+        default = "hello"
+        [[setting]]
+        name = "limit"
+        default = 10
+        [[setting]]
+        name = "loud"
+        default = false
     "#;
 
     #[test]
@@ -237,6 +370,28 @@ mod tests {
         assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
         let least = Manifest::from_toml("name = 'a'\nversion = '1.0.0'").unwrap();
         assert_eq!(Manifest::from_json(&least.to_json()).unwrap(), least);
+    }
+
+    #[test]
+    fn a_setting_takes_values_of_its_type_only() {
+        let manifest = Manifest::from_toml(FULL).unwrap();
+        assert_eq!(manifest.parse_setting("greeting", "true"), Ok(SettingValue::Text("true".into())));
+        assert_eq!(manifest.parse_setting("limit", "-7"), Ok(SettingValue::Integer(-7)));
+        assert_eq!(manifest.parse_setting("loud", "true"), Ok(SettingValue::Boolean(true)));
+        for (name, text, expected) in [
+            ("limit", "many", "integer"),
+            ("limit", "9007199254740992", "whole number"),
+            ("loud", "yes", "true or false"),
+            ("colour", "red", "greeting (text), limit (integer), loud (boolean)"),
+        ] {
+            let error = manifest.parse_setting(name, text).expect_err(text);
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(manifest.parse_setting("greeting", &"x".repeat(4097)).is_err());
+        let changed = BTreeMap::from([("limit".to_owned(), SettingValue::Integer(3))]);
+        let in_force: Vec<String> =
+            manifest.settings_in_force(&changed).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(in_force, ["greeting=hello", "limit=3", "loud=false"]);
     }
 
     #[test]
@@ -257,6 +412,9 @@ mod tests {
             ("port = 6379", "port = 65536", "port"),
             ("call_ms = 1000", "call_ms = 0", "`limits.call_ms` is '0'"),
             ("call_ms = 1000", "call-ms = 1", "`limits` is 'call-ms'"),
+            (r#"name = "limit""#, r#"name = "greeting""#, "`setting[1].name` is 'greeting'"),
+            ("default = 10", "default = 1.5", "default"),
+            ("default = 10", "default = 9007199254740992", "`setting[1].default`"),
             ("memory_bytes = 67108864", "memory_bytes = 0", "`limits.memory_bytes`"),
             ("memory_bytes = 67108864", "memory_bytes = -1", "memory_bytes"),
         ];

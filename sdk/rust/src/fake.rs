@@ -18,3 +18,16 @@ pub use partition::{FakePartition, FakeTransaction};
 
 /// Messages that wait for a subscriber.
 pub(crate) type Queue = std::rc::Rc<std::cell::RefCell<std::collections::VecDeque<Vec<u8>>>>;
+
+thread_local! {
+    static SETTINGS: std::cell::RefCell<std::collections::HashMap<String, String>> = std::cell::RefCell::default();
+}
+
+/// From now on the setting `name` has this value, for code that runs on this thread: a test's own.
+pub fn set_setting(name: &str, value: &str) {
+    SETTINGS.with_borrow_mut(|settings| settings.insert(name.to_owned(), value.to_owned()));
+}
+
+pub(crate) fn setting(name: &str) -> Option<String> {
+    SETTINGS.with_borrow(|settings| settings.get(name).cloned())
+}

@@ -49,6 +49,7 @@ pub mod http;
 pub mod log;
 pub mod roles;
 pub mod router;
+pub mod settings;
 pub mod storage;
 pub mod transaction;
 

@@ -90,7 +90,12 @@ fn time(rows: &Arc<Rows>, kind: &mut Kind<'_>) -> anyhow::Result<f64> {
 fn instance(engine: &Arc<Engine>, component: &[u8]) -> anyhow::Result<HandlerInstance> {
     let code = engine.load(Digest::of(component), component)?;
     let log = AppLog::new(Clock::system(), AppLogOptions::default());
-    Ok(code.new_handler(Environment { app: "bench".into(), log, limits: Limits::default() })?)
+    Ok(code.new_handler(Environment {
+        app: "bench".into(),
+        log,
+        limits: Limits::default(),
+        settings: Default::default(),
+    })?)
 }
 
 fn set() -> Vec<u8> {

@@ -33,7 +33,7 @@ pub(super) fn state(state: AppState) -> &'static str {
 }
 
 fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
-    let AppDetail { summary, roles, limits, manifest, on_nodes } = detail;
+    let AppDetail { summary, roles, limits, settings, manifest, on_nodes } = detail;
     let mut facts = vec![
         ["name", summary.name.as_str()].map(str::to_owned),
         ["version", summary.version.as_str()].map(str::to_owned),
@@ -48,6 +48,19 @@ fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
     }
     output.table(["WHAT", "VALUE"], &facts)?;
     output.line("")?;
+    if !manifest.settings.is_empty() {
+        let rows: Vec<_> = manifest
+            .settings
+            .iter()
+            .map(|setting| {
+                let value = settings.get(&setting.name).unwrap_or(&setting.default);
+                let (kind, default) = (setting.default.kind().to_owned(), setting.default.to_string());
+                [setting.name.clone(), value.to_string(), kind, default, setting.description.clone()]
+            })
+            .collect();
+        output.table(["SETTING", "VALUE", "TYPE", "DEFAULT", "WHAT"], &rows)?;
+        output.line("")?;
+    }
     let limits: Vec<_> = limits
         .iter()
         .map(|limit| {

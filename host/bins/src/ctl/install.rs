@@ -18,6 +18,9 @@ pub(super) struct Install {
     /// Another port for one of the package's listeners; the nodes' offset is added to it. May be repeated.
     #[arg(long, value_name = "LISTENER=PORT", value_parser = listener_port)]
     listen: Vec<(String, u16)>,
+    /// The value of a setting, if it is not to be the manifest's default. May be repeated.
+    #[arg(long, value_name = "SETTING=VALUE", value_parser = super::set::setting)]
+    set: Vec<(String, String)>,
 }
 
 fn listener_port(text: &str) -> Result<(String, u16), String> {
@@ -34,7 +37,8 @@ impl Install {
             InstallRequest::bundled(&self.package)
         };
         let listen = self.listen.iter().cloned().collect();
-        let request = InstallRequest { app: self.name.clone(), listen, ..request };
+        let set = self.set.iter().cloned().collect();
+        let request = InstallRequest { app: self.name.clone(), listen, set, ..request };
         let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
         let app: AppSummary = client.post("/v1/apps", body).await?;
         if app.state != AppState::Serving {

@@ -14,6 +14,11 @@ fn command_lines_are_understood_or_refused() {
     for good in [
         "install redis-server",
         "install ./a.wasm -o json",
+        "install a --name b --listen http=7000 --set greeting=hi",
+        "set a greeting=hi",
+        "new a --kind tcp",
+        "build --path a",
+        "test",
         "uninstall a",
         "list",
         "inspect a",
@@ -24,7 +29,9 @@ fn command_lines_are_understood_or_refused() {
         Arguments::try_parse_from(["recoilctl"].into_iter().chain(good.split(' ')))
             .unwrap_or_else(|error| panic!("{good}: {error}"));
     }
-    for wrong in ["", "install", "status -o yaml", "logs", "restart"] {
+    for wrong in
+        ["", "install", "status -o yaml", "logs", "restart", "set a", "set a b", "install a --listen 7000", "new"]
+    {
         let words = ["recoilctl"].into_iter().chain(wrong.split(' ').filter(|word| !word.is_empty()));
         assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
     }

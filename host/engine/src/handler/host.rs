@@ -7,7 +7,7 @@ use wasmtime::{Error, Result};
 
 use super::{HandlerState, NoConnection, NoPending, NoSubscription};
 use crate::app_log::LogLevel;
-use crate::bindings::blocking::recoil::plugin::{consensus, log, partition, router, storage, tcp};
+use crate::bindings::blocking::recoil::plugin::{consensus, log, partition, router, settings, storage, tcp};
 use crate::transaction::{GroupRole, StorageError};
 use crate::{safe_u32, safe_u64};
 
@@ -305,4 +305,10 @@ fn trap(error: StorageError) -> Error {
 
 fn in_call(function: &str, error: &StorageError) -> Error {
     Error::msg(format!("{function}: {error}"))
+}
+
+impl settings::Host for HandlerState {
+    fn get(&mut self, name: String) -> Result<Option<String>> {
+        Ok(self.environment.settings.get(&name))
+    }
 }

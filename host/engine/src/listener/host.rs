@@ -13,7 +13,7 @@ use wasmtime::{Error, Result};
 use super::connection::{Socket, SocketError};
 use super::{Connection, ListenerState, Pending, Subscription};
 use crate::app_log::LogLevel;
-use crate::bindings::waiting::recoil::plugin::{consensus, log, partition, router, tcp};
+use crate::bindings::waiting::recoil::plugin::{consensus, log, partition, router, settings, tcp};
 use crate::call::{Address, CallBody, CallError, Mode, RoutedCall};
 use crate::listener::PartitionInfo;
 use crate::{safe_u32, safe_u64};
@@ -384,5 +384,11 @@ impl log::Host for ListenerState {
         };
         self.environment.log.push_from_guest(level, None, &message);
         Ok(())
+    }
+}
+
+impl settings::Host for ListenerState {
+    fn get(&mut self, name: String) -> Result<Option<String>> {
+        Ok(self.environment.settings.get(&name))
     }
 }

@@ -27,7 +27,12 @@ fn load(engine: &Arc<Engine>, wasm: &[u8]) -> Arc<AppCode> {
 }
 
 fn environment(limits: Limits) -> Environment {
-    Environment { app: "test".into(), log: AppLog::new(Clock::system(), AppLogOptions::default()), limits }
+    Environment {
+        app: "test".into(),
+        log: AppLog::new(Clock::system(), AppLogOptions::default()),
+        limits,
+        settings: Default::default(),
+    }
 }
 
 fn log_lines(environment: &Environment) -> Vec<String> {

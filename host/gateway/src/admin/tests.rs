@@ -1,5 +1,7 @@
 //! Requests as they come over the wire, to an API that answers from memory.
 
+use std::collections::BTreeMap;
+
 use parking_lot::Mutex;
 use recoil_base::{Digest, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,6 +57,14 @@ impl AdminApi for Fixed {
     async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError> {
         self.asked.lock().push(format!("upload {}", archive.len()));
         Ok(PackageSummary { digest: Digest::of(&archive), name: "a".to_owned(), version: "1.0.0".to_owned() })
+    }
+    async fn set(
+        &self,
+        name: &str,
+        values: BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, recoil_package::SettingValue>, AdminError> {
+        self.asked.lock().push(format!("set {name} {values:?}"));
+        Ok(BTreeMap::new())
     }
     async fn uninstall(&self, name: &str) -> Result<(), AdminError> {
         self.asked.lock().push(format!("uninstall {name}"));
@@ -124,6 +134,9 @@ async fn every_path_answers_with_its_status_and_json() {
         ("POST", "/v1/apps", r#"{"path":"/etc"}"#, 400, "hint"),
         ("POST", "/v1/apps", "", 400, r#""code":"invalid""#),
         ("POST", "/v1/packages", "archive", 201, r#""name":"a""#),
+        ("PATCH", "/v1/apps/a/settings", r#"{"b":"1"}"#, 200, "{}"),
+        ("PATCH", "/v1/apps/a/settings", r#"{"b":1}"#, 400, "send texts"),
+        ("GET", "/v1/apps/a/settings", "", 405, "use PATCH"),
         ("DELETE", "/v1/apps/redis-server", "", 200, "uninstalled"),
         ("PUT", "/v1/apps", "", 405, "use GET, POST"),
         ("POST", "/v1/status", "", 405, "use GET"),
@@ -139,7 +152,11 @@ async fn every_path_answers_with_its_status_and_json() {
         format!("{:?}", InstallRequest::bundled("redis-server")),
         format!("{:?}", InstallRequest { digest: Some(digest), ..Default::default() }),
     ];
-    let expected = [&installs[..], &["upload 7".to_owned(), "uninstall redis-server".to_owned()]].concat();
+    let expected = [
+        &installs[..],
+        &["upload 7".to_owned(), r#"set a {"b": "1"}"#.to_owned(), "uninstall redis-server".to_owned()],
+    ]
+    .concat();
     assert_eq!(*api.asked.lock(), expected);
 }
 

@@ -78,7 +78,8 @@ impl Harness {
         let wall = time_us.clone();
         let clock = Clock::with_wall(move || wall.load(Ordering::Relaxed));
         let log = AppLog::new(clock.clone(), AppLogOptions::default());
-        let environment = Environment { app: "test".into(), log, limits: Limits::default() };
+        let environment =
+            Environment { app: "test".into(), log, limits: Limits::default(), settings: Default::default() };
         let partitions = Arc::new(Partitions::new(code.clone(), environment.clone(), clock, partitions.max(1)));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -80,6 +80,7 @@ impl World {
             code: engine.load(digest, &package).unwrap(),
             limits: Limits::default(),
             log: AppLog::new(clock, AppLogOptions::default()),
+            settings: Default::default(),
             usage: Default::default(),
         });
         let opened = Group::open(&context, GroupId(1), MachineKind::Partitions, std::sync::Arc::new(|_| {}));

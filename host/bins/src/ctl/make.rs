@@ -1,0 +1,98 @@
+//! `recoilctl build` and `recoilctl test`, in the folder of a package.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use recoil_package::{Build as Steps, Shape, Source};
+
+use super::{Format, Output, VerbError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Build {
+    /// The package's folder.
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    path: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Test {
+    /// The package's folder.
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    path: PathBuf,
+}
+
+impl Build {
+    pub(super) fn run(&self, output: &mut Output) -> Result<(), VerbError> {
+        let (source, steps) = read(&self.path)?;
+        shell(&self.path, &steps.command)?;
+        let made = self.path.join(&steps.component);
+        let local = |what: &Path, why: String| VerbError::Local(format!("{}: {why}", what.display()));
+        let component = std::fs::read(&made).map_err(|error| {
+            local(
+                &made,
+                format!("{error}. It is what recoil.toml calls build.component; `{}` did not make it", steps.command),
+            )
+        })?;
+        let shape = recoil_package::shape(&component).map_err(|error| local(&made, error.to_string()))?;
+        shape.check(&source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
+        let archive =
+            recoil_package::embed(&component, &source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
+        let file = self.path.join(format!("{}.wasm", source.manifest.name));
+        std::fs::write(&file, &archive).map_err(|error| local(&file, error.to_string()))?;
+        print(output, &file, &archive, &shape)
+    }
+}
+
+impl Test {
+    pub(super) fn run(&self) -> Result<(), VerbError> {
+        let (_, steps) = read(&self.path)?;
+        let Some(test) = steps.test else {
+            return Err(VerbError::Local(
+                "recoil.toml says no build.test: name the command that runs the tests".into(),
+            ));
+        };
+        shell(&self.path, &test)
+    }
+}
+
+fn read(folder: &Path) -> Result<(Source, Steps), VerbError> {
+    let path = folder.join("recoil.toml");
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let hint = "go to the folder of a package, or begin one with recoilctl new";
+        VerbError::Local(format!("cannot read {}: {error}; {hint}", path.display()))
+    })?;
+    let source = Source::from_toml(&text)
+        .map_err(|error| VerbError::Local(format!("{} cannot be used: {error}", path.display())))?;
+    let steps = source.build.clone().ok_or_else(|| {
+        let example = "[build]\ncommand = \"cargo build --release --target wasm32-wasip2\"\ncomponent = \"target/wasm32-wasip2/release/NAME.wasm\"";
+        VerbError::Local(format!("{} does not say how the package is built; add, for Rust:\n{example}", path.display()))
+    })?;
+    Ok((source, steps))
+}
+
+/// Runs a step; what it prints goes where this program's output goes, so that nothing of it is lost, but never to stdout.
+fn shell(folder: &Path, command: &str) -> Result<(), VerbError> {
+    let failed = |why: String| VerbError::Local(format!("`{command}` failed: {why}"));
+    let stderr = std::io::stderr();
+    let ran = Command::new("sh").args(["-c", command]).current_dir(folder).stdout(stderr).status();
+    let status = ran.map_err(|error| failed(error.to_string()))?;
+    if status.success() { Ok(()) } else { Err(failed(format!("{status}; what is printed above says why"))) }
+}
+
+fn print(output: &mut Output, file: &Path, archive: &[u8], shape: &Shape) -> Result<(), VerbError> {
+    let digest = recoil_package::digest(archive);
+    match output.format() {
+        Format::Json => output.json(&serde_json::json!({
+            "file": file, "bytes": archive.len(), "digest": digest, "exports": shape.exports, "imports": shape.imports,
+        }))?,
+        Format::Table => {
+            output.line(&format!("{}  {} KB  {digest}", file.display(), archive.len().div_ceil(1000)))?;
+            for (what, names) in [("exports", &shape.exports), ("imports", &shape.imports)] {
+                for name in names {
+                    output.line(&format!("  {what}  {name}"))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

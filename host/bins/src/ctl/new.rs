@@ -1,0 +1,108 @@
+//! `recoilctl new`: a folder in which a package can be built and tested at once.
+//!
+//! The SDK and the contract go into the folder, under `.recoil/`: they are those that this program's nodes were built with, and the
+//! package builds wherever the folder goes.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use recoil_package::Source;
+
+use super::{Format, Output, VerbError};
+
+/// The SDK for Rust, the contract and the templates, by their paths in this repository; made by `build.rs`.
+static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
+
+#[derive(Debug, clap::Args)]
+pub(super) struct New {
+    /// The package's name, and its folder's: lower-case words joined by hyphens.
+    name: String,
+    /// The language to write it in.
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    lang: Language,
+    /// What it speaks.
+    #[arg(long, value_enum, default_value_t = Kind::Http)]
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Language {
+    /// Rust, for wasm32-wasip2.
+    Rust,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// HTTP: the host owns the server, the package answers requests.
+    Http,
+    /// A protocol of its own over TCP.
+    Tcp,
+}
+
+impl New {
+    pub(super) fn run(&self, output: &mut Output) -> Result<(), VerbError> {
+        let folder = PathBuf::from(&self.name);
+        let files = self.files()?;
+        let cannot =
+            |what: &Path, error: std::io::Error| VerbError::Local(format!("cannot make {}: {error}", what.display()));
+        if folder.exists() {
+            return Err(VerbError::Local(format!(
+                "{} exists already: choose another name, or move it away",
+                self.name
+            )));
+        }
+        for (path, text) in &files {
+            let path = folder.join(path);
+            let parent = path.parent().unwrap_or(&folder);
+            std::fs::create_dir_all(parent).map_err(|error| cannot(parent, error))?;
+            std::fs::write(&path, text).map_err(|error| cannot(&path, error))?;
+        }
+        match output.format() {
+            Format::Json => output.json(&serde_json::json!({ "name": self.name, "folder": folder }))?,
+            Format::Table => {
+                let name = &self.name;
+                output.line(&format!("{name}/ holds a package that works. Next:"))?;
+                for next in [format!("cd {name}"), "recoilctl test".into(), "recoilctl build".into()] {
+                    output.line(&format!("  {next}"))?;
+                }
+                output.line(&format!("  recoilctl install ./{name}.wasm"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file of the folder and its text.
+    fn files(&self) -> Result<Vec<(String, String)>, VerbError> {
+        let Language::Rust = self.lang;
+        let kind = match self.kind {
+            Kind::Http => "sdk/rust/templates/http/",
+            Kind::Tcp => "sdk/rust/templates/tcp/",
+        };
+        let fill = |text: &str| {
+            text.replace("{{name}}", &self.name)
+                .replace("{{crate}}", &self.name.replace('-', "_"))
+                .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+        };
+        let mut files = Vec::new();
+        for (path, text) in FILES {
+            let path = *path;
+            let place = match path {
+                "sdk/rust/templates/Cargo.toml.template" => "Cargo.toml".to_owned(),
+                "sdk/rust/templates/gitignore.template" => ".gitignore".to_owned(),
+                "sdk/rust/templates/sdk.toml.template" => ".recoil/sdk/rust/Cargo.toml".to_owned(),
+                _ => match path.strip_prefix(kind) {
+                    Some(of_kind) => of_kind.trim_end_matches(".template").to_owned(),
+                    None if path.starts_with("sdk/rust/templates/") => continue,
+                    None => format!(".recoil/{path}"),
+                },
+            };
+            let text = if path.ends_with(".template") { fill(text) } else { (*text).to_owned() };
+            if place == "recoil.toml" {
+                // What is wrong with the name is said in the manifest's own words.
+                Source::from_toml(&text).map_err(|error| VerbError::Local(error.to_string()))?;
+            }
+            files.push((place, text));
+        }
+        Ok(files)
+    }
+}
