@@ -71,8 +71,9 @@ fn newest_source(folder: &Path) -> Option<SystemTime> {
         if path.is_dir() {
             return if path.ends_with("tests") || path.ends_with("target") { None } else { newest_source(&path) };
         }
-        let counts =
-            path.extension().is_some_and(|extension| extension == "rs" || extension == "toml" || extension == "wit");
+        let counts = path
+            .extension()
+            .is_some_and(|kind| ["rs", "toml", "wit", "wat", "template"].iter().any(|known| kind == *known));
         if counts && !path.ends_with("tests.rs") { path.metadata().and_then(|file| file.modified()).ok() } else { None }
     });
     times.max()
