@@ -251,12 +251,13 @@ fn listen(parts: &Arc<Parts>, app: &App) {
             limits: loaded.limits,
             settings: loaded.settings.clone(),
         };
-        let (code, router) = (loaded.code.clone(), parts.router.of_app(app.id));
+        let (code, router, room) =
+            (loaded.code.clone(), parts.router.of_app(app.id), parts.shared.connections().clone());
         let handler: Arc<dyn ConnectionHandler> = match listener.protocol {
-            Protocol::Tcp => Arc::new(Serving { code, environment, router, room: parts.shared.connections().clone() }),
+            Protocol::Tcp => Arc::new(Serving { code, environment, router, room }),
             Protocol::Http => {
                 let log = environment.log.clone();
-                let answering = Answering { service: HttpService::new(code, environment, router), log };
+                let answering = Answering { service: HttpService::new(code, environment, router), log, room };
                 Arc::new(HttpServer::new(Arc::new(answering), loaded.limits.request_bytes_max))
             }
         };
@@ -293,11 +294,16 @@ impl ConnectionHandler for Serving {
 struct Answering {
     service: Arc<HttpService>,
     log: AppLog,
+    /// Instances that may wait, of all apps of this node together: connections, and requests under way.
+    room: Arc<Semaphore>,
 }
 
 #[async_trait]
 impl Responder for Answering {
     async fn respond(&self, peer: SocketAddr, request: Request) -> Response {
+        let Ok(_place) = self.room.try_acquire() else {
+            return Response::text(StatusCode::SERVICE_UNAVAILABLE, &HttpError::NoRoom.to_string());
+        };
         let Request { method, path, query, headers, body } = request;
         let request = HttpRequest { method, path, query, headers, body, peer_address: peer.to_string() };
         match self.service.respond(peer, request).await {
