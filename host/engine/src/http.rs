@@ -7,7 +7,7 @@
 //! - An instance that trapped, or that still holds calls or subscriptions when it has answered, is dropped.
 //! - What free instances keep is bounded: [`IDLE_MAX`] of them, none that has grown beyond [`IDLE_BYTES_MAX`] or been free for [`IDLE`]
 //!   when another one is taken or given back, and none at all while the app uses half of its memory.
-//! - A request is answered within the limit `http_ms`, or its instance ends.
+//! - A request is answered within the limit `http_ms`, or its instance ends; a body has at most `answer_bytes`.
 //!
 //! Deliberately absent: sockets, the protocol, and how many requests a client may have under way.
 
@@ -146,7 +146,17 @@ impl HttpService {
         match instance.handle.call_async(&mut instance.store, (request,)).await {
             Ok((answer,)) => {
                 self.give_back(instance);
-                answer.map_err(|why| (HttpError::Failed, format!("the handler answered an error: {why}")))
+                let limit = self.environment.limits.transaction.answer_bytes_max;
+                match answer {
+                    Ok(answer) if answer.body.len() > limit => {
+                        let bytes = answer.body.len();
+                        let why =
+                            format!("the answer has {bytes} bytes (limit answer_bytes: {limit}); answer in pages");
+                        Err((HttpError::Failed, why))
+                    }
+                    Ok(answer) => Ok(answer),
+                    Err(why) => Err((HttpError::Failed, format!("the handler answered an error: {why}"))),
+                }
             }
             Err(error) => {
                 Err((HttpError::Failed, format!("the handler failed: {}", self.describe(&error, &mut instance.store))))

@@ -26,7 +26,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use recoil_base::Shutdown;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::tcp::ConnectionHandler;
@@ -39,8 +39,11 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
 /// Headers of a request.
 const HEADERS_MAX: usize = 100;
-/// Bytes of all bodies that an app's clients are sending to this node, or that are being answered.
+/// Bytes of all bodies of an app on this node: those that clients are sending or wait for an answer to, and answers that clients have not
+/// taken yet.
 pub const BODIES_BYTES_MAX: usize = 64 << 20;
+/// Answers of up to this size need no room: clients that do not read keep others from large answers only.
+const SMALL_ANSWER_BYTES: usize = 4 << 10;
 /// Requests that one HTTP/2 connection may have under way.
 const STREAMS_MAX: u32 = 64;
 
@@ -62,7 +65,7 @@ pub struct Request {
 /// An answer. Headers that belong to the connection or to the framing are left out when it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// 200 to 999.
+    /// 200 to 599.
     pub status: u16,
     /// Names and values.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -92,7 +95,7 @@ pub struct HttpServer {
     responder: Arc<dyn Responder>,
     body_bytes_max: usize,
     /// KiB that bodies may still take.
-    bodies: Semaphore,
+    bodies: Arc<Semaphore>,
 }
 
 #[async_trait]
@@ -119,8 +122,7 @@ impl ConnectionHandler for Arc<HttpServer> {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
                 .max_headers(HEADERS_MAX)
-                .max_buf_size(HEADER_BYTES_MAX)
-                .pipeline_flush(true);
+                .max_buf_size(HEADER_BYTES_MAX);
             drain(builder.serve_connection(io, service), closing, |connection| connection.graceful_shutdown()).await
         };
         if let Err(error) = served {
@@ -169,7 +171,7 @@ async fn tell_protocol(stream: &TcpStream, closing: &Shutdown) -> Option<bool> {
 impl HttpServer {
     /// For requests with bodies of up to `body_bytes_max` bytes.
     pub fn new(responder: Arc<dyn Responder>, body_bytes_max: usize) -> Arc<Self> {
-        Arc::new(HttpServer { responder, body_bytes_max, bodies: Semaphore::new(BODIES_BYTES_MAX >> 10) })
+        Arc::new(HttpServer { responder, body_bytes_max, bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX >> 10)) })
     }
 
     async fn answer(&self, peer: SocketAddr, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
@@ -202,11 +204,27 @@ impl HttpServer {
         };
         let response = self.responder.respond(peer, request).await;
         drop(room);
-        checked(response).unwrap_or_else(|why| {
+        checked(response).map(|response| self.hold(response)).unwrap_or_else(|why| {
             self.responder.complain(&why);
             let text = "the package gave an answer that is no HTTP; its log says why";
-            checked(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text)).unwrap_or_default()
+            refusal(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text))
         })
+    }
+
+    /// The answer, holding room for its body until that is sent.
+    fn hold(&self, response: hyper::Response<Bytes>) -> hyper::Response<Full<Bytes>> {
+        let (head, body) = response.into_parts();
+        if body.len() <= SMALL_ANSWER_BYTES {
+            return hyper::Response::from_parts(head, Full::new(body));
+        }
+        let needed = body.len().div_ceil(1 << 10).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize) as u32;
+        match self.bodies.clone().try_acquire_many_owned(needed) {
+            Ok(room) => {
+                let body = Bytes::from_owner(Held { body, _room: room });
+                hyper::Response::from_parts(head, Full::new(body))
+            }
+            Err(_) => refusal(full()),
+        }
     }
 
     /// The whole body, holding room for it.
@@ -233,10 +251,7 @@ impl HttpServer {
                 return Err(too_large());
             }
             let needed = (all.len() + data.len()).div_ceil(1 << 10);
-            let more = self.bodies.try_acquire_many((needed - held) as u32).map_err(|_| {
-                let text = format!("requests under way here come to {} MiB; retry", BODIES_BYTES_MAX >> 20);
-                Response::text(StatusCode::SERVICE_UNAVAILABLE, &text)
-            })?;
+            let more = self.bodies.try_acquire_many((needed - held) as u32).map_err(|_| full())?;
             match room {
                 Some(room) => room.merge(more),
                 None => *room = Some(more),
@@ -248,9 +263,31 @@ impl HttpServer {
     }
 }
 
+/// A body and its room.
+struct Held {
+    body: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+fn full() -> Response {
+    let text = format!("requests and answers under way here come to {} MiB; retry", BODIES_BYTES_MAX >> 20);
+    Response::text(StatusCode::SERVICE_UNAVAILABLE, &text)
+}
+
+/// One of the server's own answers, which are small and well formed.
+fn refusal(response: Response) -> hyper::Response<Full<Bytes>> {
+    checked(response).unwrap_or_default().map(Full::new)
+}
+
 /// An answer to a request that was not read to its end: over HTTP/1.1 the connection has no next one.
 fn last(response: Response) -> hyper::Response<Full<Bytes>> {
-    let mut response = checked(response).unwrap_or_default();
+    let mut response = refusal(response);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -267,8 +304,8 @@ const OURS: [HeaderName; 7] = [
 ];
 
 /// The answer as it is sent, or what is wrong with it.
-fn checked(response: Response) -> Result<hyper::Response<Full<Bytes>>, String> {
-    let status = StatusCode::from_u16(response.status).ok().filter(|status| !status.is_informational());
+fn checked(response: Response) -> Result<hyper::Response<Bytes>, String> {
+    let status = StatusCode::from_u16(response.status).ok().filter(|_| (200..=599).contains(&response.status));
     let status = status.ok_or_else(|| format!("the answer's status is {}: use 200 to 599", response.status))?;
     let mut headers = HeaderMap::new();
     for (name, value) in response.headers {
@@ -283,7 +320,7 @@ fn checked(response: Response) -> Result<hyper::Response<Full<Bytes>>, String> {
     }
     let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     let body = if bodiless { Bytes::new() } else { response.body.into() };
-    let mut response = hyper::Response::new(Full::new(body));
+    let mut response = hyper::Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)

@@ -87,6 +87,17 @@ async fn requests_at_the_same_time_have_instances_of_their_own() {
     assert!(lines.iter().any(|line| line.contains("no answer within 500 ms (limit http_ms)")), "{lines:?}");
 }
 
+#[tokio::test]
+async fn an_answer_above_the_limit_is_refused() {
+    let mut limits = Limits::default();
+    limits.set("answer_bytes", 4);
+    let client = Client::new(limits);
+    assert_eq!(client.ask("/e", b"four").await.unwrap(), b"four");
+    assert_eq!(client.ask("/e", b"fives").await, Err(HttpError::Failed));
+    let lines = log_lines(&client.environment);
+    assert!(lines.iter().any(|line| line.contains("limit answer_bytes: 4")), "{lines:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_loop_ends_at_its_limits() {
     let client = Client::new(Limits { compute_ms_max: 100, ..Limits::default() });

@@ -32,7 +32,12 @@ impl Responder for Mirror {
             }
             "/informational" => (101, vec![]),
             "/no-status" => (0, vec![]),
+            "/high-status" => (600, vec![]),
             "/no-content" => (204, vec![]),
+            "/large" => {
+                let body = vec![b'x'; BODIES_BYTES_MAX / 2 + (1 << 20)];
+                return Response { status: 200, headers: vec![], body };
+            }
             "/split" => (200, with("x", "1\r\nx-other: 2")),
             "/name" => (200, with("a b", "1")),
             "/framing" => (200, [with("content-length", "1"), with("transfer-encoding", "chunked")].concat()),
@@ -152,6 +157,22 @@ async fn bodies_of_all_clients_together_are_bounded() {
     mirror.go_on.notify_one();
 }
 
+/// Red when answers that clients do not take are held without bound, or room is not given back once they are taken.
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded() {
+    let (_listener, address, _) = start(100).await;
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    silent.write_all(get("/large").as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    silent.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    assert!(exchange(address, &get("/large")).await.starts_with("HTTP/1.1 503"));
+    assert!(exchange(address, &get("/small")).await.starts_with("HTTP/1.1 200"));
+    let mut rest = Vec::new();
+    silent.read_to_end(&mut rest).await.unwrap();
+    assert!(exchange(address, &get("/large")).await.starts_with("HTTP/1.1 200"), "there is room again");
+}
+
 /// Red when an answer is sent unchecked: a package must not write into the framing.
 #[tokio::test]
 async fn an_answer_that_is_no_http_is_the_packages_failure() {
@@ -159,6 +180,7 @@ async fn an_answer_that_is_no_http_is_the_packages_failure() {
     for (path, complaint) in [
         ("/informational", "status is 101"),
         ("/no-status", "status is 0"),
+        ("/high-status", "status is 600"),
         ("/split", "control characters"),
         ("/name", "'a b'"),
     ] {
