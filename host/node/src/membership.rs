@@ -17,6 +17,7 @@ use recoil_cluster::{MetaCommand, MetaState, Service, placement};
 use recoil_consensus::ProposeError;
 use serde::{Deserialize, Serialize};
 
+use crate::meta_machine::decode_answer;
 use crate::node::{NodeError, Parts};
 
 /// Voters of the meta group; further members follow without a vote.
@@ -52,20 +53,32 @@ struct JoinReply {
 }
 
 impl Parts {
-    /// Makes a change through the meta leader, wherever it is. Repeats until answered, so commands repeat harmlessly.
+    /// Makes a change through the meta leader, wherever it is, and returns when this node's state has it, too. Repeats until
+    /// answered, so commands repeat harmlessly.
     pub(crate) async fn change(&self, command: &MetaCommand, attachment: &[u8]) -> Result<(), ChangeError> {
         let entry = command.encode(attachment);
         let deadline = self.clock.now() + PROPOSE_DEADLINE;
         loop {
-            let failed = match self.propose_once(&entry).await {
-                Ok(reply) if reply.is_empty() => return Ok(()),
-                Ok(reply) => return Err(ChangeError::Rejected(String::from_utf8_lossy(&reply).into_owned())),
+            let failed = match self.propose_once(&entry).await.and_then(|answer| decode_answer(&answer)) {
+                Ok((index, None)) => return self.applied(index).await,
+                Ok((_, Some(why))) => return Err(ChangeError::Rejected(why)),
                 Err(text) => text,
             };
             if self.clock.now() > deadline {
                 return Err(ChangeError::Unavailable(failed));
             }
             tokio::time::sleep(PROPOSE_RETRY).await;
+        }
+    }
+
+    /// Returns when this node has applied the entry at `index` of the meta group.
+    async fn applied(&self, index: u64) -> Result<(), ChangeError> {
+        let mut states = self.states.clone();
+        let applied = states.wait_for(|state| state.index >= index);
+        match tokio::time::timeout(PROPOSE_DEADLINE, applied).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ChangeError::Unavailable("the node is stopping".into())),
+            Err(_) => Err(ChangeError::Unavailable("the change is made, but this node has not followed yet".into())),
         }
     }
 

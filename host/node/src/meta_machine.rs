@@ -25,6 +25,13 @@ impl MetaMachine {
     }
 }
 
+/// What an entry was answered: its index and, if it changed nothing, why.
+pub(crate) fn decode_answer(answer: &[u8]) -> Result<(u64, Option<String>), String> {
+    let (index, why) = answer.split_first_chunk().ok_or("the meta leader's answer has fewer than 8 bytes")?;
+    let why = (!why.is_empty()).then(|| String::from_utf8_lossy(why).into_owned());
+    Ok((u64::from_le_bytes(*index), why))
+}
+
 fn chunk_key(digest: Digest, index: u32) -> Bytes {
     let mut key = vec![CHUNK_KIND];
     key.extend_from_slice(&digest.0);
@@ -47,7 +54,9 @@ impl CustomMachine for MetaMachine {
         self.state.index = index;
         let value = serde_json::to_vec(&self.state).expect("the meta state has only text keys");
         write(Write::Put { key: Bytes::from_static(STATE_KEY), value: value.into() });
-        Bytes::from(reply.err().unwrap_or_default())
+        let mut answer = index.to_le_bytes().to_vec();
+        answer.extend_from_slice(reply.err().unwrap_or_default().as_bytes());
+        answer.into()
     }
 
     fn load(&mut self, rows: Vec<(Bytes, Bytes)>) {
