@@ -21,7 +21,7 @@ pub(crate) struct Source {
     pub(crate) folder: &'static str,
     /// Files and folders that they are made of, beside the SDK and the contract.
     pub(crate) inputs: &'static [&'static str],
-    /// The file in `OUT_DIR` that gets the table: an expression of type `&[Package]`, each with `name` and `archive`.
+    /// The file in `OUT_DIR` that gets the table: an expression of type `&[Package]`, each with `name`, `version` and `archive`.
     pub(crate) table: &'static str,
 }
 
@@ -39,6 +39,7 @@ fn build(source: &Source) -> anyhow::Result<()> {
         "sdk/rust/src",
         "sdk/rust/Cargo.toml",
         "registry/package/src",
+        "registry/oci/src",
         "wit",
         "Cargo.toml",
         "Cargo.lock",
@@ -68,7 +69,8 @@ fn build(source: &Source) -> anyhow::Result<()> {
             .with_context(|| format!("package {}", package.crate_name))?;
         let path = out.join(format!("{}.wasm", package.manifest.name));
         fs::write(&path, archive).with_context(|| format!("writing {}", path.display()))?;
-        writeln!(table, "    Package {{ name: {:?}, archive: include_bytes!({:?}) }},", package.manifest.name, path)?;
+        let (name, version) = (&package.manifest.name, &package.manifest.version);
+        writeln!(table, "    Package {{ name: {name:?}, version: {version:?}, archive: include_bytes!({path:?}) }},")?;
     }
     table.push(']');
     fs::write(out.join(source.table), table).context("writing the table of packages")

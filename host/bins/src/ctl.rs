@@ -1,6 +1,6 @@
 //! `recoilctl`: the verbs of operators, a file for each.
 //!
-//! Operators' verbs ask one node over the admin API and print a table, or with `-o json` the API's own JSON; authors' verbs work
+//! Operators' verbs ask one node over the admin API and print a table, or with `-o json` or `-o yaml` what the API says; authors' verbs work
 //! in the folder of a package and ask nobody. Results go to
 //! stdout, everything else to stderr.
 
@@ -11,14 +11,17 @@ mod logs;
 mod make;
 mod new;
 mod output;
+mod push;
+mod registry;
 mod set;
+mod sources;
 pub mod status;
 mod uninstall;
 
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::client::{Client, ClientError};
 use crate::exit;
@@ -30,7 +33,8 @@ Examples:
   recoilctl --server 127.0.0.1:7401 status
   recoilctl -o json status
   recoilctl logs redis-server --follow
-  recoilctl new greeter && cd greeter && recoilctl build && recoilctl install ./greeter.wasm";
+  recoilctl new greeter && cd greeter && recoilctl build && recoilctl push
+  recoilctl install acme/greeter@1.0.0 --name hello --listen http=7000";
 
 /// Look after a Recoil cluster.
 #[derive(Debug, Parser)]
@@ -53,6 +57,8 @@ pub enum Format {
     Table,
     /// For programs: what the admin API says.
     Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +83,19 @@ enum Verb {
     Build(make::Build),
     /// Run the tests of the package in this folder.
     Test(make::Test),
+    /// Push a built package to a registry: the cluster's own, or any other.
+    Push(push::Push),
+    /// Where packages come from, and the cluster's own registry.
+    Registry(registry::Registry),
+    /// Print what makes a shell complete this program's command lines.
+    #[command(
+        after_help = "Example:\n  recoilctl completions bash > ~/.local/share/bash-completion/completions/recoilctl"
+    )]
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Why a verb failed.
@@ -119,6 +138,13 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Verb::New(new) => new.run(&mut output),
         Verb::Build(build) => build.run(&mut output),
         Verb::Test(test) => test.run(),
+        Verb::Push(push) => push.run(&client, &mut output).await,
+        Verb::Registry(registry) => registry.run(&client, &mut output).await,
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Arguments::command(), "recoilctl", &mut script);
+            output.line(String::from_utf8_lossy(&script).trim_end()).map_err(VerbError::from)
+        }
     };
     match result {
         Ok(()) => ExitCode::from(exit::OK),

@@ -1,14 +1,17 @@
 //! What a program is to the operating system: its log, its signals, its limits, its runtime.
 
 use std::future::Future;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use recoil_base::Shutdown;
+use recoil_node::BundledPackage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit;
+use crate::packages::{CONTRACT, PACKAGES, Package};
 
 /// Run a program's `main` to its exit code: failures are printed as one sentence.
 pub fn run<F>(program: &str, main: F) -> ExitCode
@@ -80,9 +83,17 @@ pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
 }
 
 /// The packages that come with the programs, as nodes take them.
-pub fn node_packages() -> Vec<recoil_node::BundledPackage> {
-    let packages = crate::packages::PACKAGES.iter();
-    packages.map(|package| recoil_node::BundledPackage { name: package.name, archive: package.archive }).collect()
+pub fn node_packages() -> Vec<BundledPackage> {
+    let packages = PACKAGES.iter().chain([&CONTRACT]);
+    packages.map(|&Package { name, version, archive }| BundledPackage { name, version, archive }).collect()
+}
+
+/// The token in a file: its text, without white space around it.
+pub fn read_token(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the token in {}", file.display()))?;
+    let token = text.trim();
+    ensure!(!token.is_empty() && !token.contains(char::is_whitespace), "{} holds no token: one word", file.display());
+    Ok(token.to_owned())
 }
 
 /// The sentence by which a node says that it serves.

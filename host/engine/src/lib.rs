@@ -34,7 +34,7 @@ mod trap;
 mod wasi;
 
 pub use app_log::{AppLog, AppLogOptions, LogLevel, LogLine};
-pub use call::{Address, CallBody, CallError, Mode, RoutedCall};
+pub use call::{Address, CallBody, CallError, Mode, RoutedCall, decode_values, relative_key};
 pub use code::{AppCode, Roles};
 pub use engine::{Engine, EngineError, EngineOptions, EngineStats};
 pub use environment::{Environment, Settings};

@@ -9,23 +9,28 @@
 //! made a browser send are refused: they carry `Origin`, and no operator's tool does.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, ORIGIN};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use recoil_package::ARCHIVE_BYTES_MAX;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
-use crate::api::{AdminApi, AdminError, AdminErrorCode, ErrorBody, InstallRequest, LogPage, Version};
+use crate::api::{
+    AdminApi, AdminError, AdminErrorCode, CollectRequest, ErrorBody, InstallRequest, LogPage, PullRequest, Version,
+};
 
 /// How long a peer may take for a request's header, and be silent between requests.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -42,7 +47,21 @@ const LOG_LINES_MAX: usize = 1000;
 /// How often a followed log shows that it is alive, so that both ends notice a lost peer.
 const FOLLOW_HEARTBEAT: Duration = Duration::from_secs(5);
 
-type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+/// Whatever fails while a body is sent or received.
+pub type BodyError = std::io::Error;
+/// The body of a request to a [`Site`] or of an answer.
+pub type SiteBody = UnsyncBoxBody<Bytes, BodyError>;
+
+type Answer = Response<SiteBody>;
+
+/// What else answers at the node's port, beside the admin API. Bounds what it takes and how long by itself.
+#[async_trait]
+pub trait Site: Send + Sync {
+    /// True if a path is its to answer.
+    fn answers(&self, path: &str) -> bool;
+    /// Answers a request of the client at `peer`. An error in the answer's body breaks the connection off.
+    async fn respond(&self, peer: SocketAddr, request: Request<SiteBody>) -> Response<SiteBody>;
+}
 
 /// The uploads under way on all connections of a node.
 #[derive(Debug)]
@@ -55,13 +74,24 @@ impl Default for Uploads {
 }
 
 /// Serve operators' requests on `stream` until it closes. Whatever arrives, this returns and never panics.
-pub async fn serve_connection<S>(stream: S, api: Arc<dyn AdminApi>, uploads: Arc<Uploads>)
-where
+pub async fn serve_connection<S>(
+    stream: S,
+    peer: SocketAddr,
+    api: Arc<dyn AdminApi>,
+    site: Arc<dyn Site>,
+    uploads: Arc<Uploads>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
-        let (api, uploads) = (api.clone(), uploads.clone());
-        async move { Ok::<_, Infallible>(answer(request, api, &uploads).await) }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (api, site, uploads) = (api.clone(), site.clone(), uploads.clone());
+        async move {
+            let is_sites = site.answers(request.uri().path()) && !request.headers().contains_key(ORIGIN);
+            Ok::<_, Infallible>(match is_sites {
+                true => site.respond(peer, request.map(|body| body.map_err(BodyError::other).boxed_unsync())).await,
+                false => answer(request, api, &uploads).await,
+            })
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -148,17 +178,21 @@ where
             let archive = body(request, ARCHIVE_BYTES_MAX).await?;
             Ok(json(StatusCode::CREATED, &api.upload(archive).await?))
         }
+        ["v1", "packages", "pull"] if method == Method::POST => {
+            let request: PullRequest = read_json(request, r#"send {"name": "acme/greeter@1.0.0"}"#).await?;
+            Ok(json(StatusCode::CREATED, &api.pull(&request.name).await?))
+        }
+        ["v1", "registry", "collect"] if method == Method::POST => {
+            let request: CollectRequest = read_json(request, r#"send {"kept_seconds": 86400}"#).await?;
+            Ok(ok(&api.collect(Duration::from_secs(request.kept_seconds)).await?))
+        }
         ["v1", "apps", name] if method == Method::GET => Ok(ok(&api.app(app_name(name)?).await?)),
         ["v1", "apps", name] if method == Method::DELETE => {
             api.uninstall(app_name(name)?).await?;
             Ok(ok(&serde_json::json!({ "uninstalled": name })))
         }
         ["v1", "apps", name, "settings"] if method == Method::PATCH => {
-            let body = body(request, JSON_BYTES_MAX).await?;
-            let values = serde_json::from_slice(&body).map_err(|error| {
-                let why = format!("the request is not what was expected: {error}");
-                AdminError::invalid(why, r#"send texts by name, such as {"greeting": "hi", "limit": "10"}"#)
-            })?;
+            let values = read_json(request, r#"send texts by name, such as {"greeting": "hi", "limit": "10"}"#).await?;
             Ok(ok(&api.set(app_name(name)?, values).await?))
         }
         ["v1", "apps", name, "logs"] if method == Method::GET => {
@@ -178,7 +212,7 @@ fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
     let allow = match segments {
         ["v1", "status" | "version" | "health"] | ["v1", "apps", _, "logs"] => "GET",
         ["v1", "apps"] => "GET, POST",
-        ["v1", "packages"] => "POST",
+        ["v1", "packages"] | ["v1", "packages", "pull"] | ["v1", "registry", "collect"] => "POST",
         ["v1", "apps", _] => "GET, DELETE",
         ["v1", "apps", _, "settings"] => "PATCH",
         _ => {
@@ -220,16 +254,9 @@ where
     B: Body<Data = Bytes> + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    let body = body(request, JSON_BYTES_MAX).await?;
-    let install: InstallRequest = serde_json::from_slice(&body).map_err(|error| {
-        AdminError::invalid(
-            format!("the request is not what was expected: {error}"),
-            r#"send {"name": "redis-server"} or {"digest": "sha256:…"}; "app" names the app, "listen" its ports"#,
-        )
-    })?;
-    for name in install.name.iter().chain(&install.app) {
-        app_name(name)?;
-    }
+    let hint = r#"send {"name": "redis-server"} or {"digest": "sha256:…"}; "app" names the app, "listen" its ports"#;
+    let install: InstallRequest = read_json(request, hint).await?;
+    install.app.as_deref().map(app_name).transpose()?;
     if install.name.is_some() == install.digest.is_some() {
         return Err(AdminError::invalid(
             "the request names no package, or two",
@@ -282,7 +309,7 @@ async fn logs(name: &str, query: &str, api: Arc<dyn AdminApi>) -> Result<Answer,
             } else {
                 api.logs(&name, page.next, LOG_LINES_MAX, wait).await.ok().map(|next| (next, false))
             };
-            Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), next))
+            Some((Ok::<_, BodyError>(Frame::data(Bytes::from(text))), next))
         }
     });
     let mut answer = Response::new(StreamBody::new(pages).boxed_unsync());
@@ -298,6 +325,17 @@ fn ndjson(page: &LogPage) -> Vec<u8> {
         }
     }
     text
+}
+
+async fn read_json<B, T>(request: Request<B>, hint: &str) -> Result<T, Failure>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: std::error::Error + Send + Sync + 'static,
+    T: DeserializeOwned,
+{
+    let body = body(request, JSON_BYTES_MAX).await?;
+    let read = serde_json::from_slice(&body);
+    Ok(read.map_err(|error| AdminError::invalid(format!("the request is not what was expected: {error}"), hint))?)
 }
 
 async fn body<B>(request: Request<B>, limit: usize) -> Result<Bytes, Failure>
@@ -345,7 +383,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
             )
         }
     };
-    let mut answer = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    let mut answer = Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
     answer

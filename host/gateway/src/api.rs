@@ -29,6 +29,10 @@ pub trait AdminApi: Send + Sync + 'static {
     async fn install(&self, request: InstallRequest) -> Result<AppSummary, AdminError>;
     /// Store an archive (at most [`recoil_package::ARCHIVE_BYTES_MAX`] bytes) in the cluster, to be installed by digest.
     async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError>;
+    /// The same with a package of the cluster's own registry, named as `[namespace/]name[@version]`.
+    async fn pull(&self, name: &str) -> Result<PackageSummary, AdminError>;
+    /// Removes what nothing in the cluster's registry has referred to for as long as `kept`.
+    async fn collect(&self, kept: Duration) -> Result<CollectReply, AdminError>;
     /// Changes settings of an app; values as text. Returns the settings then in force.
     async fn set(
         &self,
@@ -216,7 +220,7 @@ pub struct AppOnNode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstallRequest {
-    /// A package that comes with the nodes. Either this or `digest`.
+    /// A package of the cluster's own registry, as `[namespace/]name[@version]`. Either this or `digest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// A package uploaded with `POST /v1/packages`.
@@ -234,8 +238,8 @@ pub struct InstallRequest {
 }
 
 impl InstallRequest {
-    /// A package that comes with the nodes, as it is.
-    pub fn bundled(name: &str) -> Self {
+    /// A package of the cluster's own registry, as it is.
+    pub fn named(name: &str) -> Self {
         InstallRequest { name: Some(name.to_owned()), ..Default::default() }
     }
 }
@@ -249,6 +253,38 @@ pub struct PackageSummary {
     pub name: String,
     /// From its manifest.
     pub version: String,
+    /// All of it.
+    pub manifest: Manifest,
+    /// The digest of the manifest by which a registry has it, if it came from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+}
+
+/// `POST /v1/packages/pull`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PullRequest {
+    /// As `[namespace/]name[@version]`.
+    pub name: String,
+}
+
+/// `POST /v1/registry/collect`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectRequest {
+    /// What has been unneeded for less stays.
+    pub kept_seconds: u64,
+}
+
+/// What a collection has removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectReply {
+    /// Links to blobs that no manifest needs.
+    pub links: u64,
+    /// Uploads and blobs whose bytes have gone.
+    pub contents: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// Lines of an app's log on one node.

@@ -5,6 +5,7 @@ mod rooms;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,10 +34,10 @@ pub(crate) async fn run(listener: TcpListener, streams: TcpPeers, parts: Arc<Par
     let (rooms, uploads) = (Arc::new(Rooms::default()), Arc::new(Uploads::default()));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let (serving, streams, uploads) = (parts.clone(), streams.clone(), uploads.clone());
                 let place = rooms.enter(Kind::Silent);
-                parts.tasks.spawn(serve(stream, streams, place, serving, uploads));
+                parts.tasks.spawn(serve(stream, from, streams, place, serving, uploads));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -46,7 +47,14 @@ pub(crate) async fn run(listener: TcpListener, streams: TcpPeers, parts: Arc<Par
     }
 }
 
-async fn serve(mut stream: TcpStream, streams: TcpPeers, place: Place, parts: Arc<Parts>, uploads: Arc<Uploads>) {
+async fn serve(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    streams: TcpPeers,
+    place: Place,
+    parts: Arc<Parts>,
+    uploads: Arc<Uploads>,
+) {
     let speaks = tokio::select! {
         speaks = tokio::time::timeout(FIRST_BYTES_TIMEOUT, is_peer(&mut stream)) => speaks,
         () = place.wanted() => return,
@@ -76,7 +84,7 @@ async fn serve(mut stream: TcpStream, streams: TcpPeers, place: Place, parts: Ar
         Ok(Ok(false)) => {
             let place = place.into_room(Kind::Operator);
             tokio::select! {
-                () = recoil_gateway::admin::serve_connection(stream, parts.clone(), uploads) => {}
+                () = recoil_gateway::admin::serve_connection(stream, from, parts.clone(), parts.clone(), uploads) => {}
                 () = place.wanted() => {}
             }
         }

@@ -10,15 +10,18 @@ use recoil_base::{Digest, GroupId, NodeId};
 use recoil_cluster::MetaCommand;
 use recoil_cluster::meta::{self, App, MetaState, PACKAGE_CHUNK_BYTES};
 use recoil_gateway::api::{
-    AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, GroupStatus, Health, InstallRequest,
-    KeyspaceStatus, LimitInForce, ListenerSummary, LogLine, LogPage, NodeState, NodeStatus, PackageSummary, Status,
+    AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, CollectReply, GroupStatus, Health,
+    InstallRequest, KeyspaceStatus, LimitInForce, ListenerSummary, LogLine, LogPage, NodeState, NodeStatus,
+    PackageSummary, Status,
 };
+use recoil_oci::{InvalidName, PackageReference};
 use recoil_package::{Manifest, SettingValue};
+use recoil_registry_server::{Collected, PullError, StoreError};
 use tokio::net::TcpStream;
 
 use crate::membership::ChangeError;
 use crate::node::Parts;
-use crate::{apps, meta_machine};
+use crate::{apps, meta_machine, registry};
 
 /// How long an install may take: compiling on the slowest node.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(60);
@@ -196,18 +199,8 @@ impl Parts {
     pub(crate) async fn install_and_wait(&self, request: InstallRequest) -> Result<AppSummary, AdminError> {
         let (mut manifest, digest) = match (&request.name, request.digest) {
             (Some(name), _) => {
-                let known: Vec<&str> = self.options.packages.iter().map(|package| package.name).collect();
-                let bundled = self.options.packages.iter().find(|package| package.name == name).ok_or_else(|| {
-                    AdminError::not_found(
-                        format!("no package named {name} comes with this node"),
-                        format!("these do: {}", known.join(", ")),
-                    )
-                })?;
-                let archive = Bytes::from_static(bundled.archive);
-                let digest = Digest::of(&archive);
-                let manifest = read_manifest(&archive)?;
-                self.store(&archive, digest).await?;
-                (manifest, digest)
+                let pulled = self.pull_package(name).await?;
+                (pulled.manifest, pulled.digest)
             }
             (None, Some(digest)) => (self.stored_manifest(digest).await?, digest),
             (None, None) => return Err(AdminError::invalid("the request names no package", "send a name or a digest")),
@@ -215,6 +208,54 @@ impl Parts {
         listen_elsewhere(&mut manifest, &request.listen)?;
         let settings = parse_settings(&manifest, &request.set)?;
         let name = request.app.unwrap_or_else(|| manifest.name.clone());
+        check_own(&name)?;
+        self.install_as(name, digest, manifest, settings).await
+    }
+
+    /// Takes a package of the cluster's own registry into the cluster's storage.
+    async fn pull_package(&self, name: &str) -> Result<PackageSummary, AdminError> {
+        let reference: PackageReference =
+            name.parse().map_err(|error: InvalidName| AdminError::invalid(error.to_string(), ""))?;
+        let hint =
+            "recoilctl registry list shows where packages are looked for, recoilctl registry packages what is there";
+        let (artifact, archive) = self.registry.component(&reference).await.map_err(|error| match error {
+            PullError::NotFound(why) => AdminError::not_found(why, hint),
+            PullError::Unfit(why) => AdminError::invalid(why, hint),
+            PullError::Damaged(why) => AdminError::internal(why, "push it again"),
+            PullError::Store(error) => store_error(error),
+        })?;
+        let package = self.upload_package(archive).await?;
+        Ok(PackageSummary { artifact: Some(artifact.into()), ..package })
+    }
+
+    async fn upload_package(&self, archive: Bytes) -> Result<PackageSummary, AdminError> {
+        let manifest = read_manifest(&archive)?;
+        let digest = Digest::of(&archive);
+        self.store(&archive, digest).await?;
+        let (name, version) = (manifest.name.clone(), manifest.version.clone());
+        Ok(PackageSummary { digest, name, version, manifest, artifact: None })
+    }
+
+    /// Makes sure that the package which keeps the registry's records serves.
+    pub(crate) async fn install_registry(&self) -> Result<(), AdminError> {
+        let bundled = self.options.packages.iter().find(|package| package.name == registry::APP);
+        let bundled = bundled.ok_or_else(|| {
+            AdminError::unavailable(
+                "this node came without the package that keeps the registry's records",
+                "ask another",
+            )
+        })?;
+        let stored = self.upload_package(Bytes::from_static(bundled.archive)).await?;
+        self.install_as(registry::APP.into(), stored.digest, stored.manifest, BTreeMap::new()).await.map(drop)
+    }
+
+    async fn install_as(
+        &self,
+        name: String,
+        digest: Digest,
+        manifest: Manifest,
+        settings: BTreeMap<String, SettingValue>,
+    ) -> Result<AppSummary, AdminError> {
         let command = MetaCommand::Install { name: name.clone(), digest, manifest: Box::new(manifest), settings };
         self.change(&command, &[]).await?;
         let waited = tokio::time::timeout(INSTALL_DEADLINE, self.wait_serving(&name)).await;
@@ -317,6 +358,27 @@ fn parse_settings(
         .map_err(|why| AdminError::invalid(why, "recoilctl inspect shows an app's settings"))
 }
 
+/// Names of apps that the nodes install themselves are not for others.
+fn check_own(name: &str) -> Result<(), AdminError> {
+    match name.starts_with(registry::OWN) {
+        false => Ok(()),
+        true => Err(AdminError::conflict(
+            format!("{name} is an app of the nodes themselves, as all are whose names begin with {}", registry::OWN),
+            "leave it alone, or use another name",
+        )),
+    }
+}
+
+fn store_error(error: StoreError) -> AdminError {
+    match error {
+        StoreError::Unavailable(why) => {
+            AdminError::unavailable(why, "retry; see recoilctl status for nodes that are down")
+        }
+        StoreError::Rejected(why) => AdminError::invalid(why, ""),
+        StoreError::Failed(why) => AdminError::internal(why, "the node's log says more"),
+    }
+}
+
 fn read_manifest(archive: &[u8]) -> Result<Manifest, AdminError> {
     recoil_package::read(archive).map_err(|error| AdminError::invalid(error.to_string(), ""))
 }
@@ -375,10 +437,17 @@ impl AdminApi for Parts {
     }
 
     async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError> {
-        let manifest = read_manifest(&archive)?;
-        let digest = Digest::of(&archive);
-        self.store(&archive, digest).await?;
-        Ok(PackageSummary { digest, name: manifest.name, version: manifest.version })
+        self.upload_package(archive).await
+    }
+
+    async fn pull(&self, name: &str) -> Result<PackageSummary, AdminError> {
+        self.pull_package(name).await
+    }
+
+    async fn collect(&self, kept: Duration) -> Result<CollectReply, AdminError> {
+        let collected = self.registry.collect(self.clock.wall_us(), kept).await.map_err(store_error)?;
+        let Collected { links, contents, bytes } = collected;
+        Ok(CollectReply { links, contents, bytes })
     }
 
     async fn set(
@@ -393,6 +462,7 @@ impl AdminApi for Parts {
     }
 
     async fn uninstall(&self, name: &str) -> Result<(), AdminError> {
+        check_own(name)?;
         let app = self.states.borrow().apps.get(name).cloned().ok_or_else(|| not_installed(name))?;
         self.change(&MetaCommand::Uninstall { name: name.into() }, &[]).await?;
         let closed = async {

@@ -16,6 +16,7 @@ mod leadership;
 mod membership;
 mod meta_machine;
 mod node;
+mod registry;
 mod repair;
 #[cfg(feature = "simulation")]
 pub mod simulation;

@@ -13,13 +13,14 @@ use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, 
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Versions};
 use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
+use recoil_registry_server::Registry;
 use recoil_storage::{Data, Folder, Log, LogOptions};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::apps::Apps;
 use crate::meta_machine::MetaMachine;
-use crate::{accept, apps, groups, leadership, membership, repair};
+use crate::{accept, apps, groups, leadership, membership, registry, repair};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
@@ -40,7 +41,9 @@ const CONNECTIONS_MAX: usize = INSTANCES_MAX as usize / 4 * 3;
 pub struct BundledPackage {
     /// What it is installed by.
     pub name: &'static str,
-    /// The component with its manifest inside.
+    /// Its version.
+    pub version: &'static str,
+    /// The component with its manifest inside, or a WIT package.
     pub archive: &'static [u8],
 }
 
@@ -65,8 +68,10 @@ pub struct NodeOptions {
     pub groups: GroupOptions,
     /// What nodes of one process share.
     pub shared: Arc<Shared>,
-    /// Packages that can be installed by name.
+    /// Packages that come with the program, to be found in the cluster's registry.
     pub packages: Vec<BundledPackage>,
+    /// What pushing to the cluster's registry needs; without it, a client on the node's machine.
+    pub registry_token: Option<String>,
 }
 
 impl NodeOptions {
@@ -83,6 +88,7 @@ impl NodeOptions {
             groups: GroupOptions::default(),
             shared,
             packages: vec![],
+            registry_token: None,
         }
     }
 }
@@ -186,6 +192,7 @@ pub(crate) struct Parts {
     pub(crate) router: Router,
     pub(crate) states: watch::Receiver<Arc<MetaState>>,
     pub(crate) apps: Apps,
+    pub(crate) registry: Registry,
     pub(crate) look_again: Notify,
     /// Groups whose replicas here are being brought back from other nodes.
     pub(crate) repairing: Mutex<BTreeSet<GroupId>>,
@@ -288,11 +295,12 @@ pub(crate) fn assemble(
     });
     let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone(), start.0);
     let (machine, states) = MetaMachine::new();
-    let parts = Arc::new(Parts {
+    let parts = Arc::new_cyclic(|weak| Parts {
         node,
         address,
         start,
         shared: options.shared.clone(),
+        registry: registry::open(weak.clone(), &options),
         options,
         clock,
         tasks,
@@ -393,6 +401,7 @@ impl Node {
                 .fail(format!("the {what} can no longer be written, so this node takes part in nothing more: {why}"));
         });
         parts.tasks.spawn(prune(parts.clone()));
+        parts.tasks.spawn(registry::collect_regularly(parts.clone()));
         Ok(())
     }
 
@@ -437,9 +446,9 @@ impl Node {
         Ok(())
     }
 
-    /// Installs a package that comes with the program.
+    /// Installs a package of the cluster's registry.
     pub async fn install(&self, name: &str) -> Result<AppSummary, AdminError> {
-        self.parts.install_and_wait(InstallRequest::bundled(name)).await
+        self.parts.install_and_wait(InstallRequest::named(name)).await
     }
 
     /// True once this node has learnt that the cluster has taken in the present start of `other`.

@@ -33,6 +33,9 @@ pub struct Manifest {
     pub format: u32,
     /// Lower-case words joined by hyphens, at most 64 characters; also the default name of the installed app.
     pub name: String,
+    /// Who publishes it, like a name: where it is pushed to unless that is said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// Semantic version.
     pub version: String,
     /// One or two sentences for people, at most 1,024 characters.
@@ -190,6 +193,7 @@ impl Manifest {
             return Err(PackageError::UnknownFormat { found: self.format.into(), known: MANIFEST_FORMAT });
         }
         check_name("name", &self.name)?;
+        self.namespace.as_deref().map(|namespace| check_name("namespace", namespace)).transpose()?;
         check(
             self.version.len() <= VERSION_LENGTH_MAX && semver::Version::parse(&self.version).is_ok(),
             "version",

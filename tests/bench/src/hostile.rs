@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let port = Ports::free(3).redis(0) - cluster.ports().offset;
     let file = cluster.path("hostile.wasm");
     write_package(&file, "hostile", port, &[]);
-    cluster.ctl(0, &["install", file.to_str().context("a path")?]).ok();
+    cluster.ctl(0, &["install", "--yes", file.to_str().context("a path")?]).ok();
     let ports = |first: u16| (0..Cluster::NODES as u16).map(|k| first + k).collect::<Vec<u16>>();
     let (redis, hostile) = (ports(cluster.ports().redis(0)), ports(port + cluster.ports().offset));
     for (node, port) in hostile.iter().enumerate() {

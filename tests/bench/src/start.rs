@@ -67,7 +67,7 @@ fn round() -> anyhow::Result<[Duration; 4]> {
 
 fn install(recoil: &mut Recoil) -> anyhow::Result<Duration> {
     let begun = Instant::now();
-    run_program(program("recoilctl"), &["--server", &recoil.admin(), "install", "redis-server"]).ok();
+    run_program(program("recoilctl"), &["--server", &recoil.admin(), "install", "--yes", "redis-server"]).ok();
     recoil.wait_serving()?;
     Ok(begun.elapsed())
 }

@@ -61,7 +61,7 @@ impl Cluster {
             cluster.start_node(k);
         }
         cluster.wait_ready();
-        cluster.ctl(0, &["install", "redis-server"]).ok();
+        cluster.ctl(0, &["install", "--yes", "redis-server"]).ok();
     }
 
     /// Three processes with redis-server, which purge their logs after a few KiB.

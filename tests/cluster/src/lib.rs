@@ -17,6 +17,7 @@ mod cluster;
 pub mod disk;
 pub mod history;
 pub mod hostile;
+pub mod http;
 mod load;
 mod namespace;
 mod network;

@@ -33,7 +33,7 @@ fn balance(port: u16, account: &str) -> u64 {
 fn install(cluster: &Cluster, name: &str) -> u16 {
     let port = Ports::free(3).redis(0);
     let listen = format!("api={}", port - cluster.ports().offset);
-    let printed = cluster.ctl(0, &["install", "bank", "--name", name, "--listen", &listen]).ok();
+    let printed = cluster.ctl(0, &["install", "--yes", "bank", "--name", name, "--listen", &listen]).ok();
     assert!(printed.contains(&format!("{name} 0.1.0 is serving on 3 of 3 nodes")), "{printed}");
     assert!(printed.contains(&format!("api  127.0.0.1:{}", port + 2)), "{printed}");
     port
@@ -64,9 +64,9 @@ fn two_apps_of_one_package_have_ports_and_data_of_their_own() {
     let http2 = run("curl", &["-sS", "--http2-prior-knowledge", "-w", " %{http_version}", &url]).ok();
     assert_eq!(http2.trim(), r#"{"account":"bob","balance":30} 2"#);
 
-    let taken = cluster.ctl(1, &["install", "bank", "--name", "third-bank", "--listen", "api=6379"]).failed(1);
+    let taken = cluster.ctl(1, &["install", "--yes", "bank", "--name", "third-bank", "--listen", "api=6379"]).failed(1);
     assert!(taken.contains("port 6379 is already used by the app redis-server"), "{taken}");
-    let unknown = cluster.ctl(1, &["install", "bank", "--name", "third-bank", "--listen", "web=1"]).failed(1);
+    let unknown = cluster.ctl(1, &["install", "--yes", "bank", "--name", "third-bank", "--listen", "web=1"]).failed(1);
     assert!(unknown.contains("bank has no listener named web") && unknown.contains("--listen api=1"), "{unknown}");
     cluster.ctl(1, &["uninstall", "first-bank"]).ok();
     assert_eq!(try_ask(first, "GET", "/branches/north/accounts/ann", "", &Value::Null), None);

@@ -53,7 +53,7 @@ fn killed_alone() -> (Cluster, Program, Vec<String>) {
     let cluster = Cluster::new(true);
     let mut node = start_alone(&cluster);
     node.wait_for_line("it hosts", |line| line.contains(" cluster hosting "));
-    cluster.ctl(0, &["install", "redis-server"]).ok();
+    cluster.ctl(0, &["install", "--yes", "redis-server"]).ok();
     let mut redis = cluster.door(0).connect().unwrap();
     let keys: Vec<String> = (0..200).map(|number| format!("key:{number}")).collect();
     for key in &keys {

@@ -43,7 +43,7 @@ fn a_new_package_is_tested_built_installed_and_served() {
     let port = Ports::free(3).redis(0);
     let listen = format!("http={}", port - cluster.ports().offset);
     let file = greeter.join("greeter.wasm");
-    let install = ["install", file.to_str().unwrap(), "--name", "hello", "--listen", &listen];
+    let install = ["install", "--yes", file.to_str().unwrap(), "--name", "hello", "--listen", &listen];
     let wrong = cluster.ctl(0, &[&install[..], &["--set", "colour=red"]].concat()).failed(1);
     assert!(wrong.contains("no setting named colour") && wrong.contains("greeting (text)"), "{wrong}");
     cluster.ctl(0, &[&install[..], &["--set", "greeting=good day"]].concat()).ok();
@@ -75,7 +75,7 @@ fn a_new_package_is_tested_built_installed_and_served() {
     author(&words, &["build"]).ok();
     let port = Ports::free(3).redis(0);
     let listen = format!("tcp={}", port - cluster.ports().offset);
-    cluster.ctl(1, &["install", words.join("word-count.wasm").to_str().unwrap(), "--listen", &listen]).ok();
+    cluster.ctl(1, &["install", "--yes", words.join("word-count.wasm").to_str().unwrap(), "--listen", &listen]).ok();
     for k in 0..3 {
         let mut connection = TcpStream::connect(("127.0.0.1", port + k)).unwrap();
         connection.write_all(b"pear\n").unwrap();

@@ -158,7 +158,7 @@ fn a_node_alone_serves_and_a_folder_has_one_node() {
     let mut node = Program::start(&program("recoil"), &arguments, &cluster.path("alone"));
     let sentence = node.wait_for_line("it hosts", |line| line.contains(" cluster hosting "));
     assert!(sentence.ends_with(" bootstrapped cluster hosting 265 partitions"), "{sentence}");
-    cluster.ctl(0, &["install", "redis-server"]).ok();
+    cluster.ctl(0, &["install", "--yes", "redis-server"]).ok();
     assert_eq!(cluster.redis_cli(0, &["set", "greeting", "hello"]), "OK");
 
     let mut second = Program::start(&program("recoil"), &arguments, &cluster.path("second"));

@@ -120,7 +120,7 @@ fn apps_come_and_go() {
     let cluster = Cluster::simulator();
     assert_eq!(cluster.redis_cli(0, &["set", "key", "old"]), "OK");
     // Installing what is installed changes nothing.
-    cluster.ctl(1, &["install", "redis-server"]).ok();
+    cluster.ctl(1, &["install", "--yes", "redis-server"]).ok();
     assert_eq!(cluster.redis_cli(2, &["get", "key"]), "old");
 
     cluster.ctl(1, &["uninstall", "redis-server"]).ok();
@@ -136,7 +136,7 @@ fn apps_come_and_go() {
     assert_eq!(list.trim(), "[]");
     assert!(cluster.ctl(0, &["uninstall", "redis-server"]).failed(1).contains("redis-server"));
 
-    let installed = cluster.ctl(0, &["install", "redis-server"]).ok();
+    let installed = cluster.ctl(0, &["install", "--yes", "redis-server"]).ok();
     for k in 0..Cluster::NODES {
         assert!(
             installed.contains(&format!("127.0.0.1:{}", cluster.ports().redis(k))),
@@ -159,7 +159,7 @@ fn a_package_file_is_installed_and_a_wrong_one_refused() {
     manifest.listeners[0].port = port;
     let file = cluster.path("mine.wasm");
     std::fs::write(&file, recoil_package::embed(archive, &manifest).unwrap()).unwrap();
-    cluster.ctl(0, &["install", file.to_str().unwrap()]).ok();
+    cluster.ctl(0, &["install", "--yes", file.to_str().unwrap()]).ok();
 
     let ask = |k: u16, words: &[&str]| {
         let mut redis = Redis::connect(port + cluster.ports().offset + k).unwrap();
@@ -171,9 +171,9 @@ fn a_package_file_is_installed_and_a_wrong_one_refused() {
 
     let wrong = cluster.path("wrong.wasm");
     std::fs::write(&wrong, b"\0asm\x01\0\0\0").unwrap();
-    assert!(cluster.ctl(0, &["install", wrong.to_str().unwrap()]).failed(1).contains("core module"));
-    assert!(cluster.ctl(0, &["install", "./no-such-file.wasm"]).failed(1).contains("no-such-file"));
-    assert!(cluster.ctl(0, &["install", "no-such-package"]).failed(1).contains("no-such-package"));
+    assert!(cluster.ctl(0, &["install", "--yes", wrong.to_str().unwrap()]).failed(1).contains("core module"));
+    assert!(cluster.ctl(0, &["install", "--yes", "./no-such-file.wasm"]).failed(1).contains("no-such-file"));
+    assert!(cluster.ctl(0, &["install", "--yes", "no-such-package"]).failed(1).contains("no-such-package"));
     assert!(cluster.ctl(0, &["inspect", "no-such-app"]).failed(1).contains("no-such-app"));
     assert!(cluster.ctl(0, &["logs", "no-such-app"]).failed(1).contains("no-such-app"));
 }

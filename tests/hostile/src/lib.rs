@@ -15,6 +15,8 @@ use recoil_package::Limits;
 
 struct Package {
     name: &'static str,
+    #[allow(dead_code, reason = "the table of the build gives it")]
+    version: &'static str,
     archive: &'static [u8],
 }
 

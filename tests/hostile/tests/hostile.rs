@@ -37,7 +37,7 @@ impl Side {
         let port = Ports::free(3).redis(0) - cluster.ports().offset;
         let file = cluster.path("hostile.wasm");
         write_package(&file, "hostile", port, limits);
-        cluster.ctl(0, &["install", file.to_str().unwrap()]).ok();
+        cluster.ctl(0, &["install", "--yes", file.to_str().unwrap()]).ok();
         let side = Side { cluster, port, file, _alone: alone };
         for k in 0..Cluster::NODES {
             eventually("the hostile package answers", || match side.connect(k).ask("a", "echo", 1) {
@@ -258,7 +258,7 @@ fn every_limit_is_shown_and_holds_at_what_the_manifest_says() {
 
     let file = side.file.clone();
     write_package(&file, "unlimited", side.port + 10, &[("no_such_limit", 1)]);
-    let refused = side.cluster.ctl(0, &["install", file.to_str().unwrap()]).failed(1);
+    let refused = side.cluster.ctl(0, &["install", "--yes", file.to_str().unwrap()]).failed(1);
     assert!(refused.contains("limits.no_such_limit") && refused.contains("call_ms"), "{refused}");
     side.stop();
 }

@@ -130,7 +130,8 @@ impl Machine {
         options.expect = plan.nodes as u32;
         options.partitions = plan.partitions;
         options.groups = plan.groups.clone();
-        options.packages = vec![recoil_node::BundledPackage { name: guest::NAME, archive: plan.archive }];
+        options.packages =
+            vec![recoil_node::BundledPackage { name: guest::NAME, version: "0.1.0", archive: plan.archive }];
         let (net, place, boot, disk) = (net.clone(), self.place, self.boots, self.disk.clone());
         let peers: Arc<Mutex<Option<Arc<SimPeers>>>> = Arc::default();
         let (joined, told) = (peers.clone(), clock.clone());

@@ -16,7 +16,7 @@ impl Inspect {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
         let detail: AppDetail = client.get(&format!("/v1/apps/{}", path_segment(&self.name)?)).await?;
         match output.format() {
-            Format::Json => output.json(&detail)?,
+            Format::Json | Format::Yaml => output.value(&detail)?,
             Format::Table => print(&detail, output)?,
         }
         Ok(())

@@ -1,17 +1,30 @@
 //! `recoilctl install`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use recoil_gateway::api::{AppDetail, AppState, AppSummary, InstallRequest, PackageSummary};
+use recoil_gateway::api::{AppDetail, AppState, AppSummary, InstallRequest};
 
+use super::sources::{Found, fetch};
 use super::{Format, Output, VerbError};
 use crate::client::Client;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  recoilctl install redis-server
+  recoilctl install acme/greeter@1.0.0 --name hello --listen http=7000 --set greeting=hi --yes
+  recoilctl install oci://registry.example/acme/greeter:1.0.0 --lock recoil.lock")]
 pub(super) struct Install {
-    /// A package that comes with the nodes (`redis-server`), or a package file (`./mine.wasm`).
+    /// A package by its name (`redis-server`, `acme/greeter@1.0.0`), in a registry (`oci://registry.example/acme/greeter:1.0.0`), or a
+    /// file (`./mine.wasm`). `recoilctl registry list` shows where names are looked for.
     #[arg(value_name = "NAME|FILE")]
     package: String,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+    /// Remember in this file what each version was, and refuse one that has changed since.
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
     /// The app's name, if it is not to be the package's. A package can be installed many times, each with data of its own.
     #[arg(long)]
     name: Option<String>,
@@ -31,21 +44,26 @@ fn listener_port(text: &str) -> Result<(String, u16), String> {
 
 impl Install {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
-        let request = if is_file(&self.package) {
-            upload(client, &self.package).await?
-        } else {
-            InstallRequest::bundled(&self.package)
-        };
+        let found = fetch(client, &self.package, self.lock.as_deref()).await?;
+        if !self.yes {
+            confirm(&found, &self.listen)?;
+        }
         let listen = self.listen.iter().cloned().collect();
         let set = self.set.iter().cloned().collect();
-        let request = InstallRequest { app: self.name.clone(), listen, set, ..request };
+        let request = InstallRequest {
+            digest: Some(found.package.digest),
+            app: self.name.clone(),
+            listen,
+            set,
+            ..Default::default()
+        };
         let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
         let app: AppSummary = client.post("/v1/apps", body).await?;
         if app.state != AppState::Serving {
             return Err(VerbError::Local(why_not(client, &app).await));
         }
         match output.format() {
-            Format::Json => output.json(&app)?,
+            Format::Json | Format::Yaml => output.value(&app)?,
             Format::Table => {
                 output.line(&format!(
                     "{} {} is serving on {} of {} nodes",
@@ -62,25 +80,43 @@ impl Install {
     }
 }
 
-/// Names have neither slashes nor dots, so that nothing is guessed.
-fn is_file(package: &str) -> bool {
-    package.contains(['/', '.'])
+/// Shows what is about to be installed.
+fn show(found: &Found, listen: &[(String, u16)], output: &mut dyn std::io::Write) -> std::io::Result<()> {
+    let manifest = &found.package.manifest;
+    writeln!(output, "{} {}  {}", manifest.name, manifest.version, found.package.digest)?;
+    if !manifest.description.is_empty() {
+        writeln!(output, "  {}", manifest.description)?;
+    }
+    writeln!(output, "  from       {}", found.from)?;
+    writeln!(output, "  publisher  {}", manifest.namespace.as_deref().unwrap_or("not said"))?;
+    writeln!(output, "  licence    {}", if manifest.license.is_empty() { "not said" } else { &manifest.license })?;
+    for listener in &manifest.listeners {
+        let port = listen.iter().find(|(name, _)| *name == listener.name).map_or(listener.port, |(_, port)| *port);
+        writeln!(output, "  listens    {} on port {port} of every node, its offset added", listener.name)?;
+    }
+    for (limit, value) in &manifest.limits.0 {
+        writeln!(output, "  limit      {limit} {value}")?;
+    }
+    Ok(())
 }
 
-async fn upload(client: &Client, path: &str) -> Result<InstallRequest, VerbError> {
-    let cannot = |why: String| VerbError::Local(format!("cannot install {path}: {why}"));
-    let size = tokio::fs::metadata(Path::new(path)).await.map_err(|error| cannot(error.to_string()))?.len();
-    if size > recoil_package::ARCHIVE_BYTES_MAX as u64 {
-        return Err(cannot(format!(
-            "it has {size} bytes, and a package may have {}",
-            recoil_package::ARCHIVE_BYTES_MAX
-        )));
+/// Asks the operator, on a terminal.
+fn confirm(found: &Found, listen: &[(String, u16)]) -> Result<(), VerbError> {
+    use std::io::{BufRead as _, IsTerminal as _, Write as _};
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(VerbError::Local("there is no terminal to ask on whether to install it: add --yes".into()));
     }
-    let archive = tokio::fs::read(path).await.map_err(|error| cannot(error.to_string()))?;
-    // The node checks it too; here the answer comes before 64 MiB were sent.
-    recoil_package::read(&archive).map_err(|error| cannot(error.to_string()))?;
-    let stored: PackageSummary = client.post("/v1/packages", archive).await?;
-    Ok(InstallRequest { digest: Some(stored.digest), ..Default::default() })
+    let mut stderr = std::io::stderr();
+    show(found, listen, &mut stderr)?;
+    write!(stderr, "Install it? [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(VerbError::Local("nothing was installed".into())),
+    }
 }
 
 async fn why_not(client: &Client, app: &AppSummary) -> String {

@@ -9,7 +9,7 @@ use crate::client::Client;
 pub(super) async fn run(client: &Client, output: &mut Output) -> Result<(), VerbError> {
     let apps: Vec<AppSummary> = client.get("/v1/apps").await?;
     match output.format() {
-        Format::Json => output.json(&apps)?,
+        Format::Json | Format::Yaml => output.value(&apps)?,
         Format::Table if apps.is_empty() => {
             output.line("no apps; install one with `recoilctl install redis-server`")?
         }

@@ -86,8 +86,13 @@ fn take(text: &[u8], lines: &mut Vec<LogLine>) -> bool {
 }
 
 fn print(line: &LogLine, output: &mut Output) -> std::io::Result<()> {
-    if output.format() == Format::Json {
-        return output.line(&serde_json::to_string(line).map_err(std::io::Error::other)?);
+    match output.format() {
+        Format::Json => return output.line(&serde_json::to_string(line).map_err(std::io::Error::other)?),
+        Format::Yaml => {
+            output.line("---")?;
+            return output.value(line);
+        }
+        Format::Table => {}
     }
     let place = line.partition.map_or("listener".to_owned(), |partition| format!("partition {partition}"));
     output.line(&format!("{} {} {:5} {place}: {}", utc(line.time_us), line.node, line.level, line.message))

@@ -82,7 +82,7 @@ fn shell(folder: &Path, command: &str) -> Result<(), VerbError> {
 fn print(output: &mut Output, file: &Path, archive: &[u8], shape: &Shape) -> Result<(), VerbError> {
     let digest = recoil_package::digest(archive);
     match output.format() {
-        Format::Json => output.json(&serde_json::json!({
+        Format::Json | Format::Yaml => output.value(&serde_json::json!({
             "file": file, "bytes": archive.len(), "digest": digest, "exports": shape.exports, "imports": shape.imports,
         }))?,
         Format::Table => {

@@ -13,10 +13,14 @@ use super::{Format, Output, VerbError};
 /// The SDK for Rust, the contract and the templates, by their paths in this repository; made by `build.rs`.
 static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
+/// Who publishes a package until its author says who does.
+const DEFAULT_NAMESPACE: &str = "acme";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct New {
-    /// The package's name, and its folder's: lower-case words joined by hyphens.
-    name: String,
+    /// The package's name, and its folder's: lower-case words joined by hyphens. Who publishes it may come first: `acme/greeter`.
+    #[arg(value_name = "[NAMESPACE/]NAME")]
+    package: String,
     /// The language to write it in.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
@@ -41,15 +45,13 @@ enum Kind {
 
 impl New {
     pub(super) fn run(&self, output: &mut Output) -> Result<(), VerbError> {
-        let folder = PathBuf::from(&self.name);
-        let files = self.files()?;
+        let (namespace, name) = self.package.split_once('/').unwrap_or((DEFAULT_NAMESPACE, &self.package));
+        let folder = PathBuf::from(name);
+        let files = self.files(namespace, name)?;
         let cannot =
             |what: &Path, error: std::io::Error| VerbError::Local(format!("cannot make {}: {error}", what.display()));
         if folder.exists() {
-            return Err(VerbError::Local(format!(
-                "{} exists already: choose another name, or move it away",
-                self.name
-            )));
+            return Err(VerbError::Local(format!("{name} exists already: choose another name, or move it away")));
         }
         for (path, text) in &files {
             let path = folder.join(path);
@@ -58,9 +60,8 @@ impl New {
             std::fs::write(&path, text).map_err(|error| cannot(&path, error))?;
         }
         match output.format() {
-            Format::Json => output.json(&serde_json::json!({ "name": self.name, "folder": folder }))?,
+            Format::Json | Format::Yaml => output.value(&serde_json::json!({ "name": name, "folder": folder }))?,
             Format::Table => {
-                let name = &self.name;
                 output.line(&format!("{name}/ holds a package that works. Next:"))?;
                 for next in [format!("cd {name}"), "recoilctl test".into(), "recoilctl build".into()] {
                     output.line(&format!("  {next}"))?;
@@ -72,15 +73,16 @@ impl New {
     }
 
     /// Every file of the folder and its text.
-    fn files(&self) -> Result<Vec<(String, String)>, VerbError> {
+    fn files(&self, namespace: &str, name: &str) -> Result<Vec<(String, String)>, VerbError> {
         let Language::Rust = self.lang;
         let kind = match self.kind {
             Kind::Http => "sdk/rust/templates/http/",
             Kind::Tcp => "sdk/rust/templates/tcp/",
         };
         let fill = |text: &str| {
-            text.replace("{{name}}", &self.name)
-                .replace("{{crate}}", &self.name.replace('-', "_"))
+            text.replace("{{name}}", name)
+                .replace("{{namespace}}", namespace)
+                .replace("{{crate}}", &name.replace('-', "_"))
                 .replace("{{version}}", env!("CARGO_PKG_VERSION"))
         };
         let mut files = Vec::new();

@@ -1,4 +1,4 @@
-//! Printing: aligned tables and JSON. Never panics on a closed pipe.
+//! Printing: aligned tables, JSON and YAML. Never panics on a closed pipe.
 
 use std::io::{self, Write};
 
@@ -29,10 +29,13 @@ impl Output {
         self.to.flush()
     }
 
-    /// A value as indented JSON.
-    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
-        self.line(&text)
+    /// A value for programs: as YAML if that was asked for, else as indented JSON.
+    pub fn value(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = match self.format {
+            Format::Yaml => serde_yaml_ng::to_string(value).map_err(io::Error::other)?,
+            Format::Json | Format::Table => serde_json::to_string_pretty(value).map_err(io::Error::other)?,
+        };
+        self.line(text.trim_end())
     }
 
     /// Rows below a heading, each column as wide as its widest cell. Nothing at all when there are no rows.

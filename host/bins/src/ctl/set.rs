@@ -27,7 +27,7 @@ impl Set {
         let path = format!("/v1/apps/{}/settings", path_segment(&self.name)?);
         let in_force: BTreeMap<String, serde_json::Value> = client.patch(&path, body).await?;
         match output.format() {
-            Format::Json => output.json(&in_force)?,
+            Format::Json | Format::Yaml => output.value(&in_force)?,
             Format::Table => {
                 let rows: Vec<_> = in_force.iter().map(|(name, value)| [name.clone(), shown(value)]).collect();
                 output.table(["SETTING", "VALUE"], &rows)?;

@@ -10,7 +10,7 @@ pub(super) const APP_HEADING: [&str; 5] = ["APP", "VERSION", "STATE", "NODES REA
 pub(super) async fn run(client: &Client, output: &mut Output) -> Result<(), VerbError> {
     let status: Status = client.get("/v1/status").await?;
     match output.format() {
-        Format::Json => output.json(&status)?,
+        Format::Json | Format::Yaml => output.value(&status)?,
         Format::Table => print(&status, output)?,
     }
     Ok(())

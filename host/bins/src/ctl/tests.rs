@@ -14,7 +14,14 @@ fn command_lines_are_understood_or_refused() {
     for good in [
         "install redis-server",
         "install ./a.wasm -o json",
-        "install a --name b --listen http=7000 --set greeting=hi",
+        "install a --name b --listen http=7000 --set greeting=hi --yes",
+        "install acme/a@1.0.0 --lock recoil.lock",
+        "push",
+        "push oci://h/acme/a:1.0.0 --path a --replace",
+        "registry list -o yaml",
+        "registry packages",
+        "registry collect --kept 30m",
+        "completions bash",
         "set a greeting=hi",
         "new a --kind tcp",
         "build --path a",
@@ -29,9 +36,20 @@ fn command_lines_are_understood_or_refused() {
         Arguments::try_parse_from(["recoilctl"].into_iter().chain(good.split(' ')))
             .unwrap_or_else(|error| panic!("{good}: {error}"));
     }
-    for wrong in
-        ["", "install", "status -o yaml", "logs", "restart", "set a", "set a b", "install a --listen 7000", "new"]
-    {
+    for wrong in [
+        "",
+        "install",
+        "status -o xml",
+        "push --file a --path b",
+        "registry",
+        "registry collect --kept 5d",
+        "logs",
+        "restart",
+        "set a",
+        "set a b",
+        "install a --listen 7000",
+        "new",
+    ] {
         let words = ["recoilctl"].into_iter().chain(wrong.split(' ').filter(|word| !word.is_empty()));
         assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
     }

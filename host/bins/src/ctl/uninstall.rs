@@ -13,7 +13,7 @@ impl Uninstall {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
         let answer: serde_json::Value = client.delete(&format!("/v1/apps/{}", path_segment(&self.name)?)).await?;
         match output.format() {
-            Format::Json => output.json(&answer)?,
+            Format::Json | Format::Yaml => output.value(&answer)?,
             Format::Table => output.line(&format!("{} and its data are removed", self.name))?,
         }
         Ok(())

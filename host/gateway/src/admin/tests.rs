@@ -7,7 +7,7 @@ use recoil_base::{Digest, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::api::{AppDetail, AppState, AppSummary, Health, LogLine, PackageSummary, Status};
+use crate::api::{AppDetail, AppState, AppSummary, CollectReply, Health, LogLine, PackageSummary, Status};
 
 /// An API whose answers are fixed and which remembers what it was asked.
 #[derive(Default)]
@@ -25,6 +25,34 @@ fn summary() -> AppSummary {
         listeners: Vec::new(),
         nodes_ready: 3,
         nodes: 3,
+    }
+}
+
+fn package(archive: &[u8]) -> PackageSummary {
+    let manifest = recoil_package::Manifest::from_json(br#"{"name": "a", "version": "1.0.0"}"#).unwrap();
+    PackageSummary {
+        digest: Digest::of(archive),
+        name: "a".to_owned(),
+        version: "1.0.0".to_owned(),
+        manifest,
+        artifact: None,
+    }
+}
+
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
+
+/// Answers below `/site/` with the client's address and what it sent.
+struct Mirror;
+
+#[async_trait::async_trait]
+impl Site for Mirror {
+    fn answers(&self, path: &str) -> bool {
+        path.starts_with("/site/")
+    }
+    async fn respond(&self, peer: SocketAddr, request: Request<SiteBody>) -> Response<SiteBody> {
+        let sent = request.into_body().collect().await.unwrap().to_bytes();
+        let text = [format!("{peer} sent ").as_bytes(), &sent].concat();
+        Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync())
     }
 }
 
@@ -56,7 +84,15 @@ impl AdminApi for Fixed {
     }
     async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError> {
         self.asked.lock().push(format!("upload {}", archive.len()));
-        Ok(PackageSummary { digest: Digest::of(&archive), name: "a".to_owned(), version: "1.0.0".to_owned() })
+        Ok(package(&archive))
+    }
+    async fn pull(&self, name: &str) -> Result<PackageSummary, AdminError> {
+        self.asked.lock().push(format!("pull {name}"));
+        Ok(package(b""))
+    }
+    async fn collect(&self, kept: Duration) -> Result<CollectReply, AdminError> {
+        self.asked.lock().push(format!("collect {kept:?}"));
+        Ok(CollectReply { links: 1, contents: 2, bytes: 3 })
     }
     async fn set(
         &self,
@@ -90,7 +126,7 @@ impl AdminApi for Fixed {
 /// Send `bytes`, perhaps close our side, and give back all that is answered.
 async fn exchange(api: Arc<Fixed>, bytes: &[u8], then_close: bool) -> String {
     let (mut ours, theirs) = tokio::io::duplex(1 << 20);
-    let serving = serve_connection(theirs, api, Arc::default());
+    let serving = serve_connection(theirs, PEER, api, Arc::new(Mirror), Arc::default());
     let asking = async move {
         // The server may close before all is sent, for instance after an announced length it refuses.
         let _ = ours.write_all(bytes).await;
@@ -149,7 +185,7 @@ async fn every_path_answers_with_its_status_and_json() {
         assert!(answer.contains(expected), "{method} {path}: {answer}");
     }
     let installs = [
-        format!("{:?}", InstallRequest::bundled("redis-server")),
+        format!("{:?}", InstallRequest::named("redis-server")),
         format!("{:?}", InstallRequest { digest: Some(digest), ..Default::default() }),
     ];
     let expected = [
@@ -183,8 +219,25 @@ async fn a_followed_log_shows_that_it_is_alive() {
         }
         assert_eq!(text.matches("hello").count(), 3, "{text}");
     };
-    let both = async { tokio::join!(serve_connection(theirs, Arc::new(Fixed::default()), Arc::default()), reading) };
+    let both = async {
+        tokio::join!(
+            serve_connection(theirs, PEER, Arc::new(Fixed::default()), Arc::new(Mirror), Arc::default()),
+            reading
+        )
+    };
     tokio::time::timeout(Duration::from_secs(60), both).await.expect("heartbeats");
+}
+
+#[tokio::test]
+async fn a_site_answers_its_own_paths() {
+    let api = Arc::new(Fixed::default());
+    let answer = ask(&api, "POST", "/site/x", "", "hello").await;
+    assert!(answer.ends_with("127.0.0.1:9 sent hello"), "{answer}");
+    let answer = ask(&api, "POST", "/site/x", "origin: http://evil.example\r\n", "hello").await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    ask(&api, "POST", "/v1/packages/pull", "", r#"{"name":"acme/greeter"}"#).await;
+    ask(&api, "POST", "/v1/registry/collect", "", r#"{"kept_seconds":60}"#).await;
+    assert_eq!(*api.asked.lock(), ["pull acme/greeter", "collect 60s"]);
 }
 
 #[tokio::test]
@@ -219,7 +272,7 @@ async fn few_uploads_are_taken_at_a_time() {
         for _ in 0..UPLOADS_MAX {
             let (mut ours, theirs) = tokio::io::duplex(1 << 10);
             ours.write_all(head).await.unwrap();
-            all.push(serve_connection(theirs, api.clone(), uploads.clone()));
+            all.push(serve_connection(theirs, PEER, api.clone(), Arc::new(Mirror), uploads.clone()));
             ends.push(ours);
         }
         while futures::StreamExt::next(&mut all).await.is_some() {}
@@ -233,7 +286,7 @@ async fn few_uploads_are_taken_at_a_time() {
         ours.write_all(head).await.unwrap();
         let mut answer = vec![0; 12];
         {
-            let serving = serve_connection(theirs, api.clone(), uploads.clone());
+            let serving = serve_connection(theirs, PEER, api.clone(), Arc::new(Mirror), uploads.clone());
             let read = ours.read_exact(&mut answer);
             tokio::pin!(serving, read);
             // The answer may still be on its way when the connection has been served.
@@ -270,7 +323,7 @@ async fn garbage_ends_the_connection_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_let_go() {
     let (ours, theirs) = tokio::io::duplex(64);
-    let serving = serve_connection(theirs, Arc::new(Fixed::default()), Arc::default());
+    let serving = serve_connection(theirs, PEER, Arc::new(Fixed::default()), Arc::new(Mirror), Arc::default());
     tokio::time::timeout(HEADER_TIMEOUT * 2, serving).await.expect("the connection ends by itself");
     drop(ours);
 }

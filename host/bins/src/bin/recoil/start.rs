@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use recoil::process::{hosting_sentence, node_packages, stop_on_signals};
+use recoil::process::{hosting_sentence, node_packages, read_token, stop_on_signals};
 use recoil_base::Shutdown;
 use recoil_node::{Node, NodeOptions, Shared, SharedOptions};
 
@@ -28,6 +28,10 @@ pub(super) struct Start {
     /// Added to the ports of apps, for several nodes on one machine.
     #[arg(long, default_value_t = 0, value_name = "PORTS")]
     port_offset: u16,
+    /// Take pushes to the cluster's registry from wherever the token in this file comes with them; without it, only from programs on
+    /// this machine.
+    #[arg(long, value_name = "FILE")]
+    registry_token_file: Option<PathBuf>,
     /// Purge logs after a few KiB, for tests of what comes after.
     #[arg(long, hide = true)]
     purge_early: bool,
@@ -44,6 +48,7 @@ impl Start {
             partitions: self.partitions,
             port_offset: self.port_offset,
             packages: node_packages(),
+            registry_token: self.registry_token_file.as_deref().map(read_token).transpose()?,
             ..NodeOptions::new(self.data_dir.clone(), self.listen, Shared::new(shared_options)?)
         };
         if self.purge_early {
