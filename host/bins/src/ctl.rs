@@ -4,6 +4,7 @@
 //! in the folder of a package and ask nobody. Results go to
 //! stdout, everything else to stderr.
 
+mod dev;
 mod inspect;
 mod install;
 mod list;
@@ -83,6 +84,9 @@ enum Verb {
     Build(make::Build),
     /// Run the tests of the package in this folder.
     Test(make::Test),
+    /// Build the package in this folder, install it, and do so again at every change, its data kept; in the cluster at --server, or in one
+    /// that is started for it.
+    Dev(dev::Dev),
     /// Push a built package to a registry: the cluster's own, or any other.
     Push(push::Push),
     /// Where packages come from, and the cluster's own registry.
@@ -138,6 +142,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Verb::New(new) => new.run(&mut output),
         Verb::Build(build) => build.run(&mut output),
         Verb::Test(test) => test.run(),
+        Verb::Dev(dev) => dev.run(&client, &mut output).await,
         Verb::Push(push) => push.run(&client, &mut output).await,
         Verb::Registry(registry) => registry.run(&client, &mut output).await,
         Verb::Completions { shell } => {

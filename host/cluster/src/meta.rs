@@ -103,8 +103,10 @@ pub enum AppState {
 /// An installed package.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct App {
-    /// Its keys start with this; never reused.
+    /// Its keys start with this; never given to another app.
     pub id: AppId,
+    /// Counts installations, so that what nodes do for one is not taken for another of the same app.
+    pub install: u32,
     /// The package's digest, pinned.
     pub digest: Digest,
     /// The package's manifest.
@@ -115,6 +117,21 @@ pub struct App {
     pub ready: BTreeMap<NodeId, Option<String>>,
     /// Settings that differ from the manifest's defaults.
     #[serde(default)]
+    pub settings: BTreeMap<String, SettingValue>,
+}
+
+/// The data of an app that is uninstalled, kept for its next installation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptData {
+    /// What its keys start with.
+    pub id: AppId,
+    /// The package's name: no other may read it.
+    pub package: String,
+    /// Of the package that wrote it last.
+    pub version: String,
+    /// The same.
+    pub digest: Digest,
+    /// What the app was set to.
     pub settings: BTreeMap<String, SettingValue>,
 }
 
@@ -139,11 +156,16 @@ pub struct MetaState {
     pub packages: BTreeMap<Digest, PackageRecord>,
     /// Apps by name.
     pub apps: BTreeMap<String, App>,
+    /// Data of apps that are uninstalled, by the apps' names.
+    #[serde(default)]
+    pub kept: BTreeMap<String, KeptData>,
     /// Apps whose data is to be removed.
     pub removed_apps: Vec<AppId>,
     next_member: u32,
     next_group: u32,
     next_app: u32,
+    #[serde(default)]
+    next_install: u32,
     /// The log index of the last entry applied.
     pub index: u64,
 }
@@ -223,6 +245,8 @@ pub enum MetaCommand {
     Ready {
         /// The app.
         app: AppId,
+        /// Which installation of it.
+        install: u32,
         /// The node.
         node: NodeId,
         /// Why not.
@@ -232,11 +256,15 @@ pub enum MetaCommand {
     Serve {
         /// The app.
         app: AppId,
+        /// Which installation of it.
+        install: u32,
     },
-    /// Removes an app and its data.
+    /// Removes an app, and its data unless that is to be kept.
     Uninstall {
         /// The app's name.
         name: String,
+        /// For its next installation.
+        keep_data: bool,
     },
 }
 
@@ -314,23 +342,23 @@ impl MetaState {
                 app.settings.extend(settings);
                 Ok(())
             }
-            MetaCommand::Ready { app, node, error } => {
+            MetaCommand::Ready { app, install, node, error } => {
                 let failed = error.is_some();
-                let app = self.app_by_id(app)?;
+                let app = self.installation(app, install)?;
                 app.ready.insert(node, error);
                 if failed && app.state == AppState::Installing {
                     app.state = AppState::Failed;
                 }
                 Ok(())
             }
-            MetaCommand::Serve { app } => {
-                let app = self.app_by_id(app)?;
+            MetaCommand::Serve { app, install } => {
+                let app = self.installation(app, install)?;
                 if app.state == AppState::Installing {
                     app.state = AppState::Serving;
                 }
                 Ok(())
             }
-            MetaCommand::Uninstall { name } => self.uninstall(&name, chunk),
+            MetaCommand::Uninstall { name, keep_data } => self.uninstall(name, keep_data, chunk),
         }
     }
 
@@ -449,7 +477,7 @@ impl MetaState {
         name: String,
         digest: Digest,
         manifest: Manifest,
-        settings: BTreeMap<String, SettingValue>,
+        mut settings: BTreeMap<String, SettingValue>,
     ) -> MetaReply {
         if !self.packages.get(&digest).is_some_and(|package| package.complete) {
             return Err(format!("package {digest} is not stored in the cluster; upload it first"));
@@ -481,16 +509,63 @@ impl MetaState {
                 ));
             }
         }
-        let id = AppId(self.next_app);
-        self.next_app += 1;
-        let (state, ready) = (AppState::Installing, BTreeMap::new());
-        self.apps.insert(name, App { id, digest, manifest, state, ready, settings });
+        let id = match self.kept.get(&name) {
+            Some(kept) if kept.package != manifest.name => {
+                return Err(format!(
+                    "the data of an app named {name} is kept, of another package ({}): install under another name, or remove the data \
+                     (recoilctl uninstall {name})",
+                    kept.package
+                ));
+            }
+            Some(kept) => {
+                // What the app was set to holds, where this version still has such a setting.
+                for (setting, value) in &kept.settings {
+                    if !settings.contains_key(setting)
+                        && let Ok(value) = manifest.parse_setting(setting, &value.to_string())
+                    {
+                        settings.insert(setting.clone(), value);
+                    }
+                }
+                kept.id
+            }
+            None => {
+                self.next_app += 1;
+                AppId(self.next_app - 1)
+            }
+        };
+        self.kept.remove(&name);
+        self.next_install += 1;
+        let (install, state, ready) = (self.next_install, AppState::Installing, BTreeMap::new());
+        self.apps.insert(name, App { id, install, digest, manifest, state, ready, settings });
         Ok(())
     }
 
-    fn uninstall(&mut self, name: &str, chunk: &mut dyn FnMut(Digest, u32, Option<Bytes>)) -> MetaReply {
-        let app = self.apps.remove(name).ok_or_else(|| format!("there is no app named {name}"))?;
-        self.removed_apps.push(app.id);
+    fn uninstall(
+        &mut self,
+        name: String,
+        keep_data: bool,
+        chunk: &mut dyn FnMut(Digest, u32, Option<Bytes>),
+    ) -> MetaReply {
+        let Some(app) = self.apps.remove(&name) else {
+            return match self.kept.remove(&name) {
+                Some(kept) if !keep_data => {
+                    self.removed_apps.push(kept.id);
+                    Ok(())
+                }
+                Some(kept) => {
+                    self.kept.insert(name, kept);
+                    Ok(())
+                }
+                None => Err(format!("there is no app named {name}")),
+            };
+        };
+        if keep_data {
+            let Manifest { name: package, version, .. } = app.manifest;
+            let kept = KeptData { id: app.id, package, version, digest: app.digest, settings: app.settings };
+            self.kept.insert(name, kept);
+        } else {
+            self.removed_apps.push(app.id);
+        }
         if !self.apps.values().any(|other| other.digest == app.digest)
             && let Some(package) = self.packages.remove(&app.digest)
         {
@@ -499,7 +574,82 @@ impl MetaState {
         Ok(())
     }
 
-    fn app_by_id(&mut self, id: AppId) -> Result<&mut App, String> {
-        self.apps.values_mut().find(|app| app.id == id).ok_or_else(|| format!("app {id} has been uninstalled"))
+    fn installation(&mut self, id: AppId, install: u32) -> Result<&mut App, String> {
+        let mut apps = self.apps.values_mut();
+        apps.find(|app| app.id == id && app.install == install).ok_or_else(|| format!("app {id} has been uninstalled"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Meta(MetaState);
+
+    impl Meta {
+        fn new() -> Self {
+            let mut meta = Meta(MetaState::default());
+            meta.apply(MetaCommand::Found { cluster: "c".into(), expect: 1, partitions: 4, replication: 1 }).unwrap();
+            meta
+        }
+
+        fn apply(&mut self, command: MetaCommand) -> MetaReply {
+            self.0.apply(command, &Bytes::new(), &mut |_, _, _| {})
+        }
+
+        /// A package of this name, installed as `app`.
+        fn install(&mut self, app: &str, package: &str, port: u16) -> Result<App, String> {
+            let json = format!(
+                r#"{{"name": "{package}", "version": "1.0.0", "listener": [{{"name": "a", "protocol": "tcp", "port": {port}}}],
+                    "setting": [{{"name": "word", "default": "hello"}}]}}"#
+            );
+            let digest = Digest::of(package.as_bytes());
+            self.apply(MetaCommand::PackageChunk { digest, size: 0, index: 0 })?;
+            let manifest = Box::new(Manifest::from_json(json.as_bytes()).unwrap());
+            self.apply(MetaCommand::Install { name: app.into(), digest, manifest, settings: BTreeMap::new() })?;
+            Ok(self.0.apps[app].clone())
+        }
+
+        fn uninstall(&mut self, app: &str, keep_data: bool) -> MetaReply {
+            self.apply(MetaCommand::Uninstall { name: app.into(), keep_data })
+        }
+    }
+
+    /// Red when kept data goes, another package gets it, or an earlier installation's nodes speak for a later one.
+    #[test]
+    fn kept_data_is_there_for_the_next_installation_of_the_same_package() {
+        let mut meta = Meta::new();
+        let first = meta.install("app", "one", 1).unwrap();
+        let word = BTreeMap::from([("word".to_owned(), SettingValue::Text("hi".into()))]);
+        meta.apply(MetaCommand::Set { name: "app".into(), settings: word.clone() }).unwrap();
+        meta.uninstall("app", true).unwrap();
+        meta.uninstall("app", true).unwrap();
+        assert!(meta.0.removed_apps.is_empty() && meta.0.apps.is_empty() && meta.0.packages.is_empty());
+        assert!(meta.install("app", "two", 1).unwrap_err().contains("another package (one)"));
+
+        let second = meta.install("app", "one", 2).unwrap();
+        assert_eq!((second.id, &second.settings), (first.id, &word));
+        assert!(meta.0.kept.is_empty());
+        let ready = |app: &App| MetaCommand::Ready { app: app.id, install: app.install, node: NodeId(1), error: None };
+        assert!(meta.apply(ready(&first)).is_err(), "that installation is over");
+        assert!(meta.0.apps["app"].ready.is_empty());
+        assert!(meta.apply(MetaCommand::Serve { app: first.id, install: first.install }).is_err());
+        meta.apply(ready(&second)).unwrap();
+
+        meta.uninstall("app", false).unwrap();
+        assert_eq!(meta.0.removed_apps, [first.id]);
+        assert!(meta.uninstall("app", false).unwrap_err().contains("no app named app"));
+        let third = meta.install("app", "one", 1).unwrap();
+        assert_ne!(third.id, first.id, "what is being removed is given to nobody");
+    }
+
+    #[test]
+    fn kept_data_can_be_removed_later() {
+        let mut meta = Meta::new();
+        let app = meta.install("app", "one", 1).unwrap();
+        meta.uninstall("app", true).unwrap();
+        meta.uninstall("app", false).unwrap();
+        assert_eq!(meta.0.removed_apps, [app.id]);
+        assert!(meta.0.kept.is_empty());
     }
 }

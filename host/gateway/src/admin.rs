@@ -188,8 +188,16 @@ where
         }
         ["v1", "apps", name] if method == Method::GET => Ok(ok(&api.app(app_name(name)?).await?)),
         ["v1", "apps", name] if method == Method::DELETE => {
-            api.uninstall(app_name(name)?).await?;
-            Ok(ok(&serde_json::json!({ "uninstalled": name })))
+            let keep_data = match request.uri().query().unwrap_or("") {
+                "" | "keep-data=false" => false,
+                "keep-data=true" => true,
+                _ => {
+                    let why = "the query has a parameter that uninstalling does not know";
+                    return Err(AdminError::invalid(why, "use keep-data=true, or nothing").into());
+                }
+            };
+            api.uninstall(app_name(name)?, keep_data).await?;
+            Ok(ok(&serde_json::json!({ "uninstalled": name, "data_kept": keep_data })))
         }
         ["v1", "apps", name, "settings"] if method == Method::PATCH => {
             let values = read_json(request, r#"send texts by name, such as {"greeting": "hi", "limit": "10"}"#).await?;

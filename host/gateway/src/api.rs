@@ -39,8 +39,8 @@ pub trait AdminApi: Send + Sync + 'static {
         name: &str,
         values: BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, SettingValue>, AdminError>;
-    /// Remove an app and its data. Returns once no node takes connections for it.
-    async fn uninstall(&self, name: &str) -> Result<(), AdminError>;
+    /// Remove an app, and its data unless that is to be kept for its next installation. Returns once no node takes connections for it.
+    async fn uninstall(&self, name: &str, keep_data: bool) -> Result<(), AdminError>;
     /// At most `limit` lines of the app's log on this node, from sequence `since` on. If there are none yet, waits up to
     /// `wait` for the first.
     async fn logs(&self, name: &str, since: u64, limit: usize, wait: Duration) -> Result<LogPage, AdminError>;
@@ -157,6 +157,8 @@ pub enum AppState {
     Serving,
     /// Some node cannot make it ready; the detail says why.
     Failed,
+    /// Uninstalled; its data waits for its next installation.
+    Kept,
 }
 
 /// Where an app listens.

@@ -139,7 +139,16 @@ impl Parts {
             .collect();
         let ready =
             !keyspaces.is_empty() && keyspaces.iter().all(|keyspace| keyspace.leaders_present == keyspace.partitions);
-        let apps = state.apps.iter().map(|(name, app)| self.summary(&state, name, app)).collect();
+        let kept = state.kept.iter().map(|(name, kept)| AppSummary {
+            name: name.clone(),
+            version: kept.version.clone(),
+            digest: kept.digest,
+            state: AppState::Kept,
+            listeners: vec![],
+            nodes_ready: 0,
+            nodes: 0,
+        });
+        let apps = state.apps.iter().map(|(name, app)| self.summary(&state, name, app)).chain(kept).collect();
         let cluster = (!state.cluster.is_empty()).then(|| state.cluster.clone());
         Status { cluster, node: self.node, nodes, keyspaces, groups, apps, ready }
     }
@@ -461,10 +470,12 @@ impl AdminApi for Parts {
         Ok(app.manifest.settings_in_force(&app.settings.into_iter().chain(settings).collect()))
     }
 
-    async fn uninstall(&self, name: &str) -> Result<(), AdminError> {
+    async fn uninstall(&self, name: &str, keep_data: bool) -> Result<(), AdminError> {
         check_own(name)?;
-        let app = self.states.borrow().apps.get(name).cloned().ok_or_else(|| not_installed(name))?;
-        self.change(&MetaCommand::Uninstall { name: name.into() }, &[]).await?;
+        let app = self.states.borrow().apps.get(name).cloned();
+        self.change(&MetaCommand::Uninstall { name: name.into(), keep_data }, &[]).await?;
+        // Of an app whose data was kept nothing else is left.
+        let Some(app) = app else { return Ok(()) };
         let closed = async {
             loop {
                 let state = self.states.borrow().clone();

@@ -2,7 +2,8 @@
 //!
 //! A loop over the newest state. An app that is not loaded is read from the cluster's storage, checked against its digest, compiled
 //! (or taken from the cache) and reported ready; one that serves gets its ports; one that is gone loses ports, code and,
-//! row by row, its data. App ids are never reused, so removing rows late or twice harms nothing.
+//! row by row, its data, unless that is kept for its next installation. The id of an app whose data is removed is never given to another, so
+//! removing rows late or twice harms nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ const REMOVE_BATCH: usize = 1000;
 
 /// An app on this node.
 pub(crate) struct Loaded {
+    /// Which installation of it.
+    install: u32,
     pub(crate) name: Arc<str>,
     pub(crate) code: Arc<AppCode>,
     pub(crate) log: AppLog,
@@ -69,6 +72,13 @@ impl Apps {
             .collect()
     }
 
+    /// Apps that are loaded here in an installation that is over.
+    fn gone(&self, state: &MetaState) -> Vec<AppId> {
+        let is_present =
+            |id: &AppId, loaded: &Loaded| state.apps.values().any(|app| app.id == *id && app.install == loaded.install);
+        self.loaded.lock().iter().filter(|(id, loaded)| !is_present(id, loaded)).map(|(id, _)| *id).collect()
+    }
+
     /// Stops all ports, letting connections end.
     pub(crate) async fn stop(&self) {
         let all: Vec<_> = self.loaded.lock().drain().collect();
@@ -82,6 +92,13 @@ impl Apps {
 
 /// Brings this node's apps into line with the state.
 pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
+    for id in parts.apps.gone(state) {
+        let loaded = parts.apps.loaded.lock().remove(&id);
+        parts.host.remove_app(id);
+        for (_, listener) in loaded.into_iter().flat_map(|loaded| loaded.listeners) {
+            listener.stop().await;
+        }
+    }
     for (name, app) in &state.apps {
         let known = parts.apps.loaded.lock().contains_key(&app.id);
         if !known && app.state != AppState::Failed && parts.apps.loading.lock().insert(app.id) {
@@ -94,7 +111,7 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
                 if let Some(error) = &error {
                     tracing::warn!(app = %name, %error, "the app cannot be made ready on this node");
                 }
-                let command = MetaCommand::Ready { app: app.id, node: parts.node, error };
+                let command = MetaCommand::Ready { app: app.id, install: app.install, node: parts.node, error };
                 if let Err(error) = parts.change(&command, &[]).await {
                     tracing::warn!(app = %name, %error, "cannot report the app's readiness");
                 }
@@ -106,15 +123,6 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
         }
         if known && app.state == AppState::Serving {
             listen(parts, app);
-        }
-    }
-    let present: BTreeSet<AppId> = state.apps.values().map(|app| app.id).collect();
-    let gone: Vec<AppId> = parts.apps.loaded.lock().keys().filter(|id| !present.contains(id)).copied().collect();
-    for id in gone {
-        let loaded = parts.apps.loaded.lock().remove(&id);
-        parts.host.remove_app(id);
-        for (_, listener) in loaded.into_iter().flat_map(|loaded| loaded.listeners) {
-            listener.stop().await;
         }
     }
     for id in &state.removed_apps {
@@ -168,7 +176,11 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
         usage: Arc::default(),
     };
     parts.host.add_app(evaluated);
-    parts.apps.loaded.lock().insert(app.id, Loaded { name, code, log, limits, settings, listeners: vec![] });
+    parts
+        .apps
+        .loaded
+        .lock()
+        .insert(app.id, Loaded { install: app.install, name, code, log, limits, settings, listeners: vec![] });
     Ok(())
 }
 

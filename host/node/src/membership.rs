@@ -278,7 +278,7 @@ fn due(parts: &Parts, state: &MetaState) -> Vec<MetaCommand> {
     for app in state.apps.values().filter(|app| app.state == AppState::Installing) {
         let ready = |node: &NodeId| app.ready.get(node).is_some_and(Option::is_none);
         if nodes.iter().filter(|node| live(node)).all(ready) {
-            due.push(MetaCommand::Serve { app: app.id });
+            due.push(MetaCommand::Serve { app: app.id, install: app.install });
         }
     }
     due

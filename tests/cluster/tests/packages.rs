@@ -8,12 +8,16 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use recoil_cluster_tests::{Cluster, Ports, Ran, eventually, program, run};
+use recoil_cluster_tests::{Cluster, Ports, Program, Ran, eventually, program, run};
 
 /// Runs recoilctl in a folder; compiling a package may take it minutes on a busy machine, and no longer.
 fn author(folder: &Path, words: &[&str]) -> Ran {
     let mut command = Command::new("timeout");
     command.arg("600").arg(program("recoilctl")).args(words).current_dir(folder).env_remove("RECOIL_SERVER");
+    // Whatever the machine's user has set up is none of the test's business.
+    for (variable, file) in [("RECOIL_REGISTRIES", "registries.toml"), ("DOCKER_CONFIG", "docker")] {
+        command.env(variable, folder.join(file));
+    }
     let output = command.output().expect("recoilctl runs");
     Ran {
         code: output.status.code(),
@@ -42,11 +46,18 @@ fn a_new_package_is_tested_built_installed_and_served() {
     }
     let port = Ports::free(3).redis(0);
     let listen = format!("http={}", port - cluster.ports().offset);
-    let file = greeter.join("greeter.wasm");
-    let install = ["install", "--yes", file.to_str().unwrap(), "--name", "hello", "--listen", &listen];
-    let wrong = cluster.ctl(0, &[&install[..], &["--set", "colour=red"]].concat()).failed(1);
+    let ctl = |k: usize, words: &[&str]| author(&greeter, &[&["--server", &cluster.admin(k)], words].concat());
+    let pushed = ctl(2, &["push"]).ok();
+    assert!(pushed.contains("acme/greeter@1.0.0 is pushed") && pushed.contains("recoilctl install"), "{pushed}");
+    assert!(ctl(1, &["push"]).ok().contains("was there already"));
+    let install = ["install", "acme/greeter@1.0.0", "--name", "hello", "--listen", &listen, "--lock", "recoil.lock"];
+    let unasked = ctl(0, &install).failed(1);
+    assert!(unasked.contains("--yes"), "{unasked}");
+    let install = [&install[..], &["--yes"]].concat();
+    let wrong = ctl(0, &[&install[..], &["--set", "colour=red"]].concat()).failed(1);
     assert!(wrong.contains("no setting named colour") && wrong.contains("greeting (text)"), "{wrong}");
-    cluster.ctl(0, &[&install[..], &["--set", "greeting=good day"]].concat()).ok();
+    let installed = ctl(0, &[&install[..], &["--set", "greeting=good day"]].concat()).ok();
+    assert!(installed.contains("hello 1.0.0 is serving on 3 of 3 nodes"), "{installed}");
     let say = |k: u16| run("curl", &["-sS", &format!("http://127.0.0.1:{}/hello/world", port + k)]).ok();
     for k in 0..3 {
         assert_eq!(say(k).trim(), format!("good day world, greeting number {}", k + 1));
@@ -63,6 +74,10 @@ fn a_new_package_is_tested_built_installed_and_served() {
     let shown = cluster.ctl(2, &["inspect", "hello"]).ok();
     assert!(shown.contains("The word that greets.") && shown.contains("hi     text  hello"), "{shown}");
     assert!(cluster.ctl(2, &["set", "nobody", "a=b"]).failed(1).contains("no app named nobody"));
+
+    other_registries(&cluster, &greeter);
+    kept_data(&cluster, port);
+    development(&cluster, &greeter);
 
     // The other kind, with a manifest that promises what the component does not export.
     author(&folder, &["new", "word-count", "--kind", "tcp"]).ok();
@@ -84,6 +99,104 @@ fn a_new_package_is_tested_built_installed_and_served() {
         assert_eq!(answer.trim(), (k + 1).to_string());
     }
     cluster.stop();
+}
+
+/// An app that is uninstalled and comes back.
+fn kept_data(cluster: &Cluster, port: u16) {
+    let say = || run("curl", &["-sS", &format!("http://127.0.0.1:{port}/hello/world")]).ok();
+    let before = say();
+    let kept = cluster.ctl(0, &["uninstall", "hello", "--keep-data"]).ok();
+    assert!(kept.contains("its data kept"), "{kept}");
+    assert!(cluster.ctl(1, &["list"]).ok().contains("data kept"));
+    let listen = format!("http={}", port - cluster.ports().offset);
+    let other = ["install", "bank", "--name", "hello", "--listen", "api=7130", "--yes"];
+    let other = cluster.ctl(2, &other).failed(1);
+    assert!(other.contains("another package (greeter)"), "{other}");
+    cluster.ctl(2, &["install", "acme/greeter", "--name", "hello", "--listen", &listen, "--yes"]).ok();
+    let number = |said: &str| said.trim().rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    let after = say();
+    assert!(after.starts_with("hi world") && number(&after) == number(&before) + 1, "{before} {after}");
+    cluster.ctl(0, &["uninstall", "hello"]).ok();
+    cluster.ctl(0, &["install", "acme/greeter", "--name", "hello", "--listen", &listen, "--yes"]).ok();
+    assert!(say().ends_with("number 1\n"), "{}", say());
+}
+
+/// A change of the source is built and installed, and finds the data of what was there before.
+fn development(cluster: &Cluster, greeter: &Path) {
+    let port = Ports::free(3).redis(0);
+    let listen = format!("http={}", port - cluster.ports().offset);
+    let path = greeter.display().to_string();
+    let words = ["--server", &cluster.admin(1), "dev", "--path", &path, "--name", "changing", "--listen", &listen];
+    let mut dev = Program::start(&program("recoilctl"), &words.map(str::to_owned), &cluster.path("dev"));
+    dev.wait_for_line("it serves", |line| line.starts_with("changing 1.0.0 is serving"));
+    let say = || run("curl", &["-sS", &format!("http://127.0.0.1:{port}/hello/world")]).stdout;
+    assert!(say().ends_with("greeting number 1\n"), "{}", say());
+    let code = std::fs::read_to_string(greeter.join("src/lib.rs")).unwrap();
+    std::fs::write(greeter.join("src/lib.rs"), "this is no Rust").unwrap();
+    eventually("the build fails", || match dev.stderr() {
+        said if said.contains("what is printed above says why") => Ok(()),
+        said => Err(said),
+    });
+    assert!(say().contains("greeting number"), "what was there serves on");
+    std::fs::write(greeter.join("src/lib.rs"), code.replace("greeting number", "visit number")).unwrap();
+    eventually("the change serves", || match say() {
+        said if said.contains("visit number") && !said.ends_with("number 1\n") => Ok(()),
+        said => Err(format!("{said} {}", dev.stderr())),
+    });
+    assert!(dev.terminate().success());
+}
+
+/// The same package through Docker's registry, and what happens when a version changes its meaning.
+fn other_registries(cluster: &Cluster, greeter: &Path) {
+    let ctl = |k: usize, words: &[&str]| author(greeter, &[&["--server", &cluster.admin(k)], words].concat());
+    let port = Ports::free(1).admin;
+    let config = format!(
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+        cluster.path("docker-registry").display()
+    );
+    std::fs::write(greeter.join("registry.yml"), config).unwrap();
+    let arguments = ["serve".to_owned(), greeter.join("registry.yml").display().to_string()];
+    let mut docker = Program::start(Path::new("docker-registry"), &arguments, &cluster.path("docker-registry-log"));
+    eventually("docker-registry listens", || {
+        TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())
+    });
+    let outside = format!("oci://127.0.0.1:{port}/teams/x/acme/welcome:1.0.0");
+    let pushed = ctl(0, &["push", &outside]).ok();
+    assert!(pushed.contains("teams/x/acme/welcome@1.0.0 is pushed"), "{pushed}");
+
+    // Found by its name once the operator has said where to look.
+    let absent = ctl(1, &["install", "acme/welcome", "--yes"]).failed(1);
+    assert!(absent.contains("no package acme/welcome"), "{absent}");
+    let sources =
+        format!("[[registry]]\naddress = \"127.0.0.1:{port}\"\nprefix = \"teams/x\"\nnamespaces = [\"acme\"]\n");
+    std::fs::write(greeter.join("registries.toml"), sources).unwrap();
+    let listed = ctl(1, &["registry", "list"]).ok();
+    assert!(listed.contains(&format!("127.0.0.1:{port}")) && listed.contains("teams/x"), "{listed}");
+    for (k, name) in [outside.as_str(), "acme/welcome"].into_iter().enumerate() {
+        let (app, listen) = (format!("welcome-{k}"), format!("http={}", 7100 + 10 * k));
+        let installed = ctl(k, &["install", name, "--name", &app, "--listen", &listen, "--yes"]).ok();
+        assert!(installed.contains(&format!("{app} 1.0.0 is serving")), "{installed}");
+    }
+    let nowhere = ctl(1, &["install", "acme/nothing", "--yes"]).failed(1);
+    assert!(nowhere.contains("nor at") && nowhere.contains("teams/x/acme/nothing"), "{nowhere}");
+    docker.kill();
+    let down = ctl(1, &["install", "acme/nothing", "--yes"]).failed(1);
+    assert!(down.contains("cannot reach"), "{down}");
+
+    // A version that was pushed keeps its meaning, unless its publisher insists; then the lock says so.
+    let manifest = std::fs::read_to_string(greeter.join("recoil.toml")).unwrap();
+    std::fs::write(greeter.join("recoil.toml"), manifest.replace("Greets whoever", "Welcomes whoever")).unwrap();
+    let stale = ctl(0, &["push"]).failed(1);
+    assert!(stale.contains("recoilctl build"), "{stale}");
+    author(greeter, &["build"]).ok();
+    let changed = ctl(0, &["push"]).failed(1);
+    assert!(changed.contains("already, with other contents"), "{changed}");
+    ctl(0, &["push", "--replace"]).ok();
+    let locked =
+        ["install", "acme/greeter@1.0.0", "--name", "again", "--listen", "http=7120", "--yes", "--lock", "recoil.lock"];
+    let refused = ctl(0, &locked).failed(1);
+    assert!(refused.contains("acme/greeter@1.0.0") && refused.contains("sha256:"), "{refused}");
+    ctl(0, &locked[..7]).ok();
 }
 
 #[test]

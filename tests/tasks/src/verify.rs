@@ -11,6 +11,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     tools::wasm_target()?;
     tools::client("redis-cli", "redis-tools")?;
     tools::client("curl", "curl")?;
+    tools::client("docker-registry", "docker-registry")?;
     let python = tools::python(&target_dir)?;
     let deny = tools::cargo_deny(&target_dir)?;
 

@@ -29,6 +29,7 @@ pub(super) fn state(state: AppState) -> &'static str {
         AppState::Installing => "installing",
         AppState::Serving => "serving",
         AppState::Failed => "failed",
+        AppState::Kept => "data kept",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use recoil_base::Digest;
 use recoil_gateway::api::{AppDetail, AppState, AppSummary, InstallRequest};
 
 use super::sources::{Found, fetch};
@@ -25,9 +26,16 @@ pub(super) struct Install {
     /// Remember in this file what each version was, and refuse one that has changed since.
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
+    #[command(flatten)]
+    app: Wishes,
+}
+
+/// What an app is to have of its own.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Wishes {
     /// The app's name, if it is not to be the package's. A package can be installed many times, each with data of its own.
     #[arg(long)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// Another port for one of the package's listeners; the nodes' offset is added to it. May be repeated.
     #[arg(long, value_name = "LISTENER=PORT", value_parser = listener_port)]
     listen: Vec<(String, u16)>,
@@ -46,38 +54,42 @@ impl Install {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
         let found = fetch(client, &self.package, self.lock.as_deref()).await?;
         if !self.yes {
-            confirm(&found, &self.listen)?;
+            confirm(&found, &self.app.listen)?;
         }
-        let listen = self.listen.iter().cloned().collect();
-        let set = self.set.iter().cloned().collect();
-        let request = InstallRequest {
-            digest: Some(found.package.digest),
-            app: self.name.clone(),
-            listen,
-            set,
-            ..Default::default()
-        };
-        let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
-        let app: AppSummary = client.post("/v1/apps", body).await?;
-        if app.state != AppState::Serving {
-            return Err(VerbError::Local(why_not(client, &app).await));
-        }
-        match output.format() {
-            Format::Json | Format::Yaml => output.value(&app)?,
-            Format::Table => {
-                output.line(&format!(
-                    "{} {} is serving on {} of {} nodes",
-                    app.name, app.version, app.nodes_ready, app.nodes
-                ))?;
-                for listener in &app.listeners {
-                    for address in &listener.addresses {
-                        output.line(&format!("  {}  {address}", listener.name))?;
-                    }
+        install(client, found.package.digest, &self.app, output).await
+    }
+}
+
+/// Installs what the node has, and says where it serves.
+pub(super) async fn install(
+    client: &Client,
+    digest: Digest,
+    app: &Wishes,
+    output: &mut Output,
+) -> Result<(), VerbError> {
+    let listen = app.listen.iter().cloned().collect();
+    let set = app.set.iter().cloned().collect();
+    let request = InstallRequest { digest: Some(digest), app: app.name.clone(), listen, set, ..Default::default() };
+    let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
+    let app: AppSummary = client.post("/v1/apps", body).await?;
+    if app.state != AppState::Serving {
+        return Err(VerbError::Local(why_not(client, &app).await));
+    }
+    match output.format() {
+        Format::Json | Format::Yaml => output.value(&app)?,
+        Format::Table => {
+            output.line(&format!(
+                "{} {} is serving on {} of {} nodes",
+                app.name, app.version, app.nodes_ready, app.nodes
+            ))?;
+            for listener in &app.listeners {
+                for address in &listener.addresses {
+                    output.line(&format!("  {}  {address}", listener.name))?;
                 }
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Shows what is about to be installed.

@@ -23,24 +23,30 @@ pub(super) struct Test {
 
 impl Build {
     pub(super) fn run(&self, output: &mut Output) -> Result<(), VerbError> {
-        let (source, steps) = read(&self.path)?;
-        shell(&self.path, &steps.command)?;
-        let made = self.path.join(&steps.component);
-        let local = |what: &Path, why: String| VerbError::Local(format!("{}: {why}", what.display()));
-        let component = std::fs::read(&made).map_err(|error| {
-            local(
-                &made,
-                format!("{error}. It is what recoil.toml calls build.component; `{}` did not make it", steps.command),
-            )
-        })?;
-        let shape = recoil_package::shape(&component).map_err(|error| local(&made, error.to_string()))?;
-        shape.check(&source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
-        let archive =
-            recoil_package::embed(&component, &source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
-        let file = self.path.join(format!("{}.wasm", source.manifest.name));
-        std::fs::write(&file, &archive).map_err(|error| local(&file, error.to_string()))?;
+        let (file, archive, shape) = build(&self.path)?;
         print(output, &file, &archive, &shape)
     }
+}
+
+/// Builds the package in a folder: its file, what is in it, and what it exports and imports.
+pub(super) fn build(folder: &Path) -> Result<(PathBuf, Vec<u8>, Shape), VerbError> {
+    let (source, steps) = read(folder)?;
+    shell(folder, &steps.command)?;
+    let made = folder.join(&steps.component);
+    let local = |what: &Path, why: String| VerbError::Local(format!("{}: {why}", what.display()));
+    let component = std::fs::read(&made).map_err(|error| {
+        local(
+            &made,
+            format!("{error}. It is what recoil.toml calls build.component; `{}` did not make it", steps.command),
+        )
+    })?;
+    let shape = recoil_package::shape(&component).map_err(|error| local(&made, error.to_string()))?;
+    shape.check(&source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
+    let archive =
+        recoil_package::embed(&component, &source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
+    let file = folder.join(format!("{}.wasm", source.manifest.name));
+    std::fs::write(&file, &archive).map_err(|error| local(&file, error.to_string()))?;
+    Ok((file, archive, shape))
 }
 
 impl Test {
@@ -55,7 +61,7 @@ impl Test {
     }
 }
 
-fn read(folder: &Path) -> Result<(Source, Steps), VerbError> {
+pub(super) fn read(folder: &Path) -> Result<(Source, Steps), VerbError> {
     let path = folder.join("recoil.toml");
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let hint = "go to the folder of a package, or begin one with recoilctl new";

@@ -142,6 +142,9 @@ pub(super) async fn fetch(client: &Client, text: &str, lock: Option<&Path>) -> R
         return fetch_from(client, &registry, &resolved, &name, lock).await;
     }
     let name: PackageReference = text.parse().map_err(local)?;
+    if lock.is_some() && name.version.is_none() {
+        return Err(local(format!("a lock is of versions: name one, such as {name}@1.0.0")));
+    }
     let absent = match from_cluster(client, &name, lock).await {
         Err(VerbError::Client(ClientError::Refused(error))) if error.code == AdminErrorCode::NotFound => error,
         found => return found,

@@ -102,8 +102,8 @@ impl AdminApi for Fixed {
         self.asked.lock().push(format!("set {name} {values:?}"));
         Ok(BTreeMap::new())
     }
-    async fn uninstall(&self, name: &str) -> Result<(), AdminError> {
-        self.asked.lock().push(format!("uninstall {name}"));
+    async fn uninstall(&self, name: &str, keep_data: bool) -> Result<(), AdminError> {
+        self.asked.lock().push(format!("uninstall {name}{}", if keep_data { " but its data" } else { "" }));
         Ok(())
     }
     async fn logs(&self, _: &str, since: u64, _: usize, wait: Duration) -> Result<LogPage, AdminError> {
