@@ -38,7 +38,7 @@ fn wrong_usage_exits_with_2_and_says_what_to_do() {
         (RECOIL, &["start", "--data-dir", "x", "--listen", "nowhere"]),
         (RECOIL, &["start", "--data-dir", "x", "--expect", "0"]),
         (RECOILCTL, &["instal", "redis-server"]),
-        (RECOILCTL, &["status", "-o", "yaml"]),
+        (RECOILCTL, &["status", "-o", "xml"]),
         (SIMULATOR, &["--number-of-nodes=0"]),
         (SIMULATOR, &["--base-port=99999"]),
     ] {

@@ -3,7 +3,8 @@
 //! A component's exports tell its roles. Its imports say nothing about permissions (JavaScript and Python components import
 //! the whole world), so what the host does not provide is linked to a refusal that traps when it is called.
 //!
-//! Invariant: what loads has a handler of the contract's shape; calling an instance of it cannot fail for its type.
+//! Invariant: what loads has a handler of the contract's shape, or answers HTTP requests as `wasi:http` has it and owns no data; calling an
+//! instance of it cannot fail for its type.
 
 pub(crate) mod cache;
 
@@ -13,6 +14,7 @@ use std::sync::atomic::AtomicUsize;
 use recoil_base::Digest;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceType, Type};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::engine::{Engine, EngineError};
 use crate::handler::{self, HandlerState};
@@ -21,7 +23,7 @@ use crate::listener::{self, ListenerState};
 /// What a component can be used as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roles {
-    /// Owns data in partitions. Always, in code that loaded.
+    /// Owns data in partitions.
     pub handler: bool,
     /// Speaks a protocol of its own over TCP.
     pub tcp_listener: bool,
@@ -37,7 +39,7 @@ pub struct Roles {
 
 /// The functions of an instance that the host calls.
 pub(crate) struct Exports {
-    pub(crate) handle: ComponentExportIndex,
+    pub(crate) handle: Option<ComponentExportIndex>,
     pub(crate) fire: Option<ComponentExportIndex>,
     pub(crate) serve: Option<ComponentExportIndex>,
     pub(crate) respond: Option<ComponentExportIndex>,
@@ -49,6 +51,8 @@ pub struct AppCode {
     pub(crate) exports: Exports,
     pub(crate) handlers: InstancePre<HandlerState>,
     pub(crate) listeners: InstancePre<ListenerState>,
+    /// For what answers HTTP requests as `wasi:http` has it, rather than by the contract.
+    pub(crate) proxies: Option<ProxyPre<ListenerState>>,
     digest: Digest,
     roles: Roles,
     /// Linear memory of all instances, as the limiter counts it.
@@ -60,15 +64,15 @@ pub struct AppCode {
 impl AppCode {
     pub(crate) fn new(engine: Arc<Engine>, digest: Digest, component: Component) -> Result<Self, EngineError> {
         let found = Found::of(&component, engine.wasmtime());
-        let Some(handler) = &found.handler else {
+        if found.handler.is_none() && !found.incoming {
             let exports = if found.all.is_empty() { "nothing".to_owned() } else { found.all.join(", ") };
             return Err(EngineError::NoHandler { exports });
-        };
+        }
         let optional = |interface: &Option<String>, name, expected| {
             interface.as_deref().map(|interface| function(&component, interface, name, expected)).transpose()
         };
         let exports = Exports {
-            handle: function(&component, handler, "handle", HANDLE)?,
+            handle: optional(&found.handler, "handle", HANDLE)?,
             fire: optional(&found.timer, "fire", FIRE)?,
             serve: optional(&found.listener, "serve", SERVE)?,
             respond: optional(&found.http, "handle", RESPOND)?,
@@ -76,8 +80,14 @@ impl AppCode {
         let wasmtime = engine.wasmtime();
         let handlers = link(wasmtime, &component, handler::link)?;
         let listeners = link(wasmtime, &component, listener::link)?;
+        let proxy = found.incoming && found.http.is_none();
+        let proxies = proxy.then(|| ProxyPre::new(listeners.clone())).transpose();
+        let proxies = proxies.map_err(|error| EngineError::Mismatch {
+            export: "wasi:http/incoming-handler".to_owned(),
+            why: format!("{error:#}"),
+        })?;
         let (memory, share) = (Arc::default(), engine.shares().number());
-        Ok(AppCode { exports, handlers, listeners, digest, roles: found.roles, engine, memory, share })
+        Ok(AppCode { exports, handlers, listeners, proxies, digest, roles: found.roles, engine, memory, share })
     }
 
     /// The digest it was loaded by.
@@ -104,6 +114,8 @@ struct Found {
     timer: Option<String>,
     listener: Option<String>,
     http: Option<String>,
+    /// `wasi:http/incoming-handler` is there.
+    incoming: bool,
     roles: Roles,
 }
 
@@ -112,6 +124,10 @@ impl Found {
         let mut found = Found::default();
         for (name, _) in component.component_type().exports(engine) {
             found.all.push(name.to_owned());
+            if name.starts_with("wasi:http/incoming-handler@0.2.") {
+                found.incoming = true;
+                found.roles.http_handler = true;
+            }
             let Some(interface) = contract_interface(name) else { continue };
             let roles = &mut found.roles;
             match interface {
@@ -206,8 +222,16 @@ fn type_name(of: &Type) -> String {
 
 /// Packages whose interfaces the host provides, in any compatible version. wasmtime's own `define_unknown_imports_as_traps` looks for
 /// exact versions and would put a trap before, say, WASI 0.2.6 when 0.2.12 is linked.
-const PROVIDED: [&str; 7] =
-    ["recoil:plugin/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+const PROVIDED: [&str; 8] = [
+    "recoil:plugin/",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
 
 /// A resource of an interface that the host does not have.
 struct Unknown;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use wasmtime::component::{HasSelf, Linker, TypedFunc};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::app_log::LogLevel;
 use crate::bindings::blocking::recoil::plugin as contract;
@@ -24,6 +25,7 @@ use crate::call::{CallBody, CallError, evaluate_storage};
 use crate::code::{self, AppCode};
 use crate::engine::TICK_MS;
 use crate::environment::{Environment, MemoryLimiter};
+use crate::http::incoming::Http;
 use crate::transaction::{StorageError, Transaction};
 use crate::trap::{self, Circumstances};
 use crate::wasi::{self, BoundedWait, Wasi};
@@ -56,6 +58,7 @@ pub(crate) struct HandlerState {
     pendings: u32,
     clock: Clock,
     lasting: Option<Lasting>,
+    http: Http,
 }
 
 /// When a call was first seen to last, and what its thread had computed then. A call is on its thread from start to end, so the
@@ -87,6 +90,13 @@ impl WasiView for HandlerState {
     }
 }
 
+/// Only because a component's imports are linked for all its roles: a handler is asked nothing over HTTP, and may ask nothing.
+impl WasiHttpView for HandlerState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.view(&mut self.wasi.table)
+    }
+}
+
 impl BoundedWait for HandlerState {
     fn wait_max(&self) -> Duration {
         Duration::from_millis(self.environment.limits.call_ms_max.into())
@@ -96,6 +106,7 @@ impl BoundedWait for HandlerState {
 /// Provides everything that a handler may import.
 pub(crate) fn link(linker: &mut Linker<HandlerState>) -> wasmtime::Result<()> {
     wasi::link_blocking(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_sync(linker)?;
     contract::storage::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
     contract::partition::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
     contract::consensus::add_to_linker::<_, HasSelf<HandlerState>>(linker, |state| state)?;
@@ -118,6 +129,10 @@ impl AppCode {
     /// Makes an instance: 50 µs for most languages. `Unavailable` when the engine's instances are used up, `Failed` when the
     /// component traps while it starts.
     pub fn new_handler(&self, environment: Environment) -> Result<HandlerInstance, CallError> {
+        let Some(handle) = &self.exports.handle else {
+            let why = "the package exports no recoil:plugin/handler: it owns no data, and takes no calls";
+            return Err(CallError::Rejected(why.to_owned()));
+        };
         let limits = environment.limits;
         let state = HandlerState {
             wasi: Wasi::new(&environment.log),
@@ -128,6 +143,7 @@ impl AppCode {
             pendings: 0,
             clock: Clock::system(),
             lasting: None,
+            http: Http::default(),
         };
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);
@@ -135,7 +151,7 @@ impl AppCode {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline()));
         let made = self.handlers.instantiate(&mut store).and_then(|instance| {
-            let handle = instance.get_typed_func(&mut store, self.exports.handle)?;
+            let handle = instance.get_typed_func(&mut store, handle)?;
             let fire = self.exports.fire.as_ref().map(|fire| instance.get_typed_func(&mut store, fire)).transpose()?;
             Ok((handle, fire))
         });

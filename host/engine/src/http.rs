@@ -9,7 +9,11 @@
 //!   when another one is taken or given back, and none at all while the app uses half of its memory.
 //! - A request is answered within the limit `http_ms`, or its instance ends; a body has at most `answer_bytes`.
 //!
+//! What exports `wasi:http/incoming-handler` instead of the contract's interface is served by [`incoming`].
+//!
 //! Deliberately absent: sockets, the protocol, and how many requests a client may have under way.
+
+pub(crate) mod incoming;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -103,6 +107,11 @@ impl HttpService {
     /// For code that has the role.
     pub fn new(code: Arc<AppCode>, environment: Environment, router: Arc<dyn Router>) -> Arc<Self> {
         Arc::new(HttpService { code, environment, router, clock: Clock::system(), idle: Mutex::default() })
+    }
+
+    /// True if requests and answers are streamed, by [`HttpService::stream`]; else they are whole, by [`HttpService::respond`].
+    pub fn streams(&self) -> bool {
+        self.code.proxies.is_some()
     }
 
     /// Answers a request. Dropping the future ends its instance.

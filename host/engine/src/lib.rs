@@ -39,6 +39,7 @@ pub use code::{AppCode, Roles};
 pub use engine::{Engine, EngineError, EngineOptions, EngineStats};
 pub use environment::{Environment, Settings};
 pub use handler::HandlerInstance;
+pub use http::incoming::HttpBody;
 pub use http::{HttpError, HttpRequest, HttpResponse, HttpService};
 pub use limits::{Limit, Limits, TABLE as LIMITS};
 pub use listener::{BoxFuture, PartitionInfo, Router, ServeError};

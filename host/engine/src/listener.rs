@@ -28,12 +28,14 @@ use tokio::task::JoinHandle;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::app_log::LogLevel;
 use crate::bindings::waiting::recoil::plugin as contract;
 use crate::call::{CallError, RoutedCall};
 use crate::code::{self, AppCode};
 use crate::environment::{Environment, MemoryLimiter};
+use crate::http::incoming::Http;
 use crate::trap::{self, Circumstances};
 use crate::wasi::Wasi;
 
@@ -124,6 +126,7 @@ pub(crate) struct ListenerState {
     pendings: usize,
     subscriptions: usize,
     computing: Arc<Computing>,
+    http: Http,
 }
 
 impl ListenerState {
@@ -154,9 +157,16 @@ impl WasiView for ListenerState {
     }
 }
 
+impl WasiHttpView for ListenerState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.view(&mut self.wasi.table)
+    }
+}
+
 /// Provides everything that a listener may import.
 pub(crate) fn link(linker: &mut Linker<ListenerState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     contract::storage::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
     contract::partition::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
     contract::consensus::add_to_linker::<_, HasSelf<ListenerState>>(linker, |state| state)?;
@@ -257,6 +267,7 @@ impl AppCode {
             pendings: 0,
             subscriptions: 0,
             computing,
+            http: Http::default(),
         };
         let mut store = Store::new(self.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limiter);

@@ -1,14 +1,15 @@
 //! The HTTP server in front of apps: HTTP/1.1 and HTTP/2 without TLS, on connections that [`crate::tcp`] has accepted.
 //!
-//! A request is read to its end, handed to a [`Responder`] and answered whole. Which protocol a client speaks is told by its first
+//! A request is read to its end, handed to a [`Responder`] and answered whole; unless the responder streams, which then gets the body
+//! while it comes, and answers while it goes. Which protocol a client speaks is told by its first
 //! bytes. When the port closes, requests under way are answered and the connection then ends.
 //!
 //! Invariants:
-//! - What clients make a server hold is bounded: headers by [`HEADER_BYTES_MAX`], a body by its limit, all bodies of an app on this
+//! - What clients make a server hold is bounded: of a stream what is read and written ahead, 64 KiB and less each way; else headers by [`HEADER_BYTES_MAX`], a body by its limit, all bodies of an app on this
 //!   node by [`BODIES_BYTES_MAX`]. A client is waited for only [`HEADER_TIMEOUT`] for a header and [`BODY_TIMEOUT`] for a body.
 //! - What a responder answers is checked: it cannot break the framing, nor another answer on the same connection.
 //!
-//! Deliberately absent: TLS, streaming, compression, WebSockets, and what the answers are.
+//! Deliberately absent: TLS, compression, WebSockets, and what the answers are.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{Either, select};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::Method;
 pub use hyper::StatusCode;
@@ -81,9 +83,16 @@ impl Response {
     }
 }
 
+/// A body that comes, or goes, bit by bit.
+pub type StreamBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
 /// Answers an app's requests.
 #[async_trait]
 pub trait Responder: Send + Sync + 'static {
+    /// True if [`Responder::stream`] answers, rather than [`Responder::respond`].
+    fn streams(&self) -> bool;
+    /// Answer a request whose body comes while it is answered. Dropped, as the answer is, when the client goes away first.
+    async fn stream(&self, peer: SocketAddr, request: hyper::Request<StreamBody>) -> hyper::Response<StreamBody>;
     /// Answer a request; many at a time. Dropped when the client goes away first.
     async fn respond(&self, peer: SocketAddr, request: Request) -> Response;
     /// What is wrong with an answer that could not be sent, for the app's author.
@@ -174,11 +183,31 @@ impl HttpServer {
         Arc::new(HttpServer { responder, body_bytes_max, bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX >> 10)) })
     }
 
-    async fn answer(&self, peer: SocketAddr, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
-        let (head, body) = request.into_parts();
-        if head.method == Method::CONNECT {
-            return last(Response::text(StatusCode::NOT_IMPLEMENTED, "this server is no proxy"));
+    async fn answer(&self, peer: SocketAddr, request: hyper::Request<Incoming>) -> hyper::Response<StreamBody> {
+        if request.method() == Method::CONNECT {
+            return whole(last(Response::text(StatusCode::NOT_IMPLEMENTED, "this server is no proxy")));
         }
+        if self.responder.streams() {
+            return self.stream(peer, request).await;
+        }
+        whole(self.answer_whole(peer, request).await)
+    }
+
+    async fn stream(&self, peer: SocketAddr, request: hyper::Request<Incoming>) -> hyper::Response<StreamBody> {
+        if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
+            return whole(last(Response::text(StatusCode::BAD_REQUEST, "the request has no Host header")));
+        }
+        let request = request.map(|body| body.map_err(std::io::Error::other).boxed_unsync());
+        let mut response = self.responder.stream(peer, request).await;
+        // The length is its author's to know, and checked as it goes; everything else about the connection is the server's.
+        for name in OURS.iter().filter(|name| **name != header::CONTENT_LENGTH) {
+            response.headers_mut().remove(name);
+        }
+        response
+    }
+
+    async fn answer_whole(&self, peer: SocketAddr, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
         let mut room = self.bodies.try_acquire_many(0).ok();
         let body = match timeout(BODY_TIMEOUT, self.read(body, &mut room)).await {
             Ok(Ok(body)) => body,
@@ -278,6 +307,18 @@ impl AsRef<[u8]> for Held {
 fn full() -> Response {
     let text = format!("requests and answers under way here come to {} MiB; retry", BODIES_BYTES_MAX >> 20);
     Response::text(StatusCode::SERVICE_UNAVAILABLE, &text)
+}
+
+/// A whole answer, as one that streams.
+fn whole(response: hyper::Response<Full<Bytes>>) -> hyper::Response<StreamBody> {
+    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+}
+
+impl Response {
+    /// As one that streams.
+    pub fn into_stream(self) -> hyper::Response<StreamBody> {
+        whole(refusal(self))
+    }
 }
 
 /// One of the server's own answers, which are small and well formed.

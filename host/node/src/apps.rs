@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use recoil_base::{AppId, Shutdown, task};
 use recoil_cluster::meta::{App, AppState};
@@ -18,7 +19,7 @@ use recoil_engine::{
     AppCode, AppLog, Environment, HttpError, HttpRequest, HttpResponse, HttpService, LIMITS, Limits, LogLevel, Roles,
     Settings,
 };
-use recoil_gateway::http::{HttpServer, Request, Responder, Response, StatusCode};
+use recoil_gateway::http::{HttpServer, Request, Responder, Response, StatusCode, StreamBody};
 use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState, end_reading};
 use recoil_package::{Limits as ManifestLimits, Manifest, Protocol};
 use recoil_storage::key;
@@ -310,8 +311,38 @@ struct Answering {
     room: Arc<Semaphore>,
 }
 
+fn text(error: &HttpError) -> Response {
+    let status = match error {
+        HttpError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+        HttpError::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        HttpError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+    };
+    Response::text(status, &format!("{error}; its log says more"))
+}
+
 #[async_trait]
 impl Responder for Answering {
+    fn streams(&self) -> bool {
+        self.service.streams()
+    }
+
+    async fn stream(&self, peer: SocketAddr, request: hyper::Request<StreamBody>) -> hyper::Response<StreamBody> {
+        let Ok(place) = self.room.clone().try_acquire_owned() else {
+            return Response::text(StatusCode::SERVICE_UNAVAILABLE, &HttpError::NoRoom.to_string()).into_stream();
+        };
+        match self.service.stream(peer, request).await {
+            // The instance is there until the answer has gone.
+            Ok(response) => response.map(|body| {
+                body.map_frame(move |frame| {
+                    let _place = &place;
+                    frame
+                })
+                .boxed_unsync()
+            }),
+            Err(error) => text(&error).into_stream(),
+        }
+    }
+
     async fn respond(&self, peer: SocketAddr, request: Request) -> Response {
         let Ok(_place) = self.room.try_acquire() else {
             return Response::text(StatusCode::SERVICE_UNAVAILABLE, &HttpError::NoRoom.to_string());
@@ -320,14 +351,7 @@ impl Responder for Answering {
         let request = HttpRequest { method, path, query, headers, body, peer_address: peer.to_string() };
         match self.service.respond(peer, request).await {
             Ok(HttpResponse { status, headers, body }) => Response { status, headers, body },
-            Err(error) => {
-                let status = match error {
-                    HttpError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
-                    HttpError::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-                    HttpError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
-                };
-                Response::text(status, &format!("{error}; its log says more"))
-            }
+            Err(error) => text(&error),
         }
     }
 

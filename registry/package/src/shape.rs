@@ -52,6 +52,11 @@ impl Shape {
         })
     }
 
+    /// True if it answers HTTP requests as `wasi:http` has it: such a component may own no data.
+    fn has_incoming_handler(&self) -> bool {
+        self.exports.iter().any(|export| export.starts_with("wasi:http/incoming-handler@0.2."))
+    }
+
     /// What the manifest promises and the component does not export.
     pub fn check(&self, manifest: &Manifest) -> Result<(), PackageError> {
         let needed = manifest.listeners.iter().map(|listener| match listener.protocol {
@@ -60,7 +65,8 @@ impl Shape {
         });
         let handler = ("handler", "package, as every other,".to_owned());
         for (role, what) in std::iter::once(handler).chain(needed) {
-            if !self.has_role(role) {
+            let replaced = matches!(role, "handler" | "http-handler") && self.has_incoming_handler();
+            if !self.has_role(role) && !replaced {
                 let exports = if self.exports.is_empty() { "nothing".to_owned() } else { self.exports.join(", ") };
                 return Err(PackageError::MissingExport { role, what, exports });
             }
@@ -90,6 +96,9 @@ mod tests {
         assert!(error.contains("recoil:plugin/tcp-listener") && error.contains("'raw'"), "{error}");
         let error = Shape::default().check(&manifest("")).unwrap_err().to_string();
         assert!(error.contains("recoil:plugin/handler") && error.contains("exports nothing"), "{error}");
+        let foreign = Shape { exports: vec!["wasi:http/incoming-handler@0.2.12".into()], imports: vec![] };
+        foreign.check(&manifest(r#"{"name": "web", "protocol": "http", "port": 1}"#)).unwrap();
+        assert!(foreign.check(&manifest(r#"{"name": "raw", "protocol": "tcp", "port": 1}"#)).is_err());
         let later = Shape { exports: vec!["recoil:plugin/handler@0.2.0".into()], imports: vec![] };
         assert!(later.check(&manifest("")).is_err());
     }

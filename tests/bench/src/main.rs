@@ -11,6 +11,7 @@ mod hostile;
 mod idle;
 mod load;
 mod outage;
+mod packages;
 mod partitions;
 mod place;
 mod recovery;
@@ -39,6 +40,8 @@ enum Command {
     Partitions(partitions::Options),
     /// Time until a cluster that holds a gigabyte serves again.
     Recovery(recovery::Options),
+    /// Pushes beside Docker's registry, installs, requests to HTTP packages, and a large blob.
+    Packages(packages::Options),
     /// redis-server's latency, alone and beside a package that misbehaves.
     Hostile(hostile::Options),
 }
@@ -53,6 +56,7 @@ const ALL: &[(&str, &str)] = &[
     ("start", "Start and install"),
     ("outage", "Loss of a leader"),
     ("recovery", "Recovery"),
+    ("packages", "Packages"),
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -77,6 +81,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Start(options) => start::run(&options),
         Command::Outage(options) => outage::run(&options),
         Command::Recovery(options) => recovery::run(&options),
+        Command::Packages(options) => packages::run(&options),
         Command::Hostile(options) => hostile::run(&options),
     }
 }

@@ -96,6 +96,11 @@ impl Setup {
         Ok(Recoil { program, setup: self })
     }
 
+    /// Added to the ports of apps.
+    pub(crate) fn offset(&self) -> u16 {
+        self.ports.offset
+    }
+
     /// The simulator's data.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")

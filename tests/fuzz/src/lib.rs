@@ -16,6 +16,7 @@
 
 mod mutate;
 mod packages;
+mod registry;
 
 pub use mutate::Mutator;
 
@@ -52,6 +53,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "log_recovery", run: recoil_storage::log::fuzzing::recovery, memory_bytes: 16 << 20 },
     Target { name: "package", run: packages::archive, memory_bytes: SMALL },
     Target { name: "manifest", run: packages::manifest, memory_bytes: SMALL },
+    Target { name: "registry_names", run: registry::names, memory_bytes: SMALL },
+    Target { name: "registry_records", run: registry::records, memory_bytes: SMALL },
 ];
 
 /// Runs the target of this name once. Panics if there is none.

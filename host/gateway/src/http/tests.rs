@@ -17,10 +17,23 @@ struct Mirror {
     answered: AtomicUsize,
     waiting: Notify,
     go_on: Notify,
+    streams: bool,
 }
 
 #[async_trait]
 impl Responder for Mirror {
+    fn streams(&self) -> bool {
+        self.streams
+    }
+
+    async fn stream(&self, _: SocketAddr, request: hyper::Request<StreamBody>) -> hyper::Response<StreamBody> {
+        let mut response = hyper::Response::new(request.into_body());
+        for (name, value) in [("x-streamed", "1"), ("connection", "close"), ("transfer-encoding", "identity")] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
     async fn respond(&self, _: SocketAddr, request: Request) -> Response {
         self.seen.lock().push(request.clone());
         let with = |name: &str, value: &str| vec![(name.to_owned(), value.as_bytes().to_vec())];
@@ -53,7 +66,11 @@ impl Responder for Mirror {
 }
 
 async fn start(body_bytes_max: usize) -> (AppListener, SocketAddr, Arc<Mirror>) {
-    let mirror = Arc::new(Mirror::default());
+    start_with(Mirror::default(), body_bytes_max).await
+}
+
+async fn start_with(mirror: Mirror, body_bytes_max: usize) -> (AppListener, SocketAddr, Arc<Mirror>) {
+    let mirror = Arc::new(mirror);
     let mut options = ListenerOptions::new("mirror/http", "127.0.0.1:0".parse().unwrap());
     options.grace = Duration::from_millis(500);
     let server = HttpServer::new(mirror.clone(), body_bytes_max);
@@ -87,6 +104,35 @@ async fn a_request_arrives_whole_and_its_answer_leaves_whole() {
     assert_eq!((&*seen.method, &*seen.path, &*seen.query, &*seen.body), ("PUT", "/a%20b", "c=d&e", &b"abcde"[..]));
     let many: Vec<_> = seen.headers.iter().filter(|(name, _)| name == "x-many").map(|(_, value)| &value[..]).collect();
     assert_eq!(many, [b"1", b"2"]);
+}
+
+/// Red when a stream waits for the request's end, or the responder's headers reach the connection.
+#[tokio::test]
+async fn a_streamed_answer_leaves_while_its_request_comes() {
+    let (_listener, address, _) = start_with(Mirror { streams: true, ..Default::default() }, 1).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut read = async |wanted: &str, sent: &str| {
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        while !text.contains(wanted) {
+            let mut piece = [0; 1024];
+            let count = timeout(Duration::from_secs(10), stream.read(&mut piece)).await.unwrap().unwrap();
+            assert!(count > 0, "{text}");
+            text.push_str(std::str::from_utf8(&piece[..count]).unwrap());
+        }
+        text
+    };
+    let head = "PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let first = read("one", &format!("{head}3\r\none\r\n")).await;
+    assert!(first.contains("x-streamed: 1\r\n") && first.contains("transfer-encoding: chunked\r\n"), "{first}");
+    assert!(!first.contains("connection: close"), "{first}");
+    let second = read("two", "3\r\ntwo\r\n").await;
+    assert!(!second.contains("one"), "{second}");
+    read("0\r\n\r\n", "0\r\n\r\n").await;
+    let again = read("0\r\n\r\n", &format!("{head}5\r\nagain\r\n0\r\n\r\n")).await;
+    assert!(again.contains("again"), "the connection goes on: {again}");
+    drop(read);
+    assert!(exchange(address, "GET / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 400"), "no host");
 }
 
 #[tokio::test]

@@ -1,0 +1,46 @@
+//! Answers what it is sent, as it comes: the example of a component that knows `wasi:http` and nothing of Recoil.
+
+use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::io::streams::StreamError;
+
+/// Bytes copied at a time.
+const PIECE_BYTES: u64 = 16 << 10;
+
+/// The package.
+pub struct Echo;
+
+impl wasip2::exports::http::incoming_handler::Guest for Echo {
+    fn handle(request: IncomingRequest, answer: ResponseOutparam) {
+        let path = request.path_with_query().unwrap_or_default();
+        let response = OutgoingResponse::new(Fields::new());
+        // Each can be taken once, and is.
+        let Ok(body) = response.body() else { return };
+        ResponseOutparam::set(answer, Ok(response));
+        let written = if path == "/echo" { echo(&request, &body) } else { greet(&path, &body) };
+        // An answer that is not finished breaks off, which is how its client is told.
+        if written.is_some() {
+            let _ = OutgoingBody::finish(body, None);
+        }
+    }
+}
+
+fn echo(request: &IncomingRequest, answer: &OutgoingBody) -> Option<()> {
+    let body = request.consume().ok()?;
+    let (input, output) = (body.stream().ok()?, answer.write().ok()?);
+    loop {
+        match input.blocking_read(PIECE_BYTES) {
+            Ok(piece) => piece.chunks(4096).try_for_each(|piece| output.blocking_write_and_flush(piece)).ok()?,
+            Err(StreamError::Closed) => return Some(()),
+            Err(StreamError::LastOperationFailed(_)) => return None,
+        }
+    }
+}
+
+fn greet(path: &str, answer: &OutgoingBody) -> Option<()> {
+    let output = answer.write().ok()?;
+    output.blocking_write_and_flush(format!("hello from {path}\n").as_bytes()).ok()
+}
+
+// The machine that it is built on has no names for such exports.
+#[cfg(target_arch = "wasm32")]
+wasip2::http::proxy::export!(Echo);

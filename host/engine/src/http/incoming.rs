@@ -1,0 +1,193 @@
+//! `wasi:http/incoming-handler`: components that other tool chains build, unchanged, streaming both ways.
+//!
+//! Each request has an instance of its own, which such components may count on. The answer begins when the guest says so and goes on
+//! while it runs; its body is bounded by what the guest may write ahead, one chunk of [`CHUNK_BYTES`]. All of it, from the request's
+//! arrival to the last byte handed on, is within the limit `http_ms`.
+//!
+//! Invariants: when the answer is dropped, because the client has gone, the instance ends; when the instance ends early, the answer
+//! breaks off and does not look complete. Deliberately absent: requests to others: they are refused, as `wasi:sockets` are.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::{Request, Response};
+use recoil_base::task;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::{
+    Error as SendError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView as _,
+};
+
+use super::{HttpError, HttpService, cut};
+use crate::app_log::LogLevel;
+use crate::listener::courtesy::{self, Computing};
+
+/// Bytes that a guest may write ahead of its client.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes of an answer's headers in memory.
+const FIELDS_BYTES: usize = 128 << 10;
+
+/// A body that comes, or goes, bit by bit.
+pub type HttpBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// An instance's side of `wasi:http`.
+#[derive(Default)]
+pub(crate) struct Http {
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+impl Http {
+    pub(crate) fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
+        self.context.set_field_size_limit(FIELDS_BYTES);
+        WasiHttpCtxView { hooks: &mut self.hooks, table, ctx: &mut self.context }
+    }
+}
+
+#[derive(Default)]
+struct Hooks;
+
+type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), SendError>> + Send>), SendError>;
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        _: Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), SendError>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(std::future::ready(Err(SendError::HttpRequestDenied)))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+}
+
+/// Ends the instance that writes an answer when the answer is dropped.
+struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An answer's body, and the instance behind it.
+struct Streamed {
+    body: HyperOutgoingBody,
+    _running: Running,
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        frame.map_err(|code| std::io::Error::other(format!("the package's answer broke off: {code:?}")))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+type Answered = Result<Response<HyperOutgoingBody>, ErrorCode>;
+
+impl HttpService {
+    /// Answers a request whose body comes while it is answered. Dropping the future, or the answer, ends its instance.
+    pub async fn stream(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        request: Request<HttpBody>,
+    ) -> Result<Response<HttpBody>, HttpError> {
+        let (answer, answered) = oneshot::channel();
+        let what = format!("{} {}", request.method(), cut(request.uri().path()));
+        let task = task::spawn_detached(self.clone().run(peer, what.clone(), request, answer));
+        let running = Running(task.abort_handle());
+        match answered.await {
+            Ok(Ok(response)) => Ok(response.map(|body| Streamed { body, _running: running }.boxed_unsync())),
+            Ok(Err(code)) => {
+                let text = format!("{what} from {peer}: the handler answered an error: {code:?}");
+                self.environment.log.push(LogLevel::Error, None, &text);
+                Err(HttpError::Failed)
+            }
+            // Ended without an answer; the log has it.
+            Err(_) => Err(task.await.ok().flatten().unwrap_or(HttpError::Failed)),
+        }
+    }
+
+    /// Runs an instance to its end; why it failed, if it did.
+    async fn run(
+        self: Arc<Self>,
+        peer: SocketAddr,
+        what: String,
+        request: Request<HttpBody>,
+        answer: oneshot::Sender<Answered>,
+    ) -> Option<HttpError> {
+        let computing = Arc::new(Computing::default());
+        let courtesy = self.code.courtesy(computing.clone());
+        let log = self.environment.log.clone();
+        let moved = || {
+            let text = format!("{what} from {peer} computes for long: it goes on behind everything else");
+            log.push(LogLevel::Warn, None, &text);
+        };
+        let http_ms = self.environment.limits.http_ms_max;
+        let answering = Box::pin(self.clone().call(request, answer, computing));
+        let ended = timeout(Duration::from_millis(http_ms.into()), courtesy::run(courtesy, answering, moved)).await;
+        let (error, why) = match ended {
+            Ok(Ok(())) => return None,
+            Ok(Err((error, why))) => (error, why),
+            Err(_) => {
+                let why = format!("not answered to the end within {http_ms} ms (limit http_ms): its instance ended");
+                (HttpError::TimedOut(http_ms), why)
+            }
+        };
+        log.push(LogLevel::Error, None, &format!("{what} from {peer}: {why}"));
+        Some(error)
+    }
+
+    async fn call(
+        self: Arc<Self>,
+        request: Request<HttpBody>,
+        answer: oneshot::Sender<Answered>,
+        computing: Arc<Computing>,
+    ) -> Result<(), (HttpError, String)> {
+        let Some(proxies) = &self.code.proxies else {
+            return Err((HttpError::Failed, "it exports no wasi:http/incoming-handler".to_owned()));
+        };
+        let mut store = self.code.listener_store(None, self.environment.clone(), self.router.clone(), computing);
+        let called = async {
+            let request = request.map(|body| body.map_err(|_| SendError::ConnectionTerminated));
+            let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+            let answer = store.data_mut().http().new_response_outparam(answer)?;
+            let proxy = proxies.instantiate_async(&mut store).await?;
+            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
+        };
+        let Err(error) = called.await else { return Ok(()) };
+        if crate::trap::is_pool_exhausted(&error) {
+            return Err((HttpError::NoRoom, "no room for another instance on this node".to_owned()));
+        }
+        Err((HttpError::Failed, format!("the handler failed: {}", self.describe(&error, &mut store))))
+    }
+}
