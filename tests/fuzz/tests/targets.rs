@@ -3,7 +3,7 @@
 //! Seen red, each with one thing broken: `calls` (an answer's first byte not written), `group_entry` (a chain number cut to 24 bits
 //! when read), `log_recovery` (no largest index: the next one overflows), `meta` (`index + 1` on a chunk's number), `package` (a panic
 //! on a second manifest), `raft_message` (no largest term and index), `resp` (commands of 120 MiB allowed: memory),
-//! `snapshot_chunk` (a key without its first byte).
+//! `snapshot_chunk` (a key without its first byte), `registry_names` (".." allowed between words), `registry_records` (an attachment cut short).
 
 #![allow(clippy::disallowed_methods)] // the time that a run may take is the wall's
 
@@ -121,4 +121,5 @@ macro_rules! targets {
 
 targets! {
     resp requests session peer_stream calls meta group_entry raft_message snapshot_chunk log_records log_recovery package manifest
+    registry_names registry_records
 }
