@@ -1,6 +1,6 @@
 //! Contents: bytes being uploaded, and kept as long as somebody holds them.
 
-use recoil_oci::records::{Answer, Command, Content, Hold, PAGE_MAX, PARTS_MAX, Part};
+use recoil_oci::records::{Answer, Command, Content, Hold, LINK_WITHIN_US, PAGE_MAX, PARTS_MAX, Part};
 use recoil_sdk::encoding::Key;
 use recoil_sdk::{Error, KeyRange, Transaction};
 
@@ -33,7 +33,7 @@ pub(crate) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> 
                 repository,
                 parts: vec![],
                 sealed: false,
-                going: false,
+                going: None,
                 holds: vec![],
                 touched_us: now_us,
             };
@@ -48,7 +48,7 @@ pub(crate) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> 
         }
         Command::Content { id } => change(transaction, &id, |_| Outcome::Unchanged),
         Command::OpenPart { id, part, from, reserve } => change(transaction, &id, |content| {
-            if content.sealed || content.going {
+            if content.sealed || content.going.is_some() {
                 return Outcome::Absent;
             }
             if content.parts.len() >= PARTS_MAX {
@@ -64,7 +64,7 @@ pub(crate) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> 
             Outcome::Changed
         }),
         Command::Advance { id, part, bytes, reserve } => change(transaction, &id, |content| {
-            if content.sealed || content.going {
+            if content.sealed || content.going.is_some() {
                 return Outcome::Absent;
             }
             match content.parts.last_mut() {
@@ -79,7 +79,7 @@ pub(crate) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> 
             }
         }),
         Command::Seal { id, size, token, digest } => change(transaction, &id, |content| {
-            if content.going || (content.sealed && !content.holds.iter().any(|hold| hold.token == token)) {
+            if content.going.is_some() || (content.sealed && !content.holds.iter().any(|hold| hold.token == token)) {
                 return Outcome::Absent;
             }
             if content.received() != size {
@@ -94,7 +94,7 @@ pub(crate) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> 
             Outcome::Changed
         }),
         Command::Hold { id, token, repository, digest } => change(transaction, &id, |content| {
-            if content.going || !content.sealed {
+            if content.going.is_some() || !content.sealed {
                 return Outcome::Absent;
             }
             if !content.holds.iter().any(|hold| hold.token == token) {
@@ -104,19 +104,22 @@ pub(crate) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> 
         }),
         Command::Release { id, token } => change(transaction, &id, |content| {
             content.holds.retain(|hold| hold.token != token);
-            content.going |= content.sealed && content.holds.is_empty();
+            if content.sealed && content.holds.is_empty() {
+                content.going.get_or_insert(now_us);
+            }
             Outcome::Changed
         }),
         Command::Discard { id, untouched_since_us } => change(transaction, &id, |content| {
             if content.sealed || content.touched_us > untouched_since_us {
                 return Outcome::Unchanged;
             }
-            content.going = true;
+            content.going.get_or_insert(now_us);
             Outcome::Changed
         }),
         Command::Forget { id } => {
             let content: Option<Content> = read(transaction, &row(&id))?;
-            if content.is_some_and(|content| content.going) {
+            let going = content.and_then(|content| content.going);
+            if going.is_some_and(|since_us| now_us > since_us.saturating_add(LINK_WITHIN_US)) {
                 transaction.remove(&row(&id))?;
             }
             Ok(Answer::Done)

@@ -9,6 +9,7 @@
 //!                T repository tag              -> a digest
 //!                F repository subject digest   -> the descriptor of a referrer
 //!                X repository blob manifest    -> the manifest needs the blob
+//!                Z repository token            -> a link that has ended, and when
 //! ```
 //! Chunks lie beside them under `D`, put there by the server.
 //!

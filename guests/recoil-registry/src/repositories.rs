@@ -22,25 +22,35 @@ pub(crate) fn carry_out(
 ) -> Result<Answer, Error> {
     match command {
         Command::Link { repository, link } => {
-            let row = row(b'B', &repository, link.digest.as_str());
-            if let Some(link) = read(transaction, &row)? {
+            // Asked again after it had ended: the hold has ended with it.
+            if transaction.get(&row(b'Z', &repository, &link.token))?.is_some() {
+                return Ok(Answer::Stale);
+            }
+            if let Some(link) = touch(transaction, &repository, &link.digest)? {
                 return Ok(Answer::Link { link });
             }
             if transaction.now_us() > link.since_us.saturating_add(LINK_WITHIN_US) {
                 return Ok(Answer::Stale);
             }
+            let row = row(b'B', &repository, link.digest.as_str());
             transaction.put(&key(b'R', &repository).finish(), &[])?;
             write(transaction, &row, &link)?;
             Ok(Answer::Link { link })
+        }
+        Command::Touch { repository, digest } => {
+            let link = touch(transaction, &repository, &digest)?;
+            Ok(link.map_or(Answer::Absent, |link| Answer::Link { link }))
         }
         Command::Find { repository, digest } => {
             let link = read(transaction, &row(b'B', &repository, digest.as_str()))?;
             Ok(link.map_or(Answer::Absent, |link| Answer::Link { link }))
         }
-        Command::Unlink { repository, digest } => {
-            let row = row(b'B', &repository, digest.as_str());
-            let Some(link) = read(transaction, &row)? else { return Ok(Answer::Absent) };
-            transaction.remove(&row)?;
+        Command::Unlink { repository, digest, token } => {
+            let link = read::<Link>(transaction, &row(b'B', &repository, digest.as_str()))?;
+            let Some(link) = link.filter(|link| token.is_none_or(|token| token == link.token)) else {
+                return Ok(Answer::Absent);
+            };
+            unlink(transaction, &repository, &link)?;
             Ok(Answer::Link { link })
         }
         Command::Sweep { repository, before_us, after } => sweep(transaction, &repository, before_us, &after),
@@ -70,6 +80,22 @@ pub(crate) fn carry_out(
         }
         other => Err(Error::new(format!("not a command about a repository: {other:?}"))),
     }
+}
+
+/// The link of a blob that somebody counts on, young again.
+fn touch(transaction: &mut dyn Transaction, repository: &Repository, digest: &Digest) -> Result<Option<Link>, Error> {
+    let row = row(b'B', repository, digest.as_str());
+    let Some(link) = read::<Link>(transaction, &row)? else { return Ok(None) };
+    let link = Link { since_us: transaction.now_us(), ..link };
+    write(transaction, &row, &link)?;
+    Ok(Some(link))
+}
+
+/// Ends a link, and remembers that for as long as somebody may ask for it again.
+fn unlink(transaction: &mut dyn Transaction, repository: &Repository, link: &Link) -> Result<(), Error> {
+    transaction.remove(&row(b'B', repository, link.digest.as_str()))?;
+    let now_us = transaction.now_us();
+    write(transaction, &row(b'Z', repository, &link.token), &now_us)
 }
 
 /// The part of an entry's key behind its kind and `skipped` parts.
@@ -205,14 +231,28 @@ fn sweep(
         within.start.push(0);
     }
     let (mut links, mut next) = (Vec::new(), None);
+    if after.is_empty() {
+        forget_ended(transaction, repository)?;
+    }
     for entry in transaction.scan(&within, PAGE_MAX, false)? {
         let link: Link = parse(&entry.value)?;
         next = Some(link.digest.clone());
         let needs = key(b'X', repository).bytes(link.digest.as_str().as_bytes()).finish();
         if link.since_us < before_us && transaction.scan(&KeyRange::prefix(&needs), 1, false)?.is_empty() {
-            transaction.remove(&entry.key)?;
+            unlink(transaction, repository, &link)?;
             links.push(link);
         }
     }
     Ok(Answer::Links { links, next })
+}
+
+/// Links that ended so long ago that nobody asks for them again.
+fn forget_ended(transaction: &mut dyn Transaction, repository: &Repository) -> Result<(), Error> {
+    let now_us = transaction.now_us();
+    for entry in transaction.scan(&KeyRange::prefix(&key(b'Z', repository).finish()), PAGE_MAX, false)? {
+        if now_us > parse::<u64>(&entry.value)?.saturating_add(2 * LINK_WITHIN_US) {
+            transaction.remove(&entry.key)?;
+        }
+    }
+    Ok(())
 }

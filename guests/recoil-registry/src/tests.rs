@@ -116,7 +116,7 @@ fn a_part_that_was_overtaken_writes_no_more() {
     assert_eq!(records.ask(open("three", 7)), Answer::Absent);
     assert_eq!(records.ask(advance("two", 3)), Answer::Absent);
     let (kept, _) = records.content(Command::Discard { id: id(), untouched_since_us: u64::MAX });
-    assert!(!kept.going, "what is held is not discarded");
+    assert_eq!(kept.going, None, "what is held is not discarded");
 }
 
 #[test]
@@ -131,12 +131,15 @@ fn a_content_goes_when_nobody_holds_it_and_is_then_held_no_more() {
     };
     records.content(hold("second"));
     let release = |token: &str| Command::Release { id: "c".into(), token: token.into() };
-    assert!(!records.content(release("c-t")).0.going, "another holds it");
-    assert!(!records.content(release("c-t")).0.going, "ending a hold twice ends no other");
+    assert_eq!(records.content(release("c-t")).0.going, None, "another holds it");
+    assert_eq!(records.content(release("c-t")).0.going, None, "ending a hold twice ends no other");
     assert_eq!(records.ask(Command::Forget { id: "c".into() }), Answer::Done);
     assert_eq!(records.content(Command::Content { id: "c".into() }).0.holds.len(), 1, "what is held is not forgotten");
-    assert!(records.content(release("second")).0.going);
+    assert!(records.content(release("second")).0.going.is_some());
     assert_eq!(records.ask(hold("third")), Answer::Absent);
+    records.ask(Command::Forget { id: "c".into() });
+    assert!(records.content(Command::Content { id: "c".into() }).0.going.is_some(), "a late request may yet write");
+    records.0.advance_quietly(LINK_WITHIN_US + 1_000_000);
     records.ask(Command::Forget { id: "c".into() });
     assert_eq!(records.ask(Command::Content { id: "c".into() }), Answer::Absent);
 }
@@ -148,8 +151,8 @@ fn an_upload_is_discarded_unless_it_was_touched_since() {
     records.0.advance_quietly(1_000_000);
     records.content(Command::OpenPart { id: "c".into(), part: "p".into(), from: None, reserve: 1 });
     let discard = |untouched_since_us| Command::Discard { id: "c".into(), untouched_since_us };
-    assert!(!records.content(discard(then)).0.going);
-    assert!(records.content(discard(then + 2_000_000)).0.going);
+    assert_eq!(records.content(discard(then)).0.going, None);
+    assert!(records.content(discard(then + 2_000_000)).0.going.is_some());
     assert_eq!(
         records.ask(Command::OpenPart { id: "c".into(), part: "q".into(), from: None, reserve: 1 }),
         Answer::Absent
@@ -159,17 +162,31 @@ fn an_upload_is_discarded_unless_it_was_touched_since() {
 #[test]
 fn a_link_stands_until_it_is_ended_and_an_old_hold_makes_none() {
     let mut records = Records::new();
-    let link = records.blob("c", "text");
-    let second = Link { content: "d".into(), token: "other".into(), ..link.clone() };
+    let first = records.blob("c", "text");
+    let second = Link { content: "d".into(), token: "other".into(), ..first.clone() };
     let put = |link: Link| Command::Link { repository: repository(), link };
-    assert_eq!(records.ask(put(second.clone())), Answer::Link { link: link.clone() }, "the first stays");
+    let link = |answer: Answer| match answer {
+        Answer::Link { link } => link,
+        other => panic!("{other:?}"),
+    };
+    records.0.advance_quietly(1_000_000);
+    let again = link(records.ask(put(second.clone())));
+    assert_eq!((&again.content, &again.token), (&first.content, &first.token), "the first stays");
+    assert!(again.since_us > first.since_us, "and is as young as what was pushed now");
     let find = || Command::Find { repository: repository(), digest: digest("text") };
-    assert_eq!(records.ask(find()), Answer::Link { link: link.clone() });
-    assert_eq!(
-        records.ask(Command::Unlink { repository: repository(), digest: digest("text") }),
-        Answer::Link { link }
-    );
+    assert_eq!(link(records.ask(find())), again);
+    let unlink = |token: Option<&str>| Command::Unlink {
+        repository: repository(),
+        digest: digest("text"),
+        token: token.map(str::to_owned),
+    };
+    assert_eq!(records.ask(unlink(Some("other"))), Answer::Absent, "that is another link");
+    assert_eq!(link(records.ask(unlink(None))), again);
     assert_eq!(records.ask(find()), Answer::Absent);
+    assert_eq!(records.ask(put(first)), Answer::Stale, "its hold has ended with it");
+    let third = Link { token: "third".into(), ..second.clone() };
+    assert_eq!(link(records.ask(put(third.clone()))), third);
+    records.ask(unlink(Some("third")));
     records.0.advance_quietly(LINK_WITHIN_US + 1_000_000);
     assert_eq!(records.ask(put(second)), Answer::Stale);
     assert_eq!(records.ask(find()), Answer::Absent);
@@ -206,6 +223,8 @@ fn manifests_keep_their_blobs_and_tags_point_to_them() {
     assert_eq!(records.ask(remove(digest("n").as_str())), Answer::Done);
     assert_eq!(records.sweep().len(), 1);
     assert_eq!(records.ask(Command::Find { repository: repository(), digest: digest("layer") }), Answer::Absent);
+    records.0.advance_quietly(2 * LINK_WITHIN_US + 1_000_000);
+    assert_eq!(records.sweep(), []);
     let rows: Vec<u8> = records.0.rows().keys().map(|key| key[0]).collect();
     assert_eq!(rows, *b"CR", "nothing is left but the content, which its holder releases, and the repository");
 }

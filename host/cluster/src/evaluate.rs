@@ -179,6 +179,8 @@ pub struct Partition {
     evaluation: Mutex<Option<Evaluation>>,
     /// True while `evaluation` holds instances: what eviction looks for.
     warm: AtomicBool,
+    /// Its app has been removed here: whatever still waits is to be routed again.
+    gone: AtomicBool,
 }
 
 /// What evaluation needs of the node.
@@ -209,6 +211,8 @@ pub struct Host {
     partitions: RwLock<HashMap<PartitionRef, Arc<Held>>>,
     groups: RwLock<HashMap<GroupId, Arc<Group>>>,
     apps: RwLock<HashMap<AppId, Arc<EvaluatedApp>>>,
+    /// Those that are switched on.
+    serving: RwLock<BTreeSet<AppId>>,
     numbers: Arc<RwLock<HashMap<NodeId, u32>>>,
     /// The present start of every member.
     starts: RwLock<HashMap<NodeId, u64>>,
@@ -230,6 +234,7 @@ impl Host {
             partitions: RwLock::default(),
             groups: RwLock::default(),
             apps: RwLock::default(),
+            serving: RwLock::default(),
             numbers: Arc::default(),
             starts: RwLock::default(),
             gone: Mutex::default(),
@@ -283,6 +288,7 @@ impl Host {
                     mailbox: Mutex::default(),
                     evaluation: Mutex::new(None),
                     warm: AtomicBool::new(false),
+                    gone: AtomicBool::new(false),
                 })
             })
             .clone();
@@ -330,10 +336,17 @@ impl Host {
         Some(now.saturating_duration_since(since))
     }
 
-    /// An app can be evaluated from now on; its timers are looked for.
-    pub fn add_app(self: &Arc<Self>, app: EvaluatedApp) {
+    /// An app can be evaluated from now on. Its timers fire once it serves.
+    pub fn add_app(&self, app: EvaluatedApp) {
         self.parts.versions.set(app.id, Some(app.digest));
         self.apps.write().insert(app.id, Arc::new(app));
+    }
+
+    /// An app has been switched on: its timers are looked for.
+    pub fn serve_app(self: &Arc<Self>, app: AppId) {
+        if !self.serving.write().insert(app) {
+            return;
+        }
         for group in self.groups() {
             if group.session().is_some() {
                 self.wake(group.id());
@@ -342,16 +355,25 @@ impl Host {
     }
 
     /// An app is gone: its instances go at the next call of their partition, its timers fire no more.
+    ///
+    /// The sessions that evaluated it end with it. Its overlays go, and what is committed may not be in the data yet: only a session that
+    /// begins after all of that is there may evaluate a later installation with the same data.
     pub fn remove_app(&self, app: AppId) {
         self.parts.versions.set(app, None);
-        self.apps.write().remove(&app);
+        let removed = self.apps.write().remove(&app);
+        self.serving.write().remove(&app);
         for held in self.partitions.read().values() {
-            let share = held.shares.write().remove(&app);
+            let Some(share) = held.shares.write().remove(&app) else { continue };
+            share.gone.store(true, Ordering::Release);
             // One that is being evaluated drops its instance when it ends.
-            if let Some(share) = share
-                && let Some(mut slot) = share.evaluation.try_lock()
-            {
+            if let Some(mut slot) = share.evaluation.try_lock() {
                 self.forget(&share, &mut slot);
+            }
+        }
+        let Some(removed) = removed else { return };
+        for session in self.groups().iter().filter_map(|group| group.session()) {
+            if session.runs(app, removed.digest) {
+                session.end();
             }
         }
     }
@@ -365,7 +387,9 @@ impl Host {
     pub fn wake(self: &Arc<Self>, group: GroupId) {
         let keys: Vec<_> =
             self.partitions.read().iter().filter(|(_, held)| held.group == group).map(|(key, _)| *key).collect();
-        let apps: Vec<_> = self.apps.read().values().filter(|app| app.code.roles().timer).map(|app| app.id).collect();
+        let serving = self.serving.read().clone();
+        let has_timers = |app: &&Arc<EvaluatedApp>| app.code.roles().timer && serving.contains(&app.id);
+        let apps: Vec<_> = self.apps.read().values().filter(has_timers).map(|app| app.id).collect();
         for (key, app) in keys.into_iter().flat_map(|key| apps.iter().map(move |app| (key, *app))) {
             if let Ok(share) = self.share(key, app) {
                 self.put_own(share, Mode::Read, Work::Wake);
@@ -471,6 +495,10 @@ impl Host {
     /// The partition's evaluation under the group's present session, fresh if the session is.
     fn current<'a>(&self, partition: &Partition, slot: &'a mut Option<Evaluation>) -> Result<&'a mut Evaluation, Miss> {
         let group = self.group(partition.group).ok_or(Miss::NotLeader(None))?;
+        if partition.gone.load(Ordering::Acquire) {
+            self.forget(partition, slot);
+            return Err(Miss::Again);
+        }
         let Some(session) = group.session() else {
             self.forget(partition, slot);
             return Err(Miss::NotLeader(group.leader().filter(|leader| *leader != self.parts.node)));

@@ -106,6 +106,7 @@ pub struct App {
     /// Its keys start with this; never given to another app.
     pub id: AppId,
     /// Counts installations, so that what nodes do for one is not taken for another of the same app.
+    #[serde(default)]
     pub install: u32,
     /// The package's digest, pinned.
     pub digest: Digest,
@@ -246,6 +247,7 @@ pub enum MetaCommand {
         /// The app.
         app: AppId,
         /// Which installation of it.
+        #[serde(default)]
         install: u32,
         /// The node.
         node: NodeId,
@@ -257,6 +259,7 @@ pub enum MetaCommand {
         /// The app.
         app: AppId,
         /// Which installation of it.
+        #[serde(default)]
         install: u32,
     },
     /// Removes an app, and its data unless that is to be kept.
@@ -264,6 +267,7 @@ pub enum MetaCommand {
         /// The app's name.
         name: String,
         /// For its next installation.
+        #[serde(default)]
         keep_data: bool,
     },
 }
@@ -496,6 +500,9 @@ impl MetaState {
                 return Err(format!("{name} is installed with other ports; uninstall it first"));
             }
             if app.state == AppState::Failed {
+                // Another installation: nodes that had made the failed one ready say so again.
+                self.next_install += 1;
+                app.install = self.next_install;
                 app.state = AppState::Installing;
                 app.ready.clear();
             }
@@ -641,6 +648,19 @@ mod tests {
         assert!(meta.uninstall("app", false).unwrap_err().contains("no app named app"));
         let third = meta.install("app", "one", 1).unwrap();
         assert_ne!(third.id, first.id, "what is being removed is given to nobody");
+    }
+
+    /// Red when nodes that were ready before have nothing new to say, so that nobody switches the app on.
+    #[test]
+    fn a_failed_installation_is_made_anew() {
+        let mut meta = Meta::new();
+        let first = meta.install("app", "one", 1).unwrap();
+        let (app, install, error) = (first.id, first.install, Some("no port".to_owned()));
+        meta.apply(MetaCommand::Ready { app, install, node: NodeId(1), error }).unwrap();
+        assert_eq!(meta.0.apps["app"].state, AppState::Failed);
+        let second = meta.install("app", "one", 1).unwrap();
+        assert_eq!((second.id, second.state), (first.id, AppState::Installing));
+        assert_ne!(second.install, first.install);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A loaded component: compiled, checked against the contract and linked, ready to be instantiated.
 //!
 //! A component's exports tell its roles. Its imports say nothing about permissions (JavaScript and Python components import
-//! the whole world), so what the host does not provide is linked to a refusal that traps when it is called.
+//! the whole world), so what of WASI the host does not provide is linked to a refusal that traps when it is called. What is neither
+//! WASI's nor the contract's does not load.
 //!
 //! Invariant: what loads has a handler of the contract's shape, or answers HTTP requests as `wasi:http` has it and owns no data; calling an
 //! instance of it cannot fail for its type.
@@ -64,6 +65,12 @@ pub struct AppCode {
 impl AppCode {
     pub(crate) fn new(engine: Arc<Engine>, digest: Digest, component: Component) -> Result<Self, EngineError> {
         let found = Found::of(&component, engine.wasmtime());
+        let imports = component.component_type();
+        let foreign: Vec<&str> =
+            imports.imports(engine.wasmtime()).map(|(name, _)| name).filter(|name| !is_known(name)).collect();
+        if !foreign.is_empty() {
+            return Err(EngineError::Imports { imports: foreign.join(", ") });
+        }
         if found.handler.is_none() && !found.incoming {
             let exports = if found.all.is_empty() { "nothing".to_owned() } else { found.all.join(", ") };
             return Err(EngineError::NoHandler { exports });
@@ -232,6 +239,12 @@ const PROVIDED: [&str; 8] = [
     "wasi:random/",
     "wasi:sockets/",
 ];
+
+/// True for what is provided or refused when it is called: the contract in a compatible version, and whatever is WASI's. Tool chains
+/// import all of WASI, used or not; any other import is its author's, and nothing could come of calling it.
+fn is_known(import: &str) -> bool {
+    contract_interface(import).is_some() || import.starts_with("wasi:")
+}
 
 /// A resource of an interface that the host does not have.
 struct Unknown;

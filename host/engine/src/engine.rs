@@ -87,6 +87,15 @@ pub enum EngineError {
         /// The difference.
         why: String,
     },
+    /// Imports of something that is neither the contract's nor WASI's.
+    #[error(
+        "the component imports {imports}, which Recoil does not have: build it against recoil:plugin@0.1.0 and WASI 0.2, and compose into it \
+         whatever else it needs"
+    )]
+    Imports {
+        /// Their names.
+        imports: String,
+    },
     /// An import that can neither be provided nor refused.
     #[error("the component cannot be linked: {0}")]
     Link(String),

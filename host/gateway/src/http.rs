@@ -199,6 +199,11 @@ impl HttpServer {
         }
         let request = request.map(|body| body.map_err(std::io::Error::other).boxed_unsync());
         let mut response = self.responder.stream(peer, request).await;
+        if !(200..=599).contains(&response.status().as_u16()) {
+            self.responder.complain(&format!("the answer's status is {}: use 200 to 599", response.status()));
+            let text = "the package gave an answer that is no HTTP; its log says why";
+            return whole(refusal(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text)));
+        }
         // The length is its author's to know, and checked as it goes; everything else about the connection is the server's.
         for name in OURS.iter().filter(|name| **name != header::CONTENT_LENGTH) {
             response.headers_mut().remove(name);

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use recoil_base::{AppId, Shutdown, task};
 use recoil_cluster::meta::{App, AppState};
@@ -123,6 +122,7 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
             loaded.settings.replace(settings_in_force(app));
         }
         if known && app.state == AppState::Serving {
+            parts.host.serve_app(app.id);
             listen(parts, app);
         }
     }
@@ -176,12 +176,13 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
         settings: settings.clone(),
         usage: Arc::default(),
     };
+    let mut loaded = parts.apps.loaded.lock();
+    let is_current = parts.states.borrow().apps.values().any(|now| now.id == app.id && now.install == app.install);
+    if !is_current {
+        return Err("it was uninstalled meanwhile".to_owned());
+    }
     parts.host.add_app(evaluated);
-    parts
-        .apps
-        .loaded
-        .lock()
-        .insert(app.id, Loaded { install: app.install, name, code, log, limits, settings, listeners: vec![] });
+    loaded.insert(app.id, Loaded { install: app.install, name, code, log, limits, settings, listeners: vec![] });
     Ok(())
 }
 
@@ -330,15 +331,8 @@ impl Responder for Answering {
         let Ok(place) = self.room.clone().try_acquire_owned() else {
             return Response::text(StatusCode::SERVICE_UNAVAILABLE, &HttpError::NoRoom.to_string()).into_stream();
         };
-        match self.service.stream(peer, request).await {
-            // The instance is there until the answer has gone.
-            Ok(response) => response.map(|body| {
-                body.map_frame(move |frame| {
-                    let _place = &place;
-                    frame
-                })
-                .boxed_unsync()
-            }),
+        match self.service.stream(peer, request, place).await {
+            Ok(response) => response,
             Err(error) => text(&error).into_stream(),
         }
     }

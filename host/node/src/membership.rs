@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use recoil_base::{NodeId, random};
+use recoil_base::{AppId, NodeId, random};
 use recoil_cluster::meta::AppState;
 use recoil_cluster::{MetaCommand, MetaState, Service, placement};
 use recoil_consensus::ProposeError;
@@ -60,14 +60,24 @@ impl Parts {
         let deadline = self.clock.now() + PROPOSE_DEADLINE;
         loop {
             let failed = match self.propose_once(&entry).await.and_then(|answer| decode_answer(&answer)) {
-                Ok((index, None)) => return self.applied(index).await,
-                Ok((_, Some(why))) => return Err(ChangeError::Rejected(why)),
+                Ok((index, why)) => {
+                    self.applied(index).await?;
+                    return why.map_or(Ok(()), |why| Err(ChangeError::Rejected(why)));
+                }
                 Err(text) => text,
             };
             if self.clock.now() > deadline {
                 return Err(ChangeError::Unavailable(failed));
             }
             tokio::time::sleep(PROPOSE_RETRY).await;
+        }
+    }
+
+    /// Returns when this node knows everything that the cluster agreed on before this was called: by an entry that changes nothing.
+    pub(crate) async fn catch_up(&self) -> Result<(), ChangeError> {
+        match self.change(&MetaCommand::Serve { app: AppId(0), install: 0 }, &[]).await {
+            Ok(()) | Err(ChangeError::Rejected(_)) => Ok(()),
+            Err(error @ ChangeError::Unavailable(_)) => Err(error),
         }
     }
 

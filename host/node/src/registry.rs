@@ -13,12 +13,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use hyper::{Request, Response};
+use parking_lot::Mutex;
 use recoil_base::{AppId, PartitionId, random};
 use recoil_cluster::meta::AppState;
 use recoil_engine::{Address, CallBody, CallError, RoutedCall, decode_values, relative_key};
 use recoil_gateway::admin::{Site, SiteBody};
 use recoil_registry_server::{Access, Builtin, Mode, Place, Registry, Store, StoreError};
 use recoil_storage::Write;
+use tokio::time::Instant;
 
 use crate::node::{NodeOptions, Parts};
 
@@ -29,6 +31,7 @@ pub(crate) const APP: &str = "recoil-registry";
 
 const REPEAT_FOR: Duration = Duration::from_secs(20);
 const REPEAT_PAUSE: Duration = Duration::from_millis(50);
+const CERTAIN_FOR: Duration = Duration::from_secs(1);
 const COLLECT_EVERY: Duration = Duration::from_secs(3600);
 /// What is unneeded for less is not collected: an upload that goes on tomorrow, a blob whose manifest is on its way.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -39,7 +42,7 @@ pub(crate) fn open(parts: Weak<Parts>, options: &NodeOptions) -> Registry {
     let packages = packages
         .map(|package| (package.name.to_owned(), package.version.to_owned(), Bytes::from_static(package.archive)));
     let access = Access::new(options.registry_token.clone());
-    Registry::new(Arc::new(ClusterStore { parts }), Builtin::new(packages), access)
+    Registry::new(Arc::new(ClusterStore { parts, absent: Mutex::default() }), Builtin::new(packages), access)
 }
 
 #[async_trait]
@@ -71,6 +74,8 @@ pub(crate) async fn collect_regularly(parts: Arc<Parts>) {
 /// The store of this node's registry. Weak, since the node owns it.
 struct ClusterStore {
     parts: Weak<Parts>,
+    /// When this node last knew for certain that the app was not there.
+    absent: Mutex<Option<Instant>>,
 }
 
 fn stopping() -> StoreError {
@@ -87,6 +92,23 @@ impl ClusterStore {
         state.apps.get(APP).filter(|app| app.state == AppState::Serving).map(|app| app.id)
     }
 
+    /// The app; none if the cluster has none. A node that has just come, or was cut off, asks the others before it says so, at
+    /// most once in [`CERTAIN_FOR`]: what it does not know must not look like what is not there.
+    async fn known_app(&self, parts: &Parts) -> Result<Option<AppId>, StoreError> {
+        if let Some(app) = Self::app(parts) {
+            return Ok(Some(app));
+        }
+        let is_recent = |at: Instant| parts.clock.now().saturating_duration_since(at) < CERTAIN_FOR;
+        if self.absent.lock().is_some_and(is_recent) {
+            return Ok(None);
+        }
+        let asked = parts.clock.now();
+        parts.catch_up().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let app = Self::app(parts);
+        *self.absent.lock() = app.is_none().then_some(asked);
+        Ok(app)
+    }
+
     /// The answer to a call; none if the app is not installed.
     async fn call(&self, call: RoutedCall) -> Result<Option<Bytes>, StoreError> {
         let answers = self.call_many(vec![call]).await?;
@@ -95,7 +117,7 @@ impl ClusterStore {
 
     async fn call_many(&self, calls: Vec<RoutedCall>) -> Result<Option<Vec<Bytes>>, StoreError> {
         let parts = self.parts()?;
-        let Some(app) = Self::app(&parts) else { return Ok(None) };
+        let Some(app) = self.known_app(&parts).await? else { return Ok(None) };
         let router = parts.router.of_app(app);
         let answers = repeat(&parts, || {
             let asked = router.call_many(calls.clone());
@@ -141,7 +163,7 @@ where
 impl Store for ClusterStore {
     async fn prepare(&self) -> Result<(), StoreError> {
         let parts = self.parts()?;
-        if Self::app(&parts).is_some() {
+        if self.known_app(&parts).await?.is_some() {
             return Ok(());
         }
         parts.install_registry().await.map_err(|error| StoreError::Unavailable(error.to_string()))
@@ -169,7 +191,8 @@ impl Store for ClusterStore {
         let call = RoutedCall { to: Address::Key(key.into()), body, mode: recoil_engine::Mode::Read };
         let Some(answer) = self.call(call).await? else { return Ok(None) };
         let values = decode_values(answer).map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(values.into_iter().next().flatten())
+        // A copy: the answer counts against what the app may have on its way, and a slow client may keep this for long.
+        Ok(values.into_iter().next().flatten().map(|chunk| Bytes::copy_from_slice(&chunk)))
     }
 
     async fn remove_chunks(&self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {

@@ -17,7 +17,8 @@ pub const PARTS_MAX: usize = 10_000;
 pub const PAGE_MAX: u32 = 1_000;
 /// Referrers of one manifest.
 pub const REFERRERS_MAX: usize = 1_000;
-/// How long the time of a hold may be past when it is linked, microseconds. Holds are released as lost only when they are much older.
+/// How long the time of a hold may be past when it is linked, microseconds, and how long a request of an upload may go on unseen. Holds are
+/// released as lost only when they are much older.
 pub const LINK_WITHIN_US: u64 = 600 * 1_000_000;
 
 /// Names an uploaded content, a part of one, or a link: 32 hexadecimal digits.
@@ -58,8 +59,8 @@ pub struct Content {
     pub parts: Vec<Part>,
     /// No more bytes come.
     pub sealed: bool,
-    /// It is about to go; nobody may hold it any more.
-    pub going: bool,
+    /// Since when it is about to go, microseconds; nobody may hold it any more.
+    pub going: Option<u64>,
     /// Links.
     pub holds: Vec<Hold>,
     /// When it was last written to, microseconds.
@@ -163,7 +164,8 @@ pub enum Command {
         /// Not if it was touched later than this, microseconds.
         untouched_since_us: u64,
     },
-    /// The chunks of a content that was going are gone. [`Answer::Done`].
+    /// The chunks of a content that is going have been removed, and the content is forgotten; but not before whoever may yet write one has
+    /// given up, [`LINK_WITHIN_US`] after it began to go: until then its chunks are removed again. [`Answer::Done`].
     Forget {
         /// Which content.
         id: Id,
@@ -174,12 +176,20 @@ pub enum Command {
         after: Id,
     },
 
-    /// Links a held content. [`Answer::Link`] with the link in force, which may be an earlier one; [`Answer::Stale`].
+    /// Links a held content. [`Answer::Link`] with the link in force, which may be an earlier one, as young as this one from now on;
+    /// [`Answer::Stale`], also if the link has ended already.
     Link {
         /// Where.
         repository: Repository,
         /// The link.
         link: Link,
+    },
+    /// Somebody counts on the blob being there: its link is young again. [`Answer::Link`] or [`Answer::Absent`].
+    Touch {
+        /// Where.
+        repository: Repository,
+        /// What.
+        digest: Digest,
     },
     /// [`Answer::Link`] or [`Answer::Absent`].
     Find {
@@ -188,12 +198,14 @@ pub enum Command {
         /// What.
         digest: Digest,
     },
-    /// Ends a link. [`Answer::Link`] or [`Answer::Absent`].
+    /// Ends a link, if it is that of the token, or any. [`Answer::Link`] or [`Answer::Absent`].
     Unlink {
         /// Where.
         repository: Repository,
         /// What.
         digest: Digest,
+        /// Only this one.
+        token: Option<Id>,
     },
     /// Ends links that no manifest needs, of a page. [`Answer::Links`].
     Sweep {

@@ -1,24 +1,36 @@
 //! Who may push. Reading is open, as the cluster's admin API is to whoever reaches it.
 //!
 //! With a token, whoever brings it may push, from anywhere: as a bearer token, or as the password of any user, which is what
-//! `docker login` and its relatives send. Without one, only programs on the node's own machine may.
+//! `docker login` and its relatives send. Clients ask for a challenge first, at `/v2/`, and anonymous ones must get through it, too: so
+//! they are sent to [`Access::token`], which answers the token to whoever has it, and [`ANYBODY`] to whoever has none.
+//! Without a token, only programs on the node's own machine may push.
 
 use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::StatusCode;
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
+use serde_json::json;
 
 use crate::failure::{Code, Failure};
-use crate::{Answer, set};
+use crate::{Answer, Head};
 
-const CHALLENGE: &str = r#"Basic realm="recoil""#;
+/// The token of those who have none: it opens what is open.
+const ANYBODY: &str = "anybody";
 
 /// The token that pushing needs, if there is one.
 #[derive(Clone, Default)]
 pub struct Access {
     token: Option<String>,
+}
+
+/// What a request says of who sends it.
+enum Bearer {
+    Nobody,
+    Trusted,
+    /// With a token that is not the one.
+    Wrong,
 }
 
 impl Access {
@@ -27,38 +39,64 @@ impl Access {
         Access { token }
     }
 
-    pub(crate) fn check(&self, headers: &HeaderMap, peer: SocketAddr, writes: bool) -> Result<(), Failure> {
+    fn bearer(&self, token: &str, headers: &HeaderMap) -> Bearer {
+        match presented(headers) {
+            None => Bearer::Nobody,
+            Some(presented) if presented == ANYBODY => Bearer::Nobody,
+            Some(presented) if equal(presented.as_bytes(), token.as_bytes()) => Bearer::Trusted,
+            Some(_) => Bearer::Wrong,
+        }
+    }
+
+    /// Lets a request through, or says why not. At the base, whoever asks must say who it is, or that it is anybody.
+    pub(crate) fn check(&self, request: &Head, peer: SocketAddr, writes: bool) -> Result<(), Failure> {
+        let is_base = request.uri.path().trim_end_matches('/') == "/v2";
         let Some(token) = &self.token else {
-            if writes && !peer.ip().to_canonical().is_loopback() {
+            if writes && !is_base && !peer.ip().to_canonical().is_loopback() {
                 let why = "only programs on the node's own machine may push, since the node was started without a token for others: \
                            start it with --registry-token-file";
                 return Err(Failure::new(StatusCode::FORBIDDEN, Code::Denied, why));
             }
             return Ok(());
         };
-        match presented(headers) {
-            Some(presented) if equal(presented.as_bytes(), token.as_bytes()) => Ok(()),
-            None if !writes => Ok(()),
-            presented => {
-                let why = match presented {
-                    Some(_) => "the token is not the one that this registry was started with",
-                    None => {
-                        "pushing needs the registry's token, as the password of any user: docker login, or RECOIL_REGISTRY_TOKEN"
-                    }
-                };
-                let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, why);
-                Err(failure.with("www-authenticate", CHALLENGE))
+        let says_anybody = presented(&request.headers).as_deref() == Some(ANYBODY);
+        let why = match self.bearer(token, &request.headers) {
+            Bearer::Trusted => return Ok(()),
+            Bearer::Nobody if !writes || (is_base && says_anybody) => return Ok(()),
+            Bearer::Nobody => {
+                "pushing needs the registry's token, as the password of any user: docker login, or RECOIL_REGISTRY_TOKEN"
             }
-        }
+            Bearer::Wrong => "the token is not the one that this registry was started with",
+        };
+        let failure = Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, why);
+        Err(failure.with("www-authenticate", challenge(request)))
     }
 
-    /// Tells clients beforehand that they may show who they are.
-    pub(crate) fn challenge(&self, mut answer: Answer) -> Answer {
-        if self.token.is_some() {
-            set(&mut answer, "www-authenticate", CHALLENGE);
-        }
-        answer
+    /// `GET /v2/token`: what a client that was challenged is to send from then on.
+    pub(crate) fn token(&self, headers: &HeaderMap) -> Result<Answer, Failure> {
+        let token = match &self.token {
+            None => ANYBODY,
+            Some(token) => match self.bearer(token, headers) {
+                Bearer::Trusted => token,
+                Bearer::Nobody => ANYBODY,
+                Bearer::Wrong => {
+                    let why = "the token is not the one that this registry was started with";
+                    return Err(Failure::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, why));
+                }
+            },
+        };
+        Ok(crate::json(StatusCode::OK, &json!({ "token": token, "access_token": token, "expires_in": 3600 })))
     }
+}
+
+/// Sends the client to [`Access::token`], at the address by which it knows this registry.
+fn challenge(request: &Head) -> String {
+    let text = |name: &str| request.headers.get(name)?.to_str().ok();
+    // What stands before it, if it speaks TLS, says so.
+    let scheme = text("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
+    let host = text(HOST.as_str()).or(request.uri.authority().map(|authority| authority.as_str()));
+    let host = host.filter(|host| !host.contains(['"', '\\', ' '])).unwrap_or("localhost");
+    format!("Bearer realm=\"{scheme}://{host}/v2/token\",service=\"recoil\"")
 }
 
 fn presented(headers: &HeaderMap) -> Option<String> {
@@ -80,16 +118,18 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
 
-    fn allowed(access: &Access, authorization: Option<&str>, peer: &str, writes: bool) -> bool {
-        let mut headers = HeaderMap::new();
+    fn head(authorization: Option<&str>, path: &str) -> Head {
+        let mut request = hyper::Request::builder().uri(path).header(HOST, "registry.example:7400");
         if let Some(value) = authorization {
-            headers.insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            request = request.header(AUTHORIZATION, value);
         }
-        access.check(&headers, peer.parse().unwrap(), writes).is_ok()
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn allowed(access: &Access, authorization: Option<&str>, peer: &str, writes: bool) -> bool {
+        access.check(&head(authorization, "/v2/a/tags/list"), peer.parse().unwrap(), writes).is_ok()
     }
 
     #[test]
@@ -114,5 +154,26 @@ mod tests {
         assert!(!allowed(&guarded, None, "127.0.0.1:1", true));
         assert!(allowed(&guarded, None, "10.0.0.1:1", false), "reading is open");
         assert!(!allowed(&guarded, Some("Bearer wrong"), "10.0.0.1:1", false), "a wrong token is told so");
+    }
+
+    /// As clients do that look at the challenge first.
+    #[test]
+    fn whoever_is_challenged_is_given_a_token_and_gets_through_with_it() {
+        let guarded = Access::new(Some("secret".into()));
+        let base = |authorization: Option<&str>| {
+            guarded.check(&head(authorization, "/v2/"), "10.0.0.1:1".parse().unwrap(), true)
+        };
+        let answer = base(None).unwrap_err().into_answer();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        let expected = "Bearer realm=\"http://registry.example:7400/v2/token\",service=\"recoil\"";
+        assert_eq!(answer.headers()["www-authenticate"], expected);
+        // me:secret and me:wrong
+        assert!(guarded.token(&head(Some("Basic bWU6c2VjcmV0"), "/v2/token").headers).is_ok());
+        assert!(guarded.token(&head(Some("Basic bWU6d3Jvbmc="), "/v2/token").headers).is_err());
+        assert!(guarded.token(&head(None, "/v2/token").headers).is_ok());
+        assert!(base(Some("Bearer secret")).is_ok() && base(Some("Bearer anybody")).is_ok());
+        assert!(base(Some("Bearer wrong")).is_err());
+        assert!(!allowed(&guarded, Some("Bearer anybody"), "127.0.0.1:1", true), "anybody may read");
+        assert!(allowed(&guarded, Some("Bearer anybody"), "10.0.0.1:1", false));
     }
 }

@@ -1,6 +1,7 @@
 //! A blob's way out, its removal, and mounts.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt as _};
@@ -10,7 +11,7 @@ use hyper::header::RANGE;
 use hyper::{Response, StatusCode};
 use recoil_oci::records::{Answer as Record, Command, Link, Part};
 use recoil_oci::{Digest, Repository};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::failure::{Code, Failure};
 use crate::records::{Records, chunk_key, unexpected};
@@ -18,6 +19,8 @@ use crate::store::StoreError;
 use crate::uploads::busy;
 use crate::{Answer, Body, BodyError, CHUNK_BYTES, Head, Registry, TURN_TIMEOUT, bare, builtin, empty, full, set};
 
+/// How long a client may take for a chunk.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Chunks read ahead of the one being sent.
 const READ_AHEAD: usize = 3;
 
@@ -117,13 +120,11 @@ impl Registry {
         }
     }
 
-    /// The parts of a linked content.
-    async fn parts(&self, link: &Link) -> Result<Vec<Part>, StoreError> {
+    /// The parts of a linked content; none if it has gone.
+    async fn parts(&self, link: &Link) -> Result<Option<Vec<Part>>, StoreError> {
         match self.records.ask(Command::Content { id: link.content.clone() }).await? {
-            Record::Content { content, .. } if content.sealed => Ok(content.parts),
-            Record::Content { .. } | Record::Absent => {
-                Err(StoreError::Failed(format!("the bytes of {} are missing", link.digest)))
-            }
+            Record::Content { content, .. } if content.sealed && content.going.is_none() => Ok(Some(content.parts)),
+            Record::Content { .. } | Record::Absent => Ok(None),
             other => Err(unexpected(other)),
         }
     }
@@ -144,12 +145,17 @@ impl Registry {
             return Ok(blob_answer(digest, link.size, range, empty()));
         }
         let turn = self.download_turn().await?;
-        let parts = self.parts(&link).await?;
-        let frames = chunks(&self.records, &parts, asked).map(move |chunk| {
-            // Held until the last byte has been taken.
-            let _turn = &turn;
-            chunk.map(Frame::data).map_err(BodyError::other)
-        });
+        let Some(parts) = self.parts(&link).await? else {
+            // Its bytes went although it was linked. That must not be, and must not stay: the next push makes it good.
+            tracing::error!(repository = %name, %digest, "a blob is linked whose bytes are gone; the link is removed");
+            let (repository, digest) = (name.clone(), digest.clone());
+            self.records.ask(Command::Unlink { repository, digest: digest.clone(), token: Some(link.token) }).await?;
+            return Err(unknown(name, &digest));
+        };
+        let (sender, receiver) = mpsc::channel(1);
+        let chunks = chunks(&self.records, &parts, asked);
+        self.records.store.background(Box::pin(send(chunks, sender, turn)));
+        let frames = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
         Ok(blob_answer(digest, link.size, range, StreamBody::new(frames).boxed_unsync()))
     }
 
@@ -164,7 +170,7 @@ impl Registry {
             return Ok(self.builtin.blob(name, digest));
         }
         let Some(link) = self.find_link(name, digest).await?.filter(|link| link.size <= limit) else { return Ok(None) };
-        let parts = self.parts(&link).await?;
+        let Some(parts) = self.parts(&link).await? else { return Ok(None) };
         let mut bytes = Vec::with_capacity(link.size as usize);
         let mut chunks = chunks(&self.records, &parts, 0..link.size);
         while let Some(chunk) = chunks.next().await {
@@ -175,7 +181,7 @@ impl Registry {
 
     /// `DELETE …/blobs/DIGEST`. Manifests that need it are left without it, which is what was asked for.
     pub(crate) async fn remove_blob(&self, name: &Repository, digest: &Digest) -> Result<Answer, Failure> {
-        let unlink = Command::Unlink { repository: name.clone(), digest: digest.clone() };
+        let unlink = Command::Unlink { repository: name.clone(), digest: digest.clone(), token: None };
         match self.records.ask(unlink).await? {
             Record::Link { link } => {
                 self.records.release(&link.content, &link.token).await?;
@@ -193,7 +199,8 @@ impl Registry {
         digest: &Digest,
         from: Option<&str>,
     ) -> Result<Option<Answer>, Failure> {
-        if self.find_link(name, digest).await?.is_some() {
+        let touch = Command::Touch { repository: name.clone(), digest: digest.clone() };
+        if let Record::Link { .. } = self.records.ask(touch).await? {
             return Ok(Some(created(name, digest)));
         }
         let Some(from) =
@@ -219,6 +226,22 @@ impl Registry {
             other => Err(unexpected(other).into()),
         }
     }
+}
+
+/// Hands chunks to a client's connection, with the turn that this takes, as long as the client takes them.
+async fn send(
+    mut chunks: BoxStream<'static, Result<Bytes, StoreError>>,
+    sender: mpsc::Sender<Result<Frame<Bytes>, BodyError>>,
+    turn: OwnedSemaphorePermit,
+) {
+    while let Some(chunk) = chunks.next().await {
+        let frame = chunk.map(Frame::data).map_err(BodyError::other);
+        // The client has gone, or takes nothing. The announced length tells it that this was not all.
+        if sender.send_timeout(frame, SEND_TIMEOUT).await.is_err() {
+            break;
+        }
+    }
+    drop(turn);
 }
 
 fn blob_answer(digest: &Digest, size: u64, range: Option<Range<u64>>, body: Body) -> Answer {

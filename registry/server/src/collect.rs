@@ -30,7 +30,7 @@ pub struct Collected {
 impl Registry {
     /// One pass, `now_us` being the time: what has been unneeded for `kept` goes.
     pub async fn collect(&self, now_us: u64, kept: Duration) -> Result<Collected, StoreError> {
-        let before_us = now_us.saturating_sub(kept.as_micros() as u64);
+        let before_us = now_us.saturating_sub(u64::try_from(kept.as_micros()).unwrap_or(u64::MAX));
         let mut collected = Collected::default();
         for partition in 0..self.records.store.partitions() {
             let mut after = String::new();
@@ -88,14 +88,15 @@ impl Registry {
         before_us: u64,
         collected: &mut Collected,
     ) -> Result<(), StoreError> {
-        if content.going {
-            return self.remove(content, collected).await;
+        if content.going.is_some() {
+            // What is removed again is not counted again.
+            return self.records.remove(&content).await;
         }
         if !content.sealed {
             if content.touched_us < before_us {
                 let discard = Command::Discard { id: content.id, untouched_since_us: before_us };
                 if let Record::Content { content, .. } = self.records.ask(discard).await?
-                    && content.going
+                    && content.going.is_some()
                 {
                     self.remove(content, collected).await?;
                 }
@@ -122,7 +123,7 @@ impl Registry {
     async fn release(&self, id: &str, token: &str, collected: &mut Collected) -> Result<(), StoreError> {
         let release = Command::Release { id: id.to_owned(), token: token.to_owned() };
         match self.records.ask(release).await? {
-            Record::Content { content, .. } if content.going => self.remove(content, collected).await,
+            Record::Content { content, .. } if content.going.is_some() => self.remove(content, collected).await,
             Record::Content { .. } | Record::Absent => Ok(()),
             other => Err(unexpected(other)),
         }

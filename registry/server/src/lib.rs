@@ -62,6 +62,10 @@ pub const CHUNK_BYTES: usize = 512 << 10;
 const UPLOADS_MAX: usize = 24;
 /// Downloads under way on a node, each holding up to four chunks.
 const DOWNLOADS_MAX: usize = 64;
+/// Manifests on their way in, each of some 20 MiB at most with all copies, on a node.
+const MANIFESTS_MAX: usize = 8;
+/// Packages read to be installed, on a node.
+const PULLS_MAX: usize = 4;
 /// How long a request waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -83,6 +87,8 @@ pub struct Registry {
     hashers: Hashers,
     uploads: Semaphore,
     downloads: Arc<Semaphore>,
+    manifests: Semaphore,
+    pulls: Semaphore,
 }
 
 impl Registry {
@@ -95,6 +101,8 @@ impl Registry {
             hashers: Hashers::default(),
             uploads: Semaphore::new(UPLOADS_MAX),
             downloads: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
+            manifests: Semaphore::new(MANIFESTS_MAX),
+            pulls: Semaphore::new(PULLS_MAX),
         }
     }
 
@@ -121,7 +129,10 @@ impl Registry {
         let route = Route::of(request.uri.path())?;
         let method = request.method.clone();
         let writes = !matches!(method, Method::GET | Method::HEAD);
-        self.access.check(&request.headers, peer, writes)?;
+        if route == Route::Token && method == Method::GET {
+            return self.access.token(&request.headers);
+        }
+        self.access.check(request, peer, writes || route == Route::Base)?;
         if let (true, Some(repository)) = (writes, route.repository())
             && builtin::is_reserved(repository)
         {
@@ -131,9 +142,7 @@ impl Registry {
             return Err(Failure::new(StatusCode::FORBIDDEN, Code::Denied, why));
         }
         match (route, method) {
-            (Route::Base, Method::GET | Method::HEAD) => {
-                Ok(self.access.challenge(json(StatusCode::OK, &serde_json::json!({}))))
-            }
+            (Route::Base, Method::GET | Method::HEAD) => Ok(json(StatusCode::OK, &serde_json::json!({}))),
             (Route::WellKnown, Method::GET | Method::HEAD) => well_known(request),
             (Route::Catalog, Method::GET) => self.catalog(request).await,
             (Route::Tags(name), Method::GET) => self.tags(&name, request).await,
@@ -160,6 +169,10 @@ impl Registry {
 
     /// The component that a reference means now, checked against its digest, and the digest of its manifest. Fails with a sentence.
     pub async fn component(&self, package: &PackageReference) -> Result<(Digest, Bytes), PullError> {
+        let busy =
+            || StoreError::Unavailable("this node reads as many packages as it may; try again in a moment".to_owned());
+        let turn = tokio::time::timeout(TURN_TIMEOUT, self.pulls.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
         let name = &package.repository;
         let absent = |what: &str| PullError::NotFound(format!("{what} in the cluster's registry"));
         let reference = match &package.version {

@@ -13,7 +13,8 @@ use serde_json::json;
 use crate::failure::{Code, Failure};
 use crate::records::unexpected;
 use crate::store::StoreError;
-use crate::{Answer, Body, Head, Registry, answer, bare, builtin, parameter, parameters, set};
+use crate::uploads::busy;
+use crate::{Answer, Body, Head, Registry, TURN_TIMEOUT, answer, bare, builtin, parameter, parameters, set};
 
 /// How long a manifest may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -82,6 +83,8 @@ impl Registry {
         if tags.len() > TAGS_MAX {
             return Err(Failure::bad_request(Code::Unsupported, format!("at most {TAGS_MAX} tags can be set at once")));
         }
+        let turn = tokio::time::timeout(TURN_TIMEOUT, self.manifests.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or_else(|| busy("manifests"))?;
         let bytes = whole(body).await?;
         let digest = match reference {
             Reference::Tag(tag) => {

@@ -50,6 +50,7 @@ fn place(command: &Command) -> Place {
         | Command::Discard { id, .. }
         | Command::Forget { id } => content_place(id),
         Command::Link { repository, .. }
+        | Command::Touch { repository, .. }
         | Command::Find { repository, .. }
         | Command::Unlink { repository, .. }
         | Command::Sweep { repository, .. }
@@ -140,7 +141,7 @@ impl Records {
     pub(crate) async fn release(&self, content: &str, token: &str) -> Result<(), StoreError> {
         let release = Command::Release { id: content.to_owned(), token: token.to_owned() };
         if let Answer::Content { content, .. } = self.ask(release).await?
-            && content.going
+            && content.going.is_some()
         {
             self.remove_later(content);
         }

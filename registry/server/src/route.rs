@@ -13,6 +13,7 @@ pub(crate) const WELL_KNOWN: &str = "/.well-known/wasm-pkg/registry.json";
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Base,
+    Token,
     WellKnown,
     Catalog,
     Tags(Repository),
@@ -41,6 +42,9 @@ impl Route {
             return Ok(Route::Base);
         }
         let rest = rest.strip_prefix('/').ok_or_else(unknown)?;
+        if rest == "token" {
+            return Ok(Route::Token);
+        }
         if rest == "_catalog" {
             return Ok(Route::Catalog);
         }
@@ -70,7 +74,7 @@ impl Route {
 
     pub(crate) fn repository(&self) -> Option<&Repository> {
         match self {
-            Route::Base | Route::WellKnown | Route::Catalog => None,
+            Route::Base | Route::Token | Route::WellKnown | Route::Catalog => None,
             Route::Tags(name)
             | Route::Referrers(name, _)
             | Route::Manifest(name, _)
@@ -83,7 +87,7 @@ impl Route {
     /// What can be done with it.
     pub(crate) fn methods(&self) -> &'static str {
         match self {
-            Route::Base | Route::WellKnown => "GET, HEAD",
+            Route::Base | Route::Token | Route::WellKnown => "GET, HEAD",
             Route::Catalog | Route::Tags(_) | Route::Referrers(..) => "GET",
             Route::Manifest(..) => "GET, HEAD, PUT, DELETE",
             Route::Blob(..) => "GET, HEAD, DELETE",
@@ -103,6 +107,7 @@ mod tests {
         let of = |path: &str| Route::of(path).unwrap();
         assert_eq!(of("/v2/"), Route::Base);
         assert_eq!(of("/v2/_catalog"), Route::Catalog);
+        assert_eq!(of("/v2/token"), Route::Token);
         assert_eq!(of("/v2/blobs/uploads/manifests/tags/list"), Route::Tags(name()));
         assert_eq!(of("/v2/blobs/uploads/manifests/blobs/uploads/"), Route::Uploads(name()));
         let id = "0".repeat(32);

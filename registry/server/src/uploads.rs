@@ -31,8 +31,10 @@ use crate::{Answer, Body, CHUNK_BYTES, Head, Registry, TURN_TIMEOUT, bare, blobs
 const WINDOW: usize = 4;
 /// Chunks reserved at a time.
 const RESERVE: u32 = 32;
-/// How long a client may send nothing.
+/// How long a client may send nothing, or less than [`WINDOW_BYTES`].
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a client must at least send in that time, unless it has come to its end: its turn is one that others wait for.
+const WINDOW_BYTES: u64 = 256 << 10;
 /// The largest blob.
 const BLOB_BYTES_MAX: u64 = 64 << 30;
 /// Digests in the making that are remembered between requests.
@@ -129,7 +131,9 @@ impl Registry {
     /// The upload, if it was begun in this repository and goes on.
     async fn session(&self, name: &Repository, id: &str) -> Result<Content, Failure> {
         match self.records.ask(Command::Content { id: id.to_owned() }).await? {
-            Record::Content { content, .. } if content.repository == *name && !content.sealed && !content.going => {
+            Record::Content { content, .. }
+                if content.repository == *name && !content.sealed && content.going.is_none() =>
+            {
                 Ok(content)
             }
             Record::Content { .. } | Record::Absent => Err(unknown()),
@@ -181,7 +185,7 @@ impl Registry {
     async fn discard(&self, id: &str) -> Result<(), StoreError> {
         let discard = Command::Discard { id: id.to_owned(), untouched_since_us: u64::MAX };
         if let Record::Content { content, .. } = self.records.ask(discard).await?
-            && content.going
+            && content.going.is_some()
         {
             self.records.remove_later(content);
         }
@@ -361,11 +365,22 @@ struct Incoming<'a> {
 
 impl Incoming<'_> {
     async fn take_all(&mut self, mut body: Body) -> Result<(), Failure> {
+        let mut least = self.room.saturating_sub(WINDOW_BYTES);
+        let mut too_slow = Box::pin(tokio::time::sleep(IDLE_TIMEOUT));
         loop {
-            let frame = tokio::time::timeout(IDLE_TIMEOUT, body.frame()).await.map_err(|_| {
-                let why = format!("nothing came for {} s; go on from the upload's offset", IDLE_TIMEOUT.as_secs());
-                Failure::new(StatusCode::REQUEST_TIMEOUT, Code::BlobUploadInvalid, why)
-            })?;
+            if self.room <= least {
+                least = self.room.saturating_sub(WINDOW_BYTES);
+                too_slow = Box::pin(tokio::time::sleep(IDLE_TIMEOUT));
+            }
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                () = &mut too_slow => {
+                    let seconds = IDLE_TIMEOUT.as_secs();
+                    let why =
+                        format!("fewer than {WINDOW_BYTES} bytes came within {seconds} s; go on from the upload's offset");
+                    return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, Code::BlobUploadInvalid, why));
+                }
+            };
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| {
                 Failure::bad_request(Code::BlobUploadInvalid, format!("the bytes broke off: {error}"))

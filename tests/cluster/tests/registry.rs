@@ -265,6 +265,9 @@ fn pushing_from_elsewhere_needs_the_token() {
     let client = Client::new(&cluster);
     let token = cluster.path("token");
     std::fs::write(&token, "secret-word\n").unwrap();
+    let package = cluster.path("bank.wasm");
+    let bank = recoil::packages::PACKAGES.iter().find(|package| package.name == "bank").unwrap();
+    std::fs::write(&package, bank.archive).unwrap();
     let node = cluster.admin(0);
     let arguments = [
         "start".to_owned(),
@@ -275,13 +278,35 @@ fn pushing_from_elsewhere_needs_the_token() {
     let mut running = start(&arguments, &cluster.path("log"));
     let url = format!("http://{node}/v2/acme/a/blobs/uploads/");
     let refused = client.ask("POST", &url, &[]);
-    assert_eq!((refused.status, refused.header("www-authenticate")), (401, "Basic realm=\"recoil\""), "{refused:?}");
+    let challenge = format!("Bearer realm=\"http://{node}/v2/token\",service=\"recoil\"");
+    assert_eq!((refused.status, refused.header("www-authenticate")), (401, challenge.as_str()), "{refused:?}");
     assert_eq!(client.ask("POST", &url, &["-u", "me:wrong"]).status, 401);
     assert_eq!(client.ask("POST", &url, &["-u", "me:secret-word"]).status, 202);
-    assert_eq!(client.ask("GET", &format!("http://{node}/v2/"), &[]).status, 200, "reading is open");
+    // Clients look at the challenge first, ask for a token, and come back with it; also those who are nobody.
+    assert_eq!(client.ask("GET", &format!("http://{node}/v2/"), &[]).status, 401);
+    let token =
+        |more: &[&str]| client.ask("GET", &format!("http://{node}/v2/token?scope=x"), more).json()["token"].clone();
+    assert_eq!(token(&["-u", "me:secret-word"]), "secret-word");
+    assert_eq!(client.ask("GET", &format!("http://{node}/v2/token"), &["-u", "me:wrong"]).status, 401);
+    let nobody = format!("Authorization: Bearer {}", token(&[]).as_str().unwrap());
+    assert_eq!(client.ask("GET", &format!("http://{node}/v2/"), &["-H", &nobody]).status, 200);
+    let tags = format!("http://{node}/v2/recoil/redis-server/tags/list");
+    assert_eq!(client.ask("GET", &tags, &["-H", &nobody]).status, 200, "reading is open");
+    assert_eq!(client.ask("POST", &url, &["-H", &nobody]).status, 401);
+    let pushed = |token: &str| {
+        let words = ["--server", &node, "push", "--file", &package.display().to_string(), "acme/a"].map(str::to_owned);
+        let mut command = std::process::Command::new(program("recoilctl"));
+        command.args(words).env("RECOIL_REGISTRY_TOKEN", token).env("DOCKER_CONFIG", cluster.path("docker"));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(pushed("secret-word").0, Some(0), "{}", pushed("secret-word").1);
+    let (code, why) = pushed("wrong");
+    assert!(code == Some(1) && why.contains("RECOIL_REGISTRY_TOKEN"), "{why}");
+
     assert!(running.terminate().success());
 
-    std::fs::write(&token, " \n").unwrap();
+    std::fs::write(cluster.path("token"), " \n").unwrap();
     let mut refused = Program::start(&program("recoil"), &arguments, &cluster.path("log"));
     assert_eq!(refused.wait().code(), Some(1));
     assert!(refused.stderr().contains("holds no token"), "{}", refused.stderr());

@@ -47,7 +47,31 @@ fn an_unchanged_component_streams_both_ways() {
         seen.extend_from_slice(&piece[..count]);
     }
     drop(stream);
+    broken(&cluster);
     let log = cluster.ctl(1, &["logs", "wasi-echo"]).ok();
     assert!(!log.contains("trap"), "{log}");
     cluster.stop();
+}
+
+/// Red when an answer whose instance was ended looks complete.
+fn broken(cluster: &Cluster) {
+    let package = recoil::packages::PACKAGES.iter().find(|package| package.name == "wasi-echo").unwrap();
+    let mut manifest = recoil_package::read(package.archive).unwrap();
+    manifest.limits.0.insert("http_ms".into(), 1000);
+    let file = cluster.path("hasty.wasm");
+    std::fs::write(&file, recoil_package::embed(package.archive, &manifest).unwrap()).unwrap();
+    let port = Ports::free(3).redis(0);
+    let listen = format!("http={}", port - cluster.ports().offset);
+    let file = file.display().to_string();
+    cluster.ctl(0, &["install", "--yes", &file, "--name", "hasty", "--listen", &listen]).ok();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").unwrap();
+    let mut seen = Vec::new();
+    // The request never ends; what comes is all that comes within the limit.
+    let _ = stream.read_to_end(&mut seen);
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(seen.starts_with("HTTP/1.1 200") && seen.contains("first"), "{seen}");
+    assert!(!seen.ends_with("0\r\n\r\n"), "it looks complete: {seen}");
+    assert!(cluster.ctl(0, &["logs", "hasty"]).ok().contains("limit http_ms"), "its log says why");
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use recoil_base::Digest;
 use recoil_gateway::api::{AppDetail, AppState, AppSummary, InstallRequest};
 
-use super::sources::{Found, fetch};
+use super::sources::{Found, Progress, fetch};
 use super::{Format, Output, VerbError};
 use crate::client::Client;
 
@@ -71,7 +71,9 @@ pub(super) async fn install(
     let set = app.set.iter().cloned().collect();
     let request = InstallRequest { digest: Some(digest), app: app.name.clone(), listen, set, ..Default::default() };
     let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
+    let progress = Progress::waiting("every node compiles it and makes ready");
     let app: AppSummary = client.post("/v1/apps", body).await?;
+    drop(progress);
     if app.state != AppState::Serving {
         return Err(VerbError::Local(why_not(client, &app).await));
     }

@@ -64,7 +64,7 @@ impl Push {
             })
             .await
             .map_err(local)?;
-        progress.end();
+        drop(progress);
         let Target { registry, repository, tag, name } = &target;
         match output.format() {
             Format::Json | Format::Yaml => output.value(&serde_json::json!({

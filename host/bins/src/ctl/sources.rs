@@ -5,6 +5,7 @@
 //! the operator's credentials, checked, and handed to the node, so that a cluster needs no way to the outside.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -184,7 +185,7 @@ async fn fetch_from(
 ) -> Result<Found, VerbError> {
     let progress = Progress::new("fetching");
     let archive = registry.pull(resolved, &|done, total| progress.show(done, total)).await.map_err(local)?;
-    progress.end();
+    drop(progress);
     // The layer may be named by another algorithm than the one that names packages.
     let component = Algorithm::Sha256.digest(&archive);
     check_lock(lock, name, registry.address(), &resolved.digest, &component)?;
@@ -234,6 +235,8 @@ async fn upload(client: &Client, archive: Bytes) -> Result<PackageSummary, VerbE
     Ok(client.post("/v1/packages", archive).await?)
 }
 
+const SPIN_EVERY: Duration = Duration::from_millis(200);
+
 /// A bar that shows how far something is, on a terminal, once it has taken a while.
 pub(super) struct Progress(ProgressBar);
 
@@ -248,12 +251,23 @@ impl Progress {
         Progress(bar)
     }
 
+    /// Something whose end is not known: that it goes on is shown.
+    pub(super) fn waiting(what: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(ProgressStyle::default_spinner());
+        bar.set_message(what);
+        bar.enable_steady_tick(SPIN_EVERY);
+        Progress(bar)
+    }
+
     pub(super) fn show(&self, done: u64, total: u64) {
         self.0.set_length(total);
         self.0.set_position(done);
     }
+}
 
-    pub(super) fn end(&self) {
+impl Drop for Progress {
+    fn drop(&mut self) {
         self.0.finish_and_clear();
     }
 }

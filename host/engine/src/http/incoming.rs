@@ -11,6 +11,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,9 +36,9 @@ use crate::app_log::LogLevel;
 use crate::listener::courtesy::{self, Computing};
 
 /// Bytes that a guest may write ahead of its client.
-const CHUNK_BYTES: usize = 64 << 10;
-/// Bytes of an answer's headers in memory.
-const FIELDS_BYTES: usize = 128 << 10;
+const CHUNK_BYTES: usize = 16 << 10;
+/// Bytes of one set of headers in memory; an instance may hold as many as other resources.
+const FIELDS_BYTES: usize = 16 << 10;
 
 /// A body that comes, or goes, bit by bit.
 pub type HttpBody = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -85,9 +86,25 @@ impl Drop for Running {
     }
 }
 
+/// Whether an instance came to its end. What it leaves behind when it does not looks to `wasi:http` like a body that is complete.
+#[derive(Clone, Default)]
+struct Broken(Arc<AtomicBool>);
+
+/// Breaks the answer off when dropped, unless the instance has come to its end.
+struct Unfinished(Option<Broken>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(Broken(broken)) = &self.0 {
+            broken.store(true, Ordering::Release);
+        }
+    }
+}
+
 /// An answer's body, and the instance behind it.
 struct Streamed {
     body: HyperOutgoingBody,
+    broken: Broken,
     _running: Running,
 }
 
@@ -99,12 +116,17 @@ impl Body for Streamed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        frame.map_err(|code| std::io::Error::other(format!("the package's answer broke off: {code:?}")))
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(None) if self.broken.0.load(Ordering::Acquire) => {
+                Poll::Ready(Some(Err(std::io::Error::other("the package ended before its answer"))))
+            }
+            frame => frame.map_err(|code| std::io::Error::other(format!("the package's answer broke off: {code:?}"))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        // Whether it is the end is seen only there.
+        false
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -115,18 +137,26 @@ impl Body for Streamed {
 type Answered = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 impl HttpService {
-    /// Answers a request whose body comes while it is answered. Dropping the future, or the answer, ends its instance.
+    /// Answers a request whose body comes while it is answered. Dropping the future, or the answer, ends its instance. `place` is given
+    /// back when the instance has ended, however long the client takes for the rest of the answer.
     pub async fn stream(
         self: &Arc<Self>,
         peer: SocketAddr,
         request: Request<HttpBody>,
+        place: impl Send + 'static,
     ) -> Result<Response<HttpBody>, HttpError> {
         let (answer, answered) = oneshot::channel();
+        let broken = Broken::default();
         let what = format!("{} {}", request.method(), cut(request.uri().path()));
-        let task = task::spawn_detached(self.clone().run(peer, what.clone(), request, answer));
+        let run = self.clone().run(peer, what.clone(), request, answer, broken.clone());
+        let task = task::spawn_detached(async move {
+            let error = run.await;
+            drop(place);
+            error
+        });
         let running = Running(task.abort_handle());
         match answered.await {
-            Ok(Ok(response)) => Ok(response.map(|body| Streamed { body, _running: running }.boxed_unsync())),
+            Ok(Ok(response)) => Ok(response.map(|body| Streamed { body, broken, _running: running }.boxed_unsync())),
             Ok(Err(code)) => {
                 let text = format!("{what} from {peer}: the handler answered an error: {code:?}");
                 self.environment.log.push(LogLevel::Error, None, &text);
@@ -144,6 +174,7 @@ impl HttpService {
         what: String,
         request: Request<HttpBody>,
         answer: oneshot::Sender<Answered>,
+        broken: Broken,
     ) -> Option<HttpError> {
         let computing = Arc::new(Computing::default());
         let courtesy = self.code.courtesy(computing.clone());
@@ -153,7 +184,7 @@ impl HttpService {
             log.push(LogLevel::Warn, None, &text);
         };
         let http_ms = self.environment.limits.http_ms_max;
-        let answering = Box::pin(self.clone().call(request, answer, computing));
+        let answering = Box::pin(self.clone().call(request, answer, computing, broken));
         let ended = timeout(Duration::from_millis(http_ms.into()), courtesy::run(courtesy, answering, moved)).await;
         let (error, why) = match ended {
             Ok(Ok(())) => return None,
@@ -172,11 +203,14 @@ impl HttpService {
         request: Request<HttpBody>,
         answer: oneshot::Sender<Answered>,
         computing: Arc<Computing>,
+        broken: Broken,
     ) -> Result<(), (HttpError, String)> {
         let Some(proxies) = &self.code.proxies else {
             return Err((HttpError::Failed, "it exports no wasi:http/incoming-handler".to_owned()));
         };
         let mut store = self.code.listener_store(None, self.environment.clone(), self.router.clone(), computing);
+        // Dropped before the store, and so before the body looks complete.
+        let mut unfinished = Unfinished(Some(broken));
         let called = async {
             let request = request.map(|body| body.map_err(|_| SendError::ConnectionTerminated));
             let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
@@ -184,7 +218,10 @@ impl HttpService {
             let proxy = proxies.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
         };
-        let Err(error) = called.await else { return Ok(()) };
+        let Err(error) = called.await else {
+            unfinished.0 = None;
+            return Ok(());
+        };
         if crate::trap::is_pool_exhausted(&error) {
             return Err((HttpError::NoRoom, "no room for another instance on this node".to_owned()));
         }

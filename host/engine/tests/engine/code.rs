@@ -49,6 +49,18 @@ fn what_is_not_a_package_is_refused_with_the_reason() {
 }
 
 #[test]
+fn imports_that_nobody_has_are_named() {
+    let text = r#"(component
+        (import "acme:keys/store@1.0.0" (instance))
+        (import "recoil:plugin/storage@0.2.0" (instance))
+        (import "wasi:keyvalue/store@0.2.0" (instance)))"#;
+    let why = refusal(&wat::parse_str(text).unwrap());
+    assert!(why.contains("imports acme:keys/store@1.0.0, recoil:plugin/storage@0.2.0, which"), "{why}");
+    let why = refusal(&wat::parse_str(r#"(component (import "wasi:keyvalue/store@0.2.0" (instance)))"#).unwrap());
+    assert!(why.contains("no recoil:plugin/handler"), "what is WASI's is refused when it is called: {why}");
+}
+
+#[test]
 fn code_is_compiled_once_and_shared_while_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let (engine, wasm) = (engine(folder.path()), guest::handler(REJECTS));
