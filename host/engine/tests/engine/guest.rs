@@ -6,7 +6,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{PackageId, Resolve};
 
 /// WASI as far as the test guest uses it, in a version that some tool chain uses.
-const WASI: [&str; 3] = [
+const WASI: [&str; 4] = [
     "package wasi:io@0.2.6;
      interface poll { resource pollable { block: func(); } }
      interface error { resource error; }
@@ -17,12 +17,13 @@ const WASI: [&str; 3] = [
      }",
     "package wasi:clocks@0.2.6;
      interface monotonic-clock { use wasi:io/poll@0.2.6.{pollable}; subscribe-duration: func(when: u64) -> pollable; }",
+    // What the host does not have.
+    "package wasi:elsewhere@0.2.0; interface place { reach: func(); }",
     "package wasi:cli@0.2.6;
      interface stdout { use wasi:io/streams@0.2.6.{output-stream}; get-stdout: func() -> output-stream; }",
 ];
 
 const WORLDS: &str = "package test:guest;
-    interface elsewhere { reach: func(); }
     interface stray { handle: func(request: string) -> string; }
     world full {
       include recoil:plugin/plugin@0.1.0;
@@ -31,7 +32,7 @@ const WORLDS: &str = "package test:guest;
       import wasi:io/poll@0.2.6;
       import wasi:io/streams@0.2.6;
       import wasi:cli/stdout@0.2.6;
-      import elsewhere;
+      import wasi:elsewhere/place@0.2.0;
     }
     world web { include recoil:plugin/http-plugin@0.1.0; }
     world data { include recoil:plugin/data-plugin@0.1.0; }

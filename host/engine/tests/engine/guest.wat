@@ -21,7 +21,7 @@
   (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))
   (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $get-stdout (result i32)))
   (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush" (func $print (param i32 i32 i32 i32)))
-  (import "test:guest/elsewhere" "reach" (func $reach))
+  (import "wasi:elsewhere/place@0.2.0" "reach" (func $reach))
   (memory (export "memory") 2)
 
   ;; 0..64: results of imports; 64..128: results of exports; 128..1024: texts; the heap from 1024 on.

@@ -128,7 +128,7 @@ fn what_the_host_does_not_provide_is_refused_when_called() {
     let (mut handler, partition) = (instance(), Partition::default());
     assert_eq!(call(&mut handler, &partition, b"echo").unwrap(), b"echo");
     let why = failure(call(&mut handler, &partition, b"x"));
-    assert!(why.contains("does not provide test:guest/elsewhere, of which reach was called"), "{why}");
+    assert!(why.contains("does not provide wasi:elsewhere/place@0.2.0, of which reach was called"), "{why}");
 }
 
 #[test]

@@ -165,7 +165,7 @@ async fn every_path_answers_with_its_status_and_json() {
         ("GET", "/v1/apps/..%2f", "", 400, r#""code":"invalid""#),
         ("POST", "/v1/apps", r#"{"name":"redis-server"}"#, 200, r#""digest":"sha256:"#),
         ("POST", "/v1/apps", by_digest.as_str(), 200, r#""nodes_ready":3"#),
-        ("POST", "/v1/apps", r#"{"name":"Redis"}"#, 400, "cannot be an app's name"),
+        ("POST", "/v1/apps", r#"{"name":"redis-server","app":"Redis"}"#, 400, "cannot be an app's name"),
         ("POST", "/v1/apps", r#"{"digest":"sha256:00"}"#, 400, "64 hexadecimal digits"),
         ("POST", "/v1/apps", r#"{"path":"/etc"}"#, 400, "hint"),
         ("POST", "/v1/apps", "", 400, r#""code":"invalid""#),
@@ -174,6 +174,8 @@ async fn every_path_answers_with_its_status_and_json() {
         ("PATCH", "/v1/apps/a/settings", r#"{"b":1}"#, 400, "send texts"),
         ("GET", "/v1/apps/a/settings", "", 405, "use PATCH"),
         ("DELETE", "/v1/apps/redis-server", "", 200, "uninstalled"),
+        ("DELETE", "/v1/apps/redis-server?keep-data=true", "", 200, r#""data_kept":true"#),
+        ("DELETE", "/v1/apps/redis-server?keep=1", "", 400, "keep-data=true"),
         ("PUT", "/v1/apps", "", 405, "use GET, POST"),
         ("POST", "/v1/status", "", 405, "use GET"),
         ("GET", "/", "", 404, "/v1/status"),
@@ -190,7 +192,12 @@ async fn every_path_answers_with_its_status_and_json() {
     ];
     let expected = [
         &installs[..],
-        &["upload 7".to_owned(), r#"set a {"b": "1"}"#.to_owned(), "uninstall redis-server".to_owned()],
+        &[
+            "upload 7".to_owned(),
+            r#"set a {"b": "1"}"#.to_owned(),
+            "uninstall redis-server".to_owned(),
+            "uninstall redis-server but its data".to_owned(),
+        ],
     ]
     .concat();
     assert_eq!(*api.asked.lock(), expected);
