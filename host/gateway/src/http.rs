@@ -5,8 +5,9 @@
 //! bytes. When the port closes, requests under way are answered and the connection then ends.
 //!
 //! Invariants:
-//! - What clients make a server hold is bounded: of a stream what is read and written ahead, 64 KiB and less each way; else headers by [`HEADER_BYTES_MAX`], a body by its limit, all bodies of an app on this
-//!   node by [`BODIES_BYTES_MAX`]. A client is waited for only [`HEADER_TIMEOUT`] for a header and [`BODY_TIMEOUT`] for a body.
+//! - What clients make a server hold is bounded: headers by [`HEADER_BYTES_MAX`]; of a body that streams, what is read and written
+//!   ahead; else a body by its limit, all bodies of an app on this node by [`BODIES_BYTES_MAX`]. A client is waited for only
+//!   [`HEADER_TIMEOUT`] for a header and [`BODY_TIMEOUT`] for a body that does not stream.
 //! - What a responder answers is checked: it cannot break the framing, nor another answer on the same connection.
 //!
 //! Deliberately absent: TLS, compression, WebSockets, and what the answers are.

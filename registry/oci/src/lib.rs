@@ -22,4 +22,6 @@ pub use layout::{Artifact, CONFIG_MEDIA_TYPE, LAYER_MEDIA_TYPE, artifact, compon
 pub use manifest::{
     Descriptor, IMAGE_INDEX_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, MANIFEST_BYTES_MAX, Manifest, ManifestError,
 };
-pub use name::{Algorithm, Digest, Hasher, InvalidName, PackageReference, Reference, Repository, Tag, newest};
+pub use name::{
+    Algorithm, Digest, Hasher, InvalidName, NAMESPACE, PackageReference, Reference, Repository, Tag, newest,
+};

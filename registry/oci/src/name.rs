@@ -10,8 +10,8 @@ use sha2::Digest as _;
 
 const REPOSITORY_LENGTH_MAX: usize = 255;
 const TAG_LENGTH_MAX: usize = 128;
-/// The namespace of a package that is named without one.
-const DEFAULT_NAMESPACE: &str = "recoil";
+/// The namespace of the packages that come with the programs, and of a package that is named without one.
+pub const NAMESPACE: &str = "recoil";
 
 /// Text that is not the name it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -252,7 +252,7 @@ impl FromStr for PackageReference {
             None => (text, None),
         };
         let wrong = |_| InvalidName::new("package", text, "[NAMESPACE/]NAME[@VERSION], such as acme/greeter@1.0.0");
-        let name = if name.contains('/') { name.to_owned() } else { format!("{DEFAULT_NAMESPACE}/{name}") };
+        let name = if name.contains('/') { name.to_owned() } else { format!("{NAMESPACE}/{name}") };
         Ok(PackageReference { repository: name.parse().map_err(wrong)?, version })
     }
 }

@@ -25,6 +25,17 @@ pub struct Access {
     token: Option<String>,
 }
 
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Looking at the challenge: whoever asks must say who it is, or that it is anybody.
+    Greet,
+    /// What is open to anybody.
+    Read,
+    /// What needs the token, or the node's own machine.
+    Push,
+}
+
 /// What a request says of who sends it.
 enum Bearer {
     Nobody,
@@ -48,11 +59,10 @@ impl Access {
         }
     }
 
-    /// Lets a request through, or says why not. At the base, whoever asks must say who it is, or that it is anybody.
-    pub(crate) fn check(&self, request: &Head, peer: SocketAddr, writes: bool) -> Result<(), Failure> {
-        let is_base = request.uri.path().trim_end_matches('/') == "/v2";
+    /// Lets a request through, or says why not.
+    pub(crate) fn check(&self, request: &Head, peer: SocketAddr, purpose: Purpose) -> Result<(), Failure> {
         let Some(token) = &self.token else {
-            if writes && !is_base && !peer.ip().to_canonical().is_loopback() {
+            if purpose == Purpose::Push && !peer.ip().to_canonical().is_loopback() {
                 let why = "only programs on the node's own machine may push, since the node was started without a token for others: \
                            start it with --registry-token-file";
                 return Err(Failure::new(StatusCode::FORBIDDEN, Code::Denied, why));
@@ -62,7 +72,7 @@ impl Access {
         let says_anybody = presented(&request.headers).as_deref() == Some(ANYBODY);
         let why = match self.bearer(token, &request.headers) {
             Bearer::Trusted => return Ok(()),
-            Bearer::Nobody if !writes || (is_base && says_anybody) => return Ok(()),
+            Bearer::Nobody if purpose == Purpose::Read || (purpose == Purpose::Greet && says_anybody) => return Ok(()),
             Bearer::Nobody => {
                 "pushing needs the registry's token, as the password of any user: docker login, or RECOIL_REGISTRY_TOKEN"
             }
@@ -129,7 +139,8 @@ mod tests {
     }
 
     fn allowed(access: &Access, authorization: Option<&str>, peer: &str, writes: bool) -> bool {
-        access.check(&head(authorization, "/v2/a/tags/list"), peer.parse().unwrap(), writes).is_ok()
+        let purpose = if writes { Purpose::Push } else { Purpose::Read };
+        access.check(&head(authorization, "/v2/a/tags/list"), peer.parse().unwrap(), purpose).is_ok()
     }
 
     #[test]
@@ -161,7 +172,7 @@ mod tests {
     fn whoever_is_challenged_is_given_a_token_and_gets_through_with_it() {
         let guarded = Access::new(Some("secret".into()));
         let base = |authorization: Option<&str>| {
-            guarded.check(&head(authorization, "/v2/"), "10.0.0.1:1".parse().unwrap(), true)
+            guarded.check(&head(authorization, "/v2/"), "10.0.0.1:1".parse().unwrap(), Purpose::Greet)
         };
         let answer = base(None).unwrap_err().into_answer();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);

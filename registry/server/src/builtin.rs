@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use recoil_oci::{Digest, Manifest, Reference, Repository, artifact};
-
-/// What the names of the packages that come with the programs begin with, before a slash.
-pub const NAMESPACE: &str = "recoil";
+use recoil_oci::{Digest, Manifest, NAMESPACE, Reference, Repository, artifact};
 
 /// True if a repository is of the namespace that is never written.
 pub(crate) fn is_reserved(name: &Repository) -> bool {

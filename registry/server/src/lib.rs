@@ -6,6 +6,7 @@
 //! uploads      a blob's way in: sessions, parts, chunks
 //! blobs        its way out, mounts
 //! manifests    manifests, tags, referrers, the catalog
+//! records      asking for what is known of them, and where each record lies
 //! builtin      the packages that come with the programs, in a namespace of their own, which is never written
 //! collect      what nobody refers to goes
 //! store        what keeps records and chunks: the cluster
@@ -20,7 +21,8 @@
 //! never had its 201. Between a link's end and its hold's: the same. A blob that a client was told is there is linked and held,
 //! and so are the blobs of a manifest that it was told is there.
 //!
-//! Bounded: uploads and downloads under way, and what each may hold; manifests; pages of lists.
+//! Bounded: uploads and downloads under way, and what each may hold, how long they may stand still; manifests; referrers; pages of lists.
+//! Not bounded: the tags of a repository, where a client asks for all of them at once.
 //! Deliberately absent: tokens for parts of the registry, rewriting of manifests, pulling through from other registries.
 
 mod access;
@@ -43,14 +45,15 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use recoil_oci::{Digest, PackageReference, Reference, Repository, newest};
+use recoil_oci::{Digest, NAMESPACE, PackageReference, Reference, Repository, newest};
 use tokio::sync::Semaphore;
 
 pub use access::Access;
-pub use builtin::{Builtin, NAMESPACE};
+pub use builtin::Builtin;
 pub use collect::Collected;
 pub use store::{Mode, Place, Store, StoreError};
 
+use access::Purpose;
 use failure::{Code, Failure};
 use records::Records;
 use route::Route;
@@ -129,10 +132,15 @@ impl Registry {
         let route = Route::of(request.uri.path())?;
         let method = request.method.clone();
         let writes = !matches!(method, Method::GET | Method::HEAD);
-        if route == Route::Token && method == Method::GET {
+        if route == Route::Token && !writes {
             return self.access.token(&request.headers);
         }
-        self.access.check(request, peer, writes || route == Route::Base)?;
+        let purpose = match route {
+            Route::Base => Purpose::Greet,
+            _ if writes => Purpose::Push,
+            _ => Purpose::Read,
+        };
+        self.access.check(request, peer, purpose)?;
         if let (true, Some(repository)) = (writes, route.repository())
             && builtin::is_reserved(repository)
         {

@@ -296,6 +296,8 @@ impl Registry {
         size: Option<u64>,
         body: Body,
     ) -> Result<Content, Failure> {
+        // Before the part is opened, which fences off the request that was bringing bytes until now.
+        let _turn = self.upload_turn().await?;
         let part = self.records.new_id();
         let open = Command::OpenPart { id: content.id, part: part.clone(), from, reserve: RESERVE };
         let content = match self.records.ask(open).await? {
@@ -308,7 +310,6 @@ impl Registry {
         if size.is_some_and(|size| size > room) {
             return Err(too_large());
         }
-        let _turn = self.upload_turn().await?;
         let hasher = self.hashers.take(&content.id, content.received());
         let mut incoming = Incoming {
             registry: self,
@@ -373,6 +374,8 @@ impl Incoming<'_> {
                 too_slow = Box::pin(tokio::time::sleep(IDLE_TIMEOUT));
             }
             let frame = tokio::select! {
+                // What is there counts first: the time may have been spent on storing what came before.
+                biased;
                 frame = body.frame() => frame,
                 () = &mut too_slow => {
                     let seconds = IDLE_TIMEOUT.as_secs();
