@@ -1,4 +1,4 @@
-//! Puts the SDK for Rust, the contract and the templates of packages into the programs, as a table of texts.
+//! Puts the SDKs, their templates and the contract into the programs, as a table of texts.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,9 @@ use std::{env, fs};
 use anyhow::Context as _;
 
 /// Folders whose files go in, below the workspace.
-const FOLDERS: [&str; 3] = ["sdk/rust/src", "sdk/rust/templates", "wit"];
+const FOLDERS: [&str; 2] = ["sdk", "wit"];
+/// Folders of the repository's own, and folders that tools make.
+const LEFT_OUT: [&str; 6] = ["testing", "target", "build", "node_modules", "__pycache__", ".venv"];
 
 /// Writes the table, or ends the build with the reason.
 pub(crate) fn run() {
@@ -20,7 +22,7 @@ pub(crate) fn run() {
 fn table() -> anyhow::Result<()> {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo gives CARGO_MANIFEST_DIR")?);
     let root = here.ancestors().nth(2).context("this crate lies two folders below the workspace")?;
-    let mut paths = vec![root.join("sdk/rust/README.md")];
+    let mut paths = Vec::new();
     for folder in FOLDERS {
         println!("cargo:rerun-if-changed={}", root.join(folder).display());
         collect(&root.join(folder), &mut paths)?;
@@ -38,8 +40,13 @@ fn table() -> anyhow::Result<()> {
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() { collect(&path, paths)? } else { paths.push(path) }
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if !path.is_dir() {
+            paths.push(path);
+        } else if !LEFT_OUT.iter().any(|left_out| name == *left_out) {
+            collect(&path, paths)?;
+        }
     }
     Ok(())
 }

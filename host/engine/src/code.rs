@@ -1,18 +1,20 @@
 //! A loaded component: compiled, checked against the contract and linked, ready to be instantiated.
 //!
 //! A component's exports tell its roles. Its imports say nothing about permissions (JavaScript and Python components import
-//! the whole world), so what of WASI the host does not provide is linked to a refusal that traps when it is called. What is neither
-//! WASI's nor the contract's does not load.
+//! the whole world), so what was not granted of the contract, and what of WASI the host does not provide, is linked to a refusal that traps
+//! when it is called. What is neither WASI's nor the contract's does not load.
 //!
 //! Invariant: what loads has a handler of the contract's shape, or answers HTTP requests as `wasi:http` has it and owns no data; calling an
 //! instance of it cannot fail for its type.
 
 pub(crate) mod cache;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use recoil_base::Digest;
+use recoil_package::Permission;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, ResourceType, Type};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -63,7 +65,12 @@ pub struct AppCode {
 }
 
 impl AppCode {
-    pub(crate) fn new(engine: Arc<Engine>, digest: Digest, component: Component) -> Result<Self, EngineError> {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        digest: Digest,
+        component: Component,
+        granted: &BTreeSet<Permission>,
+    ) -> Result<Self, EngineError> {
         let found = Found::of(&component, engine.wasmtime());
         let imports = component.component_type();
         let foreign: Vec<&str> =
@@ -85,8 +92,8 @@ impl AppCode {
             respond: optional(&found.http, "handle", RESPOND)?,
         };
         let wasmtime = engine.wasmtime();
-        let handlers = link(wasmtime, &component, handler::link)?;
-        let listeners = link(wasmtime, &component, listener::link)?;
+        let handlers = link(wasmtime, &component, granted, handler::link)?;
+        let listeners = link(wasmtime, &component, granted, listener::link)?;
         let proxy = found.incoming && found.http.is_none();
         let proxies = proxy.then(|| ProxyPre::new(listeners.clone())).transpose();
         let proxies = proxies.map_err(|error| EngineError::Mismatch {
@@ -246,6 +253,32 @@ fn is_known(import: &str) -> bool {
     contract_interface(import).is_some() || import.starts_with("wasi:")
 }
 
+/// Links the functions of the contract that need what was not granted to a refusal.
+fn refuse_ungranted<T: 'static>(
+    engine: &wasmtime::Engine,
+    component: &Component,
+    granted: &BTreeSet<Permission>,
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    for (name, item) in component.component_type().imports(engine) {
+        let (Some(interface), ComponentItem::ComponentInstance(instance)) = (contract_interface(name), item.ty) else {
+            continue;
+        };
+        // Under the name that it is linked by: the component's may be of a later patch.
+        let mut linked = linker.instance(&format!("recoil:plugin/{interface}@0.1.0"))?;
+        for (function, item) in instance.exports(engine) {
+            let needed = Permission::of(interface, function).filter(|permission| !granted.contains(permission));
+            let (Some(permission), ComponentItem::ComponentFunc(_)) = (needed, item.ty) else { continue };
+            let text = format!(
+                "{interface}.{function} needs the permission '{permission}', which the package does not have: add it to `permissions` in \
+                 recoil.toml, build it and install it again"
+            );
+            linked.func_new(function, move |_, _, _, _| Err(wasmtime::Error::msg(text.clone())))?;
+        }
+    }
+    Ok(())
+}
+
 /// A resource of an interface that the host does not have.
 struct Unknown;
 
@@ -293,10 +326,14 @@ pub(crate) fn share_subscription<T: 'static, R: 'static>(linker: &mut Linker<T>)
 fn link<T: 'static>(
     engine: &wasmtime::Engine,
     component: &Component,
+    granted: &BTreeSet<Permission>,
     provide: impl FnOnce(&mut Linker<T>) -> wasmtime::Result<()>,
 ) -> Result<InstancePre<T>, EngineError> {
     let mut linker = Linker::new(engine);
     let linked = provide(&mut linker).and_then(|()| {
+        linker.allow_shadowing(true);
+        refuse_ungranted(engine, component, granted, &mut linker)?;
+        linker.allow_shadowing(false);
         refuse_unknown(engine, component, &mut linker)?;
         linker.instantiate_pre(component)
     });

@@ -4,7 +4,7 @@
 //! Invariant: what it hands out keeps the ticker alive; the ticker ends with the last of it. Code is compiled once, however
 //! many nodes ask for it at the same time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use recoil_base::{Digest, task};
+use recoil_package::Permission;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::code::{AppCode, cache::CodeCache};
@@ -168,8 +169,14 @@ impl Engine {
     }
 
     /// The code of the component `wasm`, whose SHA-256 is `digest`: the one already loaded, the one in the code cache, or
-    /// compiled now, which takes a second of all cores for a large component. Blocks.
-    pub fn load(self: &Arc<Self>, digest: Digest, wasm: &[u8]) -> Result<Arc<AppCode>, EngineError> {
+    /// compiled now, which takes a second of all cores for a large component. What it may call is `granted`, and goes with the
+    /// digest: the manifest is part of the bytes. Blocks.
+    pub fn load(
+        self: &Arc<Self>,
+        digest: Digest,
+        wasm: &[u8],
+        granted: &BTreeSet<Permission>,
+    ) -> Result<Arc<AppCode>, EngineError> {
         let slot = {
             let mut loaded = self.loaded.lock();
             loaded.retain(|_, slot| {
@@ -186,7 +193,7 @@ impl Engine {
         if found != digest {
             return Err(EngineError::Digest { expected: digest, found });
         }
-        let code = Arc::new(AppCode::new(self.clone(), digest, self.component(digest, wasm)?)?);
+        let code = Arc::new(AppCode::new(self.clone(), digest, self.component(digest, wasm)?, granted)?);
         *slot = Arc::downgrade(&code);
         Ok(code)
     }

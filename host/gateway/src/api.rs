@@ -2,14 +2,14 @@
 //!
 //! These types are a public contract, read by `recoilctl` and by scripts: fields are added, never renamed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, GroupId, NodeId};
-use recoil_package::{Manifest, SettingValue};
+use recoil_package::{Manifest, Permission, SettingValue};
 use serde::{Deserialize, Serialize};
 
 /// What a node answers to operators. Every method may be called at any time and many times at once, on every node,
@@ -237,6 +237,9 @@ pub struct InstallRequest {
     /// Values of settings, as text; the manifest's defaults where absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, String>,
+    /// The permissions that the operator grants: a package that asks for more is refused. Absent: whatever it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<BTreeSet<Permission>>,
 }
 
 impl InstallRequest {

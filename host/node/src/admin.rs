@@ -1,6 +1,6 @@
 //! What operators ask of a node. Every node answers everything, from the meta state it follows; changes go to the meta leader.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use recoil_gateway::api::{
     PackageSummary, Status,
 };
 use recoil_oci::{InvalidName, PackageReference};
-use recoil_package::{Manifest, SettingValue};
+use recoil_package::{Manifest, Permission, SettingValue};
 use recoil_registry_server::{Collected, PullError, StoreError};
 use tokio::net::TcpStream;
 
@@ -214,6 +214,7 @@ impl Parts {
             (None, Some(digest)) => (self.stored_manifest(digest).await?, digest),
             (None, None) => return Err(AdminError::invalid("the request names no package", "send a name or a digest")),
         };
+        check_granted(&manifest, request.grant.as_ref())?;
         listen_elsewhere(&mut manifest, &request.listen)?;
         let settings = parse_settings(&manifest, &request.set)?;
         let name = request.app.unwrap_or_else(|| manifest.name.clone());
@@ -341,6 +342,24 @@ fn role_names(roles: recoil_engine::Roles) -> Vec<String> {
 }
 
 /// Gives listeners other ports than the package asks for.
+/// What a package asks for it gets whole, or it is not installed.
+fn check_granted(manifest: &Manifest, granted: Option<&BTreeSet<Permission>>) -> Result<(), AdminError> {
+    let beyond = granted.map(|granted| manifest.not_granted(granted)).unwrap_or_default();
+    if beyond.is_empty() {
+        return Ok(());
+    }
+    let words = beyond.iter().map(|permission| format!("{permission} ({})", permission.what()));
+    Err(AdminError::invalid(
+        format!(
+            "{} {} asks for what is not granted: {}",
+            manifest.name,
+            manifest.version,
+            words.collect::<Vec<_>>().join(", ")
+        ),
+        "grant it, too, or install a build that does not ask for it in recoil.toml",
+    ))
+}
+
 fn listen_elsewhere(manifest: &mut Manifest, ports: &BTreeMap<String, u16>) -> Result<(), AdminError> {
     for (name, port) in ports {
         let names: Vec<String> = manifest.listeners.iter().map(|listener| listener.name.clone()).collect();

@@ -147,6 +147,7 @@ fn settings_in_force(app: &App) -> BTreeMap<String, String> {
 async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<(), String> {
     let (data, locals, digest, engine) =
         (parts.context.data.clone(), parts.context.locals.clone(), app.digest, parts.shared.engine().clone());
+    let granted = app.manifest.permissions.clone();
     let code = task::spawn_blocking(move || -> Result<Arc<AppCode>, String> {
         let archive = read_package(&data, &locals, digest, chunks).map_err(|error| error.to_string())?;
         let archive = archive.ok_or("the package is not stored on this node")?;
@@ -154,7 +155,7 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
         if found != digest {
             return Err(format!("the stored package has the digest {found} instead of {digest}"));
         }
-        engine.load(digest, &archive).map_err(|error| error.to_string())
+        engine.load(digest, &archive, &granted).map_err(|error| error.to_string())
     });
     let code = code.await.map_err(|error| error.to_string())??;
     check_roles(code.roles(), &app.manifest)?;

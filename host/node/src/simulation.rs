@@ -42,7 +42,9 @@ pub struct Ground {
 impl Shared {
     /// Compiles a package, or takes it from the code cache. Nodes find it loaded while the answer lives.
     pub fn load(&self, archive: &[u8]) -> Result<Arc<AppCode>, NodeError> {
-        self.engine.load(Digest::of(archive), archive).map_err(|error| NodeError::Engine(error.to_string()))
+        let failed = |error: &dyn std::fmt::Display| NodeError::Engine(error.to_string());
+        let manifest = recoil_package::read(archive).map_err(|error| failed(&error))?;
+        self.engine.load(Digest::of(archive), archive, &manifest.permissions).map_err(|error| failed(&error))
     }
 
     /// Evaluation threads of one's own beside the same engine.

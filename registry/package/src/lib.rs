@@ -16,6 +16,7 @@ mod archive;
 mod authoring;
 mod error;
 mod manifest;
+mod permission;
 mod shape;
 
 pub use archive::{ARCHIVE_BYTES_MAX, MANIFEST_BYTES_MAX, SECTION, digest, embed, read};
@@ -23,4 +24,5 @@ pub use archive::{ARCHIVE_BYTES_MAX, MANIFEST_BYTES_MAX, SECTION, digest, embed,
 pub use authoring::{Build, Source};
 pub use error::PackageError;
 pub use manifest::{Limits, Listener, MANIFEST_FORMAT, Manifest, Protocol, Setting, SettingValue};
+pub use permission::Permission;
 pub use shape::{Shape, shape};

@@ -2,11 +2,11 @@
 //!
 //! Limits are wishes below the host's own ceilings, by name: absent means the host's default, and a host cuts what is beyond its bounds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::PackageError;
+use crate::{PackageError, Permission};
 
 /// The manifest format this version writes and reads.
 pub const MANIFEST_FORMAT: u32 = 1;
@@ -47,7 +47,10 @@ pub struct Manifest {
     /// Ports the package wants; `[[listener]]` in `recoil.toml`.
     #[serde(default, rename = "listener", skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,
-    /// What the package may use.
+    /// What of the contract the package may call; the rest refuses.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub permissions: BTreeSet<Permission>,
+    /// How much the package may use.
     #[serde(default)]
     pub limits: Limits,
     /// What an operator may change while the app runs; `[[setting]]` in `recoil.toml`.
@@ -271,6 +274,11 @@ impl Manifest {
         self.settings.iter().map(|setting| (setting.name.clone(), value(setting))).collect()
     }
 
+    /// Permissions that the package asks for beyond `granted`.
+    pub fn not_granted(&self, granted: &BTreeSet<Permission>) -> Vec<Permission> {
+        self.permissions.difference(granted).copied().collect()
+    }
+
     fn validate_listeners(&self) -> Result<(), PackageError> {
         let count = self.listeners.len();
         check(count <= LISTENERS_MAX, "listener", &format!("{count} entries"), || "at most 16 listeners")?;
@@ -346,6 +354,7 @@ mod tests {
         version = "0.1.0"
         description = "Speaks the Redis protocol."
         license = "Apache-2.0"
+        permissions = ["storage", "router"]
         [[listener]]
         name = "redis"
         protocol = "tcp"
@@ -371,6 +380,7 @@ mod tests {
         assert_eq!(manifest.listeners, [Listener { name: "redis".into(), protocol: Protocol::Tcp, port: 6379 }]);
         assert_eq!(manifest.limits.0.get("call_ms"), Some(&1000));
         assert_eq!(manifest.limits.0.get("connections"), None);
+        assert_eq!(manifest.permissions, BTreeSet::from([Permission::Router, Permission::Storage]));
         assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
         let least = Manifest::from_toml("name = 'a'\nversion = '1.0.0'").unwrap();
         assert_eq!(Manifest::from_json(&least.to_json()).unwrap(), least);
@@ -412,6 +422,7 @@ mod tests {
             (r#"license = "Apache-2.0""#, r#"license = "Ä""#, "`license`"),
             (r#"name = "redis""#, r#"name = "a b""#, "`listener[0].name`"),
             (r#"protocol = "tcp""#, r#"protocol = "udp""#, "udp"),
+            (r#""router"]"#, r#""network"]"#, "unknown variant `network`, expected one of `storage`, `router`"),
             ("port = 6379", "port = 0", "`listener[0].port` is '0'"),
             ("port = 6379", "port = 65536", "port"),
             ("call_ms = 1000", "call_ms = 0", "`limits.call_ms` is '0'"),

@@ -4,7 +4,7 @@
 
 use wasmparser::{Parser, Payload};
 
-use crate::{Manifest, PackageError, Protocol};
+use crate::{Manifest, PackageError, Permission, Protocol};
 
 /// Names of what a component exports and imports, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,17 @@ impl Shape {
         self.exports.iter().any(|export| export.starts_with("wasi:http/incoming-handler@0.2."))
     }
 
+    /// Permissions that what is imported needs and the manifest does not ask for. Only a hint: some tool chains import what is never called.
+    pub fn unasked(&self, manifest: &Manifest) -> Vec<(&str, Permission)> {
+        let imported = self.imports.iter().filter_map(|import| {
+            let interface = import.strip_prefix("recoil:plugin/")?.split('@').next()?;
+            // Of `partition` and `router`, each function needs another; the rest need one for the whole interface.
+            let needed = Permission::of(interface, "").filter(|needed| !manifest.permissions.contains(needed))?;
+            Some((interface, needed))
+        });
+        imported.collect()
+    }
+
     /// What the manifest promises and the component does not export.
     pub fn check(&self, manifest: &Manifest) -> Result<(), PackageError> {
         let needed = manifest.listeners.iter().map(|listener| match listener.protocol {
@@ -99,6 +110,12 @@ mod tests {
         let foreign = Shape { exports: vec!["wasi:http/incoming-handler@0.2.12".into()], imports: vec![] };
         foreign.check(&manifest(r#"{"name": "web", "protocol": "http", "port": 1}"#)).unwrap();
         assert!(foreign.check(&manifest(r#"{"name": "raw", "protocol": "tcp", "port": 1}"#)).is_err());
+        let storing =
+            Shape { imports: vec!["recoil:plugin/storage@0.1.0".into(), "wasi:io/poll@0.2.6".into()], ..shape };
+        assert_eq!(storing.unasked(&manifest("")), [("storage", Permission::Storage)]);
+        let mut asking = manifest("");
+        asking.permissions.insert(Permission::Storage);
+        assert_eq!(storing.unasked(&asking), []);
         let later = Shape { exports: vec!["recoil:plugin/handler@0.2.0".into()], imports: vec![] };
         assert!(later.check(&manifest("")).is_err());
     }

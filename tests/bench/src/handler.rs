@@ -88,7 +88,7 @@ fn time(rows: &Arc<Rows>, kind: &mut Kind<'_>) -> anyhow::Result<f64> {
 }
 
 fn instance(engine: &Arc<Engine>, component: &[u8]) -> anyhow::Result<HandlerInstance> {
-    let code = engine.load(Digest::of(component), component)?;
+    let code = engine.load(Digest::of(component), component, &recoil_package::Permission::ALL.into())?;
     let log = AppLog::new(Clock::system(), AppLogOptions::default());
     Ok(code.new_handler(Environment {
         app: "bench".into(),

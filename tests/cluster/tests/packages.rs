@@ -56,6 +56,12 @@ fn a_new_package_is_tested_built_installed_and_served() {
     let install = [&install[..], &["--yes"]].concat();
     let wrong = ctl(0, &[&install[..], &["--set", "colour=red"]].concat()).failed(1);
     assert!(wrong.contains("no setting named colour") && wrong.contains("greeting (text)"), "{wrong}");
+    let ungranted = ctl(0, &[&install[..], &["--grant", "router,timers"]].concat()).failed(1);
+    assert!(
+        ungranted.contains("not granted: storage (keep data of its own") && !ungranted.contains("router ("),
+        "{ungranted}"
+    );
+    assert!(ctl(0, &[&install[..], &["--grant", "network"]].concat()).failed(2).contains("no permission 'network'"));
     let installed = ctl(0, &[&install[..], &["--set", "greeting=good day"]].concat()).ok();
     assert!(installed.contains("hello 1.0.0 is serving on 3 of 3 nodes"), "{installed}");
     let say = |k: u16| run("curl", &["-sS", &format!("http://127.0.0.1:{}/hello/world", port + k)]).ok();
@@ -72,9 +78,11 @@ fn a_new_package_is_tested_built_installed_and_served() {
         });
     }
     let shown = cluster.ctl(2, &["inspect", "hello"]).ok();
+    assert!(shown.contains("permissions      storage, router"), "{shown}");
     assert!(shown.contains("The word that greets.") && shown.contains("hi     text  hello"), "{shown}");
     assert!(cluster.ctl(2, &["set", "nobody", "a=b"]).failed(1).contains("no app named nobody"));
 
+    permissions(&cluster, &greeter);
     other_registries(&cluster, &greeter);
     kept_data(&cluster, port);
     development(&cluster, &greeter);
@@ -99,6 +107,33 @@ fn a_new_package_is_tested_built_installed_and_served() {
         assert_eq!(answer.trim(), (k + 1).to_string());
     }
     cluster.stop();
+}
+
+/// What the manifest does not ask for refuses when it is called, and the app's log names the permission.
+fn permissions(cluster: &Cluster, greeter: &Path) {
+    let manifest = std::fs::read_to_string(greeter.join("recoil.toml")).unwrap();
+    let changed = manifest.replace(r#"["storage", "router"]"#, r#"["router"]"#);
+    assert_ne!(manifest, changed);
+    std::fs::write(greeter.join("recoil.toml"), changed).unwrap();
+    let built = author(greeter, &["build"]).ok();
+    assert!(built.contains("imports storage, and recoil.toml does not ask for the permission"), "{built}");
+    let port = Ports::free(3).redis(0);
+    let listen = format!("http={}", port - cluster.ports().offset);
+    let file = greeter.join("greeter.wasm").display().to_string();
+    cluster.ctl(1, &["install", &file, "--name", "humble", "--listen", &listen, "--grant", "router", "--yes"]).ok();
+    let status = ["-sS", "-o", "/dev/null", "-w", "%{http_code}", &format!("http://127.0.0.1:{port}/hello/world")];
+    assert_eq!(run("curl", &status).ok(), "500");
+    // The log is that of the node whose partition it was.
+    eventually("the log names the permission", || {
+        let logs: Vec<String> = (0..3).map(|k| cluster.ctl(k, &["logs", "humble"]).ok()).collect();
+        match logs.iter().any(|log| log.contains("storage.get needs the permission 'storage'")) {
+            true => Ok(()),
+            false => Err(format!("{logs:?}")),
+        }
+    });
+    cluster.ctl(1, &["uninstall", "humble"]).ok();
+    std::fs::write(greeter.join("recoil.toml"), manifest).unwrap();
+    author(greeter, &["build"]).ok();
 }
 
 /// An app that is uninstalled and comes back.

@@ -5,6 +5,7 @@
 //! named in one line, with the way to install it.
 
 mod demo;
+mod languages;
 mod tools;
 mod verify;
 

@@ -15,7 +15,7 @@ pub(crate) fn is_there(program: impl AsRef<Path>) -> bool {
     works(Command::new(program.as_ref()).arg("--version"))
 }
 
-fn works(command: &mut Command) -> bool {
+pub(crate) fn works(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -61,7 +61,7 @@ pub(crate) fn client(program: &str, package: &str) -> anyhow::Result<()> {
 }
 
 /// Try, where apt is there and we may; whether it worked is seen by what comes after.
-fn apt_install(package: &str) {
+pub(crate) fn apt_install(package: &str) {
     if !rustix::process::geteuid().is_root() || !is_there("apt-get") {
         return;
     }

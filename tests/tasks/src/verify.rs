@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::{cargo, root, step, target_dir, tools};
+use crate::{cargo, languages, root, step, target_dir, tools};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let target_dir = target_dir()?;
@@ -14,6 +14,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     tools::client("docker-registry", "docker-registry")?;
     let python = tools::python(&target_dir)?;
     let deny = tools::cargo_deny(&target_dir)?;
+    let languages = languages::available()?.join(",");
 
     step("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     step("licences, sources and banned crates", deny_command(&deny).args(["check", "licenses", "bans", "sources"]))?;
@@ -21,7 +22,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let lints = ["clippy", "--workspace", "--all-targets", "--locked"];
     step("lints", cargo().args(lints).arg("--target-dir").arg(&target_dir).args(["--", "--deny", "warnings"]))?;
     let tests = ["test", "--workspace", "--locked"];
-    step("tests", cargo().args(tests).arg("--target-dir").arg(&target_dir).env("RECOIL_TEST_PYTHON", python))
+    let mut tests_command = cargo();
+    tests_command.args(tests).arg("--target-dir").arg(&target_dir);
+    step("tests", tests_command.env("RECOIL_TEST_PYTHON", python).env("RECOIL_TEST_LANGUAGES", languages))
 }
 
 fn deny_command(deny: &Path) -> Command {

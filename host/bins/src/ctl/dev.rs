@@ -12,8 +12,9 @@ use recoil_gateway::api::{AppState, AppSummary, Health, PackageSummary};
 use super::install::{Wishes, install};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::make::{self, Built};
 use super::sources::local;
-use super::{Output, VerbError, make};
+use super::{Output, VerbError};
 use crate::client::{Client, ClientError};
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -72,9 +73,8 @@ impl Dev {
     async fn round(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
         let path = self.path.clone();
         let built = recoil_base::task::spawn_blocking(move || make::build(&path)).await;
-        let (_, archive, _) = built.map_err(local)??;
-        let package = recoil_package::read(&archive).map_err(local)?.name;
-        let name = self.app.name.as_deref().unwrap_or(&package);
+        let Built { archive, manifest, .. } = built.map_err(local)??;
+        let name = self.app.name.as_deref().unwrap_or(&manifest.name);
         let apps: Vec<AppSummary> = client.get("/v1/apps").await?;
         let installed = apps.iter().find(|app| app.name == name && app.state != AppState::Kept);
         if let Some(installed) = installed {
@@ -87,7 +87,7 @@ impl Dev {
         }
         // Not before: the cluster lets a package go with its last app.
         let package: PackageSummary = client.post("/v1/packages", archive).await?;
-        install(client, package.digest, &self.app, output).await
+        install(client, &package, &self.app, output).await
     }
 }
 

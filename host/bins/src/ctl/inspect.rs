@@ -1,6 +1,7 @@
 //! `recoilctl inspect`.
 
 use recoil_gateway::api::{AppDetail, AppState};
+use recoil_package::Manifest;
 
 use super::uninstall::path_segment;
 use super::{Format, Output, VerbError};
@@ -33,6 +34,11 @@ pub(super) fn state(state: AppState) -> &'static str {
     }
 }
 
+fn permissions(manifest: &Manifest) -> String {
+    let names: Vec<&str> = manifest.permissions.iter().map(|permission| permission.name()).collect();
+    names.join(", ")
+}
+
 fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
     let AppDetail { summary, roles, limits, settings, manifest, on_nodes } = detail;
     let mut facts = vec![
@@ -43,6 +49,7 @@ fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
         ["description", manifest.description.as_str()].map(str::to_owned),
         ["license", manifest.license.as_str()].map(str::to_owned),
         ["roles".to_owned(), roles.join(", ")],
+        ["permissions".to_owned(), permissions(manifest)],
     ];
     for listener in &summary.listeners {
         facts.push([format!("listener {}", listener.name), listener.addresses.join(" ")]);

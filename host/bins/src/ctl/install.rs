@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use recoil_base::Digest;
-use recoil_gateway::api::{AppDetail, AppState, AppSummary, InstallRequest};
+use recoil_gateway::api::{AppDetail, AppState, AppSummary, InstallRequest, PackageSummary};
+use recoil_package::Permission;
 
 use super::sources::{Found, Progress, fetch};
 use super::{Format, Output, VerbError};
@@ -42,6 +42,10 @@ pub(super) struct Wishes {
     /// The value of a setting, if it is not to be the manifest's default. May be repeated.
     #[arg(long, value_name = "SETTING=VALUE", value_parser = super::set::setting)]
     set: Vec<(String, String)>,
+    /// Grant these permissions and no others, and refuse a package that asks for more; without it, the package gets what it asks for.
+    /// May be repeated, or joined by commas.
+    #[arg(long, value_name = "PERMISSION", value_delimiter = ',')]
+    grant: Option<Vec<Permission>>,
 }
 
 fn listener_port(text: &str) -> Result<(String, u16), String> {
@@ -56,20 +60,24 @@ impl Install {
         if !self.yes {
             confirm(&found, &self.app.listen)?;
         }
-        install(client, found.package.digest, &self.app, output).await
+        install(client, &found.package, &self.app, output).await
     }
 }
 
 /// Installs what the node has, and says where it serves.
 pub(super) async fn install(
     client: &Client,
-    digest: Digest,
+    package: &PackageSummary,
     app: &Wishes,
     output: &mut Output,
 ) -> Result<(), VerbError> {
     let listen = app.listen.iter().cloned().collect();
     let set = app.set.iter().cloned().collect();
-    let request = InstallRequest { digest: Some(digest), app: app.name.clone(), listen, set, ..Default::default() };
+    // Never more than the operator was shown.
+    let granted = app.grant.as_ref().map(|granted| granted.iter().copied().collect());
+    let grant = Some(granted.unwrap_or_else(|| package.manifest.permissions.clone()));
+    let request =
+        InstallRequest { name: None, digest: Some(package.digest), app: app.name.clone(), listen, set, grant };
     let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
     let progress = Progress::waiting("every node compiles it and makes ready");
     let app: AppSummary = client.post("/v1/apps", body).await?;
@@ -107,6 +115,9 @@ fn show(found: &Found, listen: &[(String, u16)], output: &mut dyn std::io::Write
     for listener in &manifest.listeners {
         let port = listen.iter().find(|(name, _)| *name == listener.name).map_or(listener.port, |(_, port)| *port);
         writeln!(output, "  listens    {} on port {port} of every node, its offset added", listener.name)?;
+    }
+    for permission in &manifest.permissions {
+        writeln!(output, "  may        {} ({permission})", permission.what())?;
     }
     for (limit, value) in &manifest.limits.0 {
         writeln!(output, "  limit      {limit} {value}")?;

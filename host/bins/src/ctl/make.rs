@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use recoil_package::{Build as Steps, Shape, Source};
+use recoil_package::{Build as Steps, Manifest, Shape, Source};
 
 use super::{Format, Output, VerbError};
 
@@ -23,30 +23,41 @@ pub(super) struct Test {
 
 impl Build {
     pub(super) fn run(&self, output: &mut Output) -> Result<(), VerbError> {
-        let (file, archive, shape) = build(&self.path)?;
-        print(output, &file, &archive, &shape)
+        let Built { file, archive, shape, manifest } = build(&self.path)?;
+        print(output, &file, &archive, &shape, &manifest)
     }
 }
 
-/// Builds the package in a folder: its file, what is in it, and what it exports and imports.
-pub(super) fn build(folder: &Path) -> Result<(PathBuf, Vec<u8>, Shape), VerbError> {
+/// A package that was built.
+pub(super) struct Built {
+    file: PathBuf,
+    /// What the file has.
+    pub(super) archive: Vec<u8>,
+    shape: Shape,
+    /// Inside it.
+    pub(super) manifest: Manifest,
+}
+
+/// Builds the package in a folder.
+pub(super) fn build(folder: &Path) -> Result<Built, VerbError> {
     let (source, steps) = read(folder)?;
     shell(folder, &steps.command)?;
     let made = folder.join(&steps.component);
     let local = |what: &Path, why: String| VerbError::Local(format!("{}: {why}", what.display()));
-    let component = std::fs::read(&made).map_err(|error| {
+    let built = std::fs::read(&made).map_err(|error| {
         local(
             &made,
             format!("{error}. It is what recoil.toml calls build.component; `{}` did not make it", steps.command),
         )
     })?;
+    let component = recoil_component::componentize(&built).map_err(|error| local(&made, error.to_string()))?;
     let shape = recoil_package::shape(&component).map_err(|error| local(&made, error.to_string()))?;
     shape.check(&source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
     let archive =
         recoil_package::embed(&component, &source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
     let file = folder.join(format!("{}.wasm", source.manifest.name));
     std::fs::write(&file, &archive).map_err(|error| local(&file, error.to_string()))?;
-    Ok((file, archive, shape))
+    Ok(Built { file, archive, shape, manifest: source.manifest })
 }
 
 impl Test {
@@ -85,11 +96,18 @@ fn shell(folder: &Path, command: &str) -> Result<(), VerbError> {
     if status.success() { Ok(()) } else { Err(failed(format!("{status}; what is printed above says why"))) }
 }
 
-fn print(output: &mut Output, file: &Path, archive: &[u8], shape: &Shape) -> Result<(), VerbError> {
+fn print(
+    output: &mut Output,
+    file: &Path,
+    archive: &[u8],
+    shape: &Shape,
+    manifest: &Manifest,
+) -> Result<(), VerbError> {
     let digest = recoil_package::digest(archive);
     match output.format() {
         Format::Json | Format::Yaml => output.value(&serde_json::json!({
             "file": file, "bytes": archive.len(), "digest": digest, "exports": shape.exports, "imports": shape.imports,
+            "permissions": manifest.permissions,
         }))?,
         Format::Table => {
             output.line(&format!("{}  {} KB  {digest}", file.display(), archive.len().div_ceil(1000)))?;
@@ -97,6 +115,14 @@ fn print(output: &mut Output, file: &Path, archive: &[u8], shape: &Shape) -> Res
                 for name in names {
                     output.line(&format!("  {what}  {name}"))?;
                 }
+            }
+            for permission in &manifest.permissions {
+                output.line(&format!("  asks to  {} ({permission})", permission.what()))?;
+            }
+            for (interface, permission) in shape.unasked(manifest) {
+                output.line(&format!(
+                    "  note     it imports {interface}, and recoil.toml does not ask for the permission '{permission}': if it is called, it refuses"
+                ))?;
             }
         }
     }

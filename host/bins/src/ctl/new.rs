@@ -10,7 +10,7 @@ use recoil_package::Source;
 
 use super::{Format, Output, VerbError};
 
-/// The SDK for Rust, the contract and the templates, by their paths in this repository; made by `build.rs`.
+/// The SDKs, their templates and the contract, by their paths in this repository; made by `build.rs`.
 static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 /// Who publishes a package until its author says who does.
@@ -33,6 +33,33 @@ pub(super) struct New {
 enum Language {
     /// Rust, for wasm32-wasip2.
     Rust,
+    /// Go, with the Go tools alone.
+    Go,
+    /// JavaScript.
+    Js,
+    /// TypeScript.
+    Ts,
+    /// Java, compiled ahead of time by TeaVM.
+    Java,
+    /// Python.
+    Python,
+    /// C, compiled by clang.
+    C,
+}
+
+impl Language {
+    /// Folders below `sdk/`: of the SDK, and of the templates.
+    fn folders(self) -> (&'static str, &'static str) {
+        match self {
+            Language::Rust => ("rust", "rust/templates"),
+            Language::Go => ("go", "go/templates"),
+            Language::Js => ("js", "js/templates"),
+            Language::Ts => ("js", "js/templates-ts"),
+            Language::Java => ("java", "java/templates"),
+            Language::Python => ("python", "python/templates"),
+            Language::C => ("c", "c/templates"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,11 +101,12 @@ impl New {
 
     /// Every file of the folder and its text.
     fn files(&self, namespace: &str, name: &str) -> Result<Vec<(String, String)>, VerbError> {
-        let Language::Rust = self.lang;
+        let (sdk, templates) = self.lang.folders();
         let kind = match self.kind {
-            Kind::Http => "sdk/rust/templates/http/",
-            Kind::Tcp => "sdk/rust/templates/tcp/",
+            Kind::Http => "http",
+            Kind::Tcp => "tcp",
         };
+        let (of_kind, common) = (format!("sdk/{templates}/{kind}/"), format!("sdk/{templates}/common/"));
         let fill = |text: &str| {
             text.replace("{{name}}", name)
                 .replace("{{namespace}}", namespace)
@@ -87,16 +115,15 @@ impl New {
         };
         let mut files = Vec::new();
         for (path, text) in FILES {
-            let path = *path;
-            let place = match path {
-                "sdk/rust/templates/Cargo.toml.template" => "Cargo.toml".to_owned(),
-                "sdk/rust/templates/gitignore.template" => ".gitignore".to_owned(),
-                "sdk/rust/templates/sdk.toml.template" => ".recoil/sdk/rust/Cargo.toml".to_owned(),
-                _ => match path.strip_prefix(kind) {
-                    Some(of_kind) => of_kind.trim_end_matches(".template").to_owned(),
-                    None if path.starts_with("sdk/rust/templates/") => continue,
-                    None => format!(".recoil/{path}"),
-                },
+            let template = path.strip_prefix(&*of_kind).or_else(|| path.strip_prefix(&*common));
+            let of_sdk = path.strip_prefix("sdk/").is_none_or(|below| {
+                // Rust's own manifest belongs to this repository's workspace; made packages have one from the templates.
+                below.starts_with(&format!("{sdk}/")) && !below.contains("/templates") && below != "rust/Cargo.toml"
+            });
+            let place = match template {
+                Some(place) => place.trim_end_matches(".template").to_owned(),
+                None if of_sdk => format!(".recoil/{path}"),
+                None => continue,
             };
             let text = if path.ends_with(".template") { fill(text) } else { (*text).to_owned() };
             if place == "recoil.toml" {

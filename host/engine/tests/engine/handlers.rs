@@ -1,7 +1,7 @@
 //! Handlers: what they may do, what it costs them when they go wrong, and that it costs nobody else.
 
 use bytes::Bytes;
-use recoil_base::{Clock, Digest};
+use recoil_base::Clock;
 use recoil_engine::{CallBody, CallError, HandlerInstance, Limits};
 
 use crate::{ENGINE, FULL, Partition, environment, guest, load, log_lines};
@@ -189,7 +189,7 @@ fn instances_are_bounded_and_their_end_makes_room() {
     let engine =
         recoil_engine::Engine::new(recoil_engine::EngineOptions { instances_max: 2, ..Default::default() }).unwrap();
     let wasm = guest::full();
-    let code = engine.load(Digest::of(&wasm), &wasm).unwrap();
+    let code = load(&engine, &wasm);
     let _first = code.new_handler(environment(Limits::default())).unwrap();
     let second = code.new_handler(environment(Limits::default())).unwrap();
     let third = code.new_handler(environment(Limits::default())).map(|_| ());

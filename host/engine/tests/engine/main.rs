@@ -6,7 +6,7 @@ mod handlers;
 mod http;
 mod listeners;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -16,14 +16,19 @@ use recoil_engine::{
     AppCode, AppLog, AppLogOptions, Effects, Engine, EngineOptions, Environment, Limits, Overlay, Transaction,
     TransactionInfo, TransactionLimits, View, ViewError,
 };
+use recoil_package::Permission;
 
 /// One engine and one load of the full guest for all tests: what they are about is not compiling.
 static ENGINE: LazyLock<Arc<Engine>> =
     LazyLock::new(|| Engine::new(EngineOptions { instances_max: 64, ..EngineOptions::default() }).unwrap());
 static FULL: LazyLock<Arc<AppCode>> = LazyLock::new(|| load(&ENGINE, &guest::full()));
 
+fn everything() -> BTreeSet<Permission> {
+    BTreeSet::from(Permission::ALL)
+}
+
 fn load(engine: &Arc<Engine>, wasm: &[u8]) -> Arc<AppCode> {
-    engine.load(Digest::of(wasm), wasm).unwrap()
+    engine.load(Digest::of(wasm), wasm, &everything()).unwrap()
 }
 
 fn environment(limits: Limits) -> Environment {

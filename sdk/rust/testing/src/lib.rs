@@ -25,6 +25,7 @@ use recoil_base::{Clock, Digest, Shutdown, Tasks};
 use recoil_engine::{
     AppCode, AppLog, AppLogOptions, CallBody, Engine, EngineOptions, Environment, Limits, LogLine, Mode,
 };
+use recoil_package::Permission;
 use tokio::net::TcpListener;
 
 pub use recoil_engine::{CallError, Roles};
@@ -70,10 +71,10 @@ impl Harness {
         Self::load(&component, partitions)
     }
 
-    /// Loads a component from its bytes, with or without a manifest inside.
+    /// Loads a component from its bytes, with every permission, with or without a manifest inside.
     pub fn load(component: &[u8], partitions: u32) -> Result<Self, LoadError> {
         let engine = Engine::new(EngineOptions { instances_max: INSTANCES_MAX, ..EngineOptions::default() })?;
-        let code = engine.load(Digest::of(component), component)?;
+        let code = engine.load(Digest::of(component), component, &Permission::ALL.into())?;
         let time_us = Arc::new(AtomicU64::new(START_US));
         let wall = time_us.clone();
         let clock = Clock::with_wall(move || wall.load(Ordering::Relaxed));

@@ -77,7 +77,7 @@ impl World {
             id: APP,
             name: "app".into(),
             digest,
-            code: engine.load(digest, &package).unwrap(),
+            code: engine.load(digest, &package, &Default::default()).unwrap(),
             limits: Limits::default(),
             log: AppLog::new(clock, AppLogOptions::default()),
             settings: Default::default(),
