@@ -9,7 +9,7 @@ use anyhow::Context as _;
 /// Folders whose files go in, below the workspace.
 const FOLDERS: [&str; 2] = ["sdk", "wit"];
 /// Folders of the repository's own, and folders that tools make.
-const LEFT_OUT: [&str; 6] = ["testing", "target", "build", "node_modules", "__pycache__", ".venv"];
+const LEFT_OUT: [&str; 5] = ["testing", "target", "node_modules", "__pycache__", ".venv"];
 
 /// Writes the table, or ends the build with the reason.
 pub(crate) fn run() {

@@ -24,7 +24,7 @@ use crate::node::Parts;
 use crate::{apps, meta_machine, registry};
 
 /// How long an install may take: compiling on the slowest node.
-const INSTALL_DEADLINE: Duration = Duration::from_secs(60);
+const INSTALL_DEADLINE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl From<ChangeError> for AdminError {

@@ -1,0 +1,152 @@
+"""What the component exports, made of an author's classes.
+
+The build writes a module of a few lines that calls `start` and the functions named after the roles, and has
+componentize-py make a component of it. That imports them, and keeps the interpreter's memory as it then is: every instance
+begins there.
+
+An exception that leaves a role becomes the contract's `err`, so that it costs the call and not the instance. Its traceback
+goes to the package's log first, unless it is an `Error`, which is meant for the caller.
+"""
+
+import gc
+import linecache
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, TypeVar
+
+# What the standard library imports when it is first used: a component has no files to import it from.
+import _strptime  # noqa: F401
+import encodings.ascii
+import encodings.cp1252
+import encodings.latin_1
+import encodings.utf_16
+import encodings.utf_32
+import encodings.utf_8_sig
+
+from componentize_py_types import Err
+from wit_world.imports import tcp
+
+from recoil import _host, errors, log
+from recoil._check import octets, text, whole
+from recoil.http import HttpRequest, HttpResponse
+from recoil.roles import Handler, HttpHandler, Listener, Timer
+
+_T = TypeVar("_T")
+_instances: dict[type, Any] = {}
+
+
+def start() -> None:
+    """What is done once, when the package is built: the end of its imports."""
+    assert isinstance(sys.stdout, TextIOWrapper)
+    sys.stdout.reconfigure(line_buffering=True)  # a line is in the log when it was printed
+    logging.basicConfig(handlers=[log.LogHandler()], level=logging.INFO)
+    _keep_sources()
+    # What is there now stays: the collector need not look at it in every instance again, and leaves its memory shared.
+    gc.collect()
+    gc.freeze()
+
+
+def _keep_sources() -> None:
+    """Keeps the text of the package's modules, for tracebacks: a component has no files to read it from."""
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and file.endswith(".py") and not file.startswith(("/python/", "/bundled/")) and Path(file).exists():
+            source = Path(file).read_text("utf-8", "replace")
+            # Without a modification time the entry is not looked up again.
+            linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+
+
+def _instance(role: type[_T]) -> _T:
+    """The one object of a class. It is made when the first call comes, so that `__init__` may ask the host."""
+    if role not in _instances:
+        _host.begin()
+        _instances[role] = role()
+    instance: _T = _instances[role]
+    return instance
+
+
+def _guarded(body: Callable[[], _T]) -> _T:
+    """Runs a call, and makes an error of the exception that leaves it."""
+    try:
+        return body()
+    except errors.Error as error:
+        told = errors.told(error)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError):
+            error.add_note("A component has no files to import from: import this at the top of a module, for the build to see")
+        log.write(log.Level.ERROR, _trace(error))
+        told = errors.told(error)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    raise Err(text(told))
+
+
+def _trace(error: Exception) -> str:
+    """The traceback from the author's own code on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    lines = "".join(traceback.format_exception(error.with_traceback(trace))).rstrip()
+    return re.sub(r'File "/\d+/', 'File "', lines)  # componentize-py numbers the folders it was given
+
+
+def handler(role: type[Handler]) -> type:
+    """The export `handler`."""
+
+    class Exported:
+        def handle(self, request: bytes) -> bytes:
+            return _guarded(
+                lambda: octets(f"what {role.__name__}.handle returns", _instance(role).handle(_host.TRANSACTION, request))
+            )
+
+    return Exported
+
+
+def timer(role: type[Timer]) -> type:
+    """The export `timer`."""
+
+    class Exported:
+        def fire(self, id: bytes, payload: bytes) -> None:
+            _guarded(lambda: _instance(role).fire(_host.TRANSACTION, id, payload))
+
+    return Exported
+
+
+def tcp_listener(role: type[Listener]) -> type:
+    """The export `tcp-listener`."""
+
+    class Exported:
+        def serve(self, connection: tcp.Connection) -> None:
+            with connection:
+                _guarded(lambda: _instance(role).serve(_host.HostConnection(connection), _host.ROUTER))
+
+    return Exported
+
+
+def http_handler(role: type[HttpHandler]) -> type:
+    """The export `http-handler`."""
+    from wit_world.exports import http_handler as http  # is only in the bindings of packages that have the role
+
+    def respond(request: http.Request) -> http.Response:
+        asked = HttpRequest(request.method, request.path, request.query, request.headers, request.body, request.peer_address)
+        answer = _instance(role).respond(asked, _host.ROUTER)
+        if not isinstance(answer, HttpResponse):
+            raise TypeError(f"what {role.__name__}.respond returns must be HttpResponse, not {type(answer).__name__}")
+        headers = [(text(name), _header(value)) for name, value in answer.headers]
+        return http.Response(whole("a status", answer.status, 599), headers, octets("a body", answer.body))
+
+    class Exported:
+        def handle(self, request: http.Request) -> http.Response:
+            return _guarded(lambda: respond(request))
+
+    return Exported
+
+
+def _header(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else octets("a header", value)

@@ -1,0 +1,63 @@
+"""What a package can be: the classes to extend.
+
+The build finds the classes of the package's module that extend these, and gives the component just those roles; one class
+may have several. A class is instantiated without arguments in each instance of the component, when its first call comes:
+what the module does is done when the package is built, what `__init__` does when an instance starts.
+"""
+
+from abc import ABC, abstractmethod
+
+from recoil.connection import Connection
+from recoil.http import HttpRequest, HttpResponse
+from recoil.router import Router
+from recoil.transaction import Transaction
+
+
+class Handler(ABC):
+    """Owns data. One instance for each partition, on the partition's leader; requests are answered one at a time."""
+
+    @abstractmethod
+    def handle(self, transaction: Transaction, request: bytes) -> bytes:
+        """Answer one request inside one transaction.
+
+        An exception rolls back everything this call did and reaches the caller as `Rejected`. The call may be evaluated
+        again if its writes could not be committed, so it must have no effects but those on `transaction`; what `self` keeps
+        between calls is a cache only, and must survive the rollback of the call that filled it.
+        """
+
+
+class Timer(ABC):
+    """Is told when a timer that a transaction set has come due."""
+
+    @abstractmethod
+    def fire(self, transaction: Transaction, id: bytes, payload: bytes) -> None:
+        """Called at least once, in a transaction that also removes the timer, so that its writes happen exactly once.
+
+        An exception rolls back, and the timer fires again after a pause that doubles from 1 s to 1 min.
+        """
+
+
+class Listener(ABC):
+    """Speaks a network protocol. An instance of its own for each open connection."""
+
+    @abstractmethod
+    def serve(self, connection: Connection, router: Router) -> None:
+        """Serve one connection until it ends: read, call partitions, write, as a thread per connection would.
+
+        When this returns the connection is closed; an exception is written to the package's log.
+        """
+
+
+class HttpHandler(ABC):
+    """Answers HTTP requests. The host owns the server.
+
+    An instance answers one request at a time and is kept for later ones, so that what it holds in memory is a cache only.
+    """
+
+    @abstractmethod
+    def respond(self, request: HttpRequest, router: Router) -> HttpResponse:
+        """Answer one request.
+
+        An exception is answered with status 500 and written to the package's log; what the client should know goes into an
+        answer.
+        """

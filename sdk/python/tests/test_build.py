@@ -1,0 +1,61 @@
+"""What the build says of modules whose roles are not as they should be. That a component works is for the conformance suite."""
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from recoil_build import BuildError, roles
+
+HANDLER = "import recoil\nclass Counter(recoil.Handler):\n    def handle(self, transaction, request): return request\n"
+
+
+class RolesTest(unittest.TestCase):
+    def find(self, source: str, module: str = "some_app") -> dict[str, str]:
+        """The exports of a module with this source, and their classes."""
+        path, modules = list(sys.path), set(sys.modules)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "some_app.py").write_text(source)
+            try:
+                return {role.export: name for role, name in roles.find(module, [Path(folder)]).items()}
+            finally:
+                sys.path[:] = path
+                for name in set(sys.modules) - modules:
+                    del sys.modules[name]
+
+    def test_a_module_has_the_roles_that_its_classes_extend(self) -> None:
+        self.assertEqual(self.find(HANDLER), {"handler": "Counter"})
+        both = HANDLER + "class Both(Counter, recoil.Timer):\n    def fire(self, transaction, id, payload): pass\n"
+        self.assertEqual(self.find(both), {"handler": "Both", "timer": "Both"})
+        hidden = HANDLER + "class _Other(recoil.Handler):\n    handle = Counter.handle\n"
+        self.assertEqual(self.find(hidden), {"handler": "Counter"})
+
+    def test_what_is_wrong_is_said_in_words_of_the_source(self) -> None:
+        for source, said in (
+            ("", "has no handler"),
+            ("class Counter:\n    def handle(self): pass\n", "Counter has the method, but does not extend"),
+            (HANDLER + "class Second(recoil.Handler):\n    handle = Counter.handle\n", "2 classes .* Counter, Second"),
+            ("import recoil\nclass Counter(recoil.Handler): pass\n", "does not define handle: write `def handle"),
+            (HANDLER.replace("transaction, ", ""), "cannot be called as handle.self, transaction, request"),
+            (HANDLER.replace("def handle", "async def handle"), "is asynchronous or a generator"),
+            (HANDLER + "    def __init__(self, name): pass\n", "made without arguments"),
+            ("import absent_package", "pip install --target vendor absent_package"),
+            ("1 / 0", "line 1, in <module>(?s:.*)ZeroDivisionError"),
+            ("def", "SyntaxError"),
+        ):
+            with self.subTest(said), self.assertRaisesRegex(BuildError, said):
+                self.find(source)
+
+    def test_the_module_must_be_there_and_have_a_name_of_its_own(self) -> None:
+        for module, said in (
+            ("other_app", "there is no module other_app"),
+            ("recoil", "is taken"),
+            ("some_app.py", "there is no module some_app.py"),
+            ("some-app", "cannot be a module's name"),
+        ):
+            with self.subTest(module), self.assertRaisesRegex(BuildError, said):
+                self.find(HANDLER, module)
+
+
+if __name__ == "__main__":
+    unittest.main()
