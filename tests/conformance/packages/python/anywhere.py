@@ -37,6 +37,13 @@ def put_many(storage: recoil.Storage, *entries: bytes) -> None:
 
 
 @COMMANDS.add
+def bump(storage: recoil.Storage, key: bytes, value: bytes) -> list[bytes]:
+    before = storage.get(key)
+    storage.put(key, value)
+    return [option(before)]
+
+
+@COMMANDS.add
 def remove(storage: recoil.Storage, key: bytes) -> None:
     storage.remove(key)
 

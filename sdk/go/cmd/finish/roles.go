@@ -1,0 +1,36 @@
+package main
+
+import (
+	"errors"
+	"slices"
+)
+
+// registrars are the functions that register a role, by the export that the role has. The linker keeps a function only if
+// the program can reach it, so that its name tells whether main registers the role. In names it writes _ for whatever is
+// neither a letter, a digit nor a dot.
+var registrars = map[string]string{
+	"recoil:plugin/handler@0.1.0#handle":      "recoil.dev_recoil.Handler",
+	"recoil:plugin/timer@0.1.0#fire":          "recoil.dev_recoil.Timer",
+	"recoil:plugin/tcp-listener@0.1.0#serve":  "recoil.dev_recoil.Listener",
+	"recoil:plugin/http-handler@0.1.0#handle": "recoil.dev_recoil.HTTPHandler",
+}
+
+// dropUnregistered drops the exports of roles that the program does not register.
+func dropUnregistered(m *module) error {
+	linked := map[string]bool{}
+	for _, name := range m.names {
+		linked[name] = true
+	}
+	registered := 0
+	m.exports = slices.DeleteFunc(m.exports, func(e export) bool {
+		registrar, isRole := registrars[e.name]
+		if isRole && linked[registrar] {
+			registered++
+		}
+		return isRole && !linked[registrar]
+	})
+	if registered == 0 {
+		return errors.New("main registers no role: call recoil.Handler, and what else the package shall be, in main")
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+module recoil.dev/recoil
+
+go 1.26

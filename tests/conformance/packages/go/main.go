@@ -1,0 +1,11 @@
+// The conformance package in Go: see tests/conformance/PROTOCOL.md.
+package main
+
+import "recoil.dev/recoil"
+
+func main() {
+	recoil.Handler(handle)
+	recoil.Timer(fire)
+	recoil.Listener(serve)
+	recoil.HTTPHandler(respond)
+}

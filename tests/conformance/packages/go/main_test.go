@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"recoil.dev/recoil"
+	"recoil.dev/recoil/recoiltest"
+)
+
+func items(texts ...string) list {
+	var items list
+	for _, text := range texts {
+		items = append(items, []byte(text))
+	}
+	return items
+}
+
+// The commands give the same answers on partitions in memory as on a cluster.
+func TestCommandsRunInMemory(t *testing.T) {
+	recoiltest.SetSetting(t, "greeting", "hello")
+	cluster := recoiltest.NewCluster(handle, 4, 2)
+	s := session{conn: recoiltest.NewConn(), router: cluster}
+	in := func(request ...string) string { return string(items(request...).encode()) }
+	for _, step := range []struct {
+		request, answer list
+	}{
+		{items("echo", "a", ""), items("a", "")},
+		{items("put", "k", "v"), nil},
+		{items("get-many", "k", "absent"), items("+v", "")},
+		{items("call", "write", "k", in("put", "row", "1")), nil},
+		{items("call", "read", "k", in("get", "row")), items("1")},
+		{items("transact", "k", in("put", "row", "2"), "k", in("get", "row")), items("", in("2"))},
+		{items("subscribe", "topic"), nil},
+		{items("call", "write", "k", in("publish", "topic", "news")), nil},
+		{items("wait", "100"), items("message", "0")},
+		{items("next", "0", "100"), items("news")},
+		{items("setting", "greeting"), items("hello")},
+		{items("churn", "1000"), items("2890")},
+		{items("partitions"), items("4")},
+	} {
+		got, want := s.answer(step.request.encode()), encodeAnswer(step.answer, nil)
+		if string(got) != string(want) {
+			t.Errorf("%q: got %q, want %q", step.request, got, want)
+		}
+	}
+}
+
+func TestMistakesAreInvalid(t *testing.T) {
+	s := session{conn: recoiltest.NewConn(), router: recoiltest.NewCluster(handle, 4, 2)}
+	for _, request := range []list{
+		nil, items("nonsense"), items("get"), items("scan", "a", "b", "1", "true"), items("call", "sometimes", "k", ""),
+		items("next", "0", "1"), items("call-partition", "read", "-1", ""),
+	} {
+		answer := s.answer(request.encode())
+		parts, err := parseList(answer[1:])
+		if err != nil || answer[0] != 1 || string(parts[0]) != "invalid" {
+			t.Errorf("%q: got %q", request, answer)
+		}
+	}
+}
+
+func TestAHandlersErrorIsItsText(t *testing.T) {
+	s := session{conn: recoiltest.NewConn(), router: recoiltest.NewCluster(handle, 1, 1)}
+	for text, request := range map[string]list{
+		"on purpose":                            items("put-and-fail", "k", "v", "on purpose"),
+		"invalid: there is no command nonsense": items("nonsense"),
+	} {
+		got := s.answer(items("call", "write", "k", string(request.encode())).encode())
+		want := encodeAnswer(nil, &recoil.Error{Kind: recoil.ErrRejected, Message: text})
+		if string(got) != string(want) {
+			t.Error(fmt.Sprintf("%q: got %q, want %q", request, got, want))
+		}
+	}
+}
