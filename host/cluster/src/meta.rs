@@ -508,14 +508,7 @@ impl MetaState {
             }
             return Ok(());
         }
-        let ports = |manifest: &Manifest| manifest.listeners.iter().map(|listener| listener.port).collect::<Vec<_>>();
-        for (other, app) in &self.apps {
-            if let Some(port) = ports(&manifest).into_iter().find(|port| ports(&app.manifest).contains(port)) {
-                return Err(format!(
-                    "port {port} is already used by the app {other}: uninstall it first, or install with another port (recoilctl install --listen)"
-                ));
-            }
-        }
+        self.check_ports(&name, &manifest)?;
         let id = match self.kept.get(&name) {
             Some(kept) if kept.package != manifest.name => {
                 return Err(format!(
@@ -544,6 +537,31 @@ impl MetaState {
         self.next_install += 1;
         let (install, state, ready) = (self.next_install, AppState::Installing, BTreeMap::new());
         self.apps.insert(name, App { id, install, digest, manifest, state, ready, settings });
+        Ok(())
+    }
+
+    /// Nodes on one machine have different offsets: two ports may be the same address, each on another node.
+    fn check_ports(&self, name: &str, manifest: &Manifest) -> MetaReply {
+        let mut taken = BTreeMap::new();
+        let others = self.apps.iter().map(|(other, app)| (other.as_str(), &app.manifest));
+        for (app, manifest) in others.chain([(name, manifest)]) {
+            let ports = || manifest.listeners.iter().map(|listener| listener.port);
+            for (member, port) in self.members.values().flat_map(|member| ports().map(move |port| (member, port))) {
+                let address = (member.address.ip(), u32::from(port) + u32::from(member.port_offset));
+                let Some((other, used)) = taken.insert(address, (app, port)) else { continue };
+                return Err(match used == port {
+                    true => format!(
+                        "port {port} is already used by the app {other}: uninstall it first, or install with another port (recoilctl install \
+                         --listen)"
+                    ),
+                    false => format!(
+                        "port {port} of {app} and port {used} of {other} are both {}:{}, on nodes of one machine whose ports are apart by their \
+                         offsets: install with ports that are farther apart (recoilctl install --listen)",
+                        address.0, address.1
+                    ),
+                });
+            }
+        }
         Ok(())
     }
 
@@ -661,6 +679,23 @@ mod tests {
         let second = meta.install("app", "one", 1).unwrap();
         assert_eq!((second.id, second.state), (first.id, AppState::Installing));
         assert_ne!(second.install, first.install);
+    }
+
+    #[test]
+    fn ports_that_are_one_address_are_refused() {
+        let mut meta = Meta::new();
+        for (node, offset) in [(1, 0), (2, 1)] {
+            let address = format!("127.0.0.1:{}", 7400 + offset).parse().unwrap();
+            let (incarnation, start, version) = (Default::default(), Default::default(), String::new());
+            let node = NodeId(node);
+            meta.apply(MetaCommand::Join { node, address, incarnation, start, version, port_offset: offset }).unwrap();
+        }
+        meta.install("first", "one", 100).unwrap();
+        assert!(meta.install("second", "two", 100).unwrap_err().contains("used by the app first"));
+        let why = meta.install("second", "two", 101).unwrap_err();
+        assert!(why.contains("port 101 of second and port 100 of first are both 127.0.0.1:101"), "{why}");
+        assert!(meta.install("second", "two", 99).unwrap_err().contains("both 127.0.0.1:100"));
+        meta.install("second", "two", 102).unwrap();
     }
 
     #[test]

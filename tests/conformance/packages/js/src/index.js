@@ -1,0 +1,4 @@
+// The conformance package: see ../../../PROTOCOL.md.
+
+export { handler, timer } from "./handler.js";
+export { httpHandler, listener } from "./listener.js";
