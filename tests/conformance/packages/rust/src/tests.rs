@@ -1,0 +1,62 @@
+//! The package on a cluster in memory. What all languages must do is the suite's business; this is what an author looks at first.
+
+use recoil_sdk::fake::{FakeCluster, FakeConnection};
+use recoil_sdk::{HttpHandler as _, HttpRequest, Listener as _};
+
+use crate::Package;
+use crate::wire::{decode, encode};
+
+fn cluster() -> FakeCluster {
+    FakeCluster::new::<Package>(8, 3)
+}
+
+/// A list as the body of a frame.
+fn framed(list: &[u8]) -> Vec<u8> {
+    [&(list.len() as u32).to_be_bytes(), list].concat()
+}
+
+/// A request that the handler of the key's partition shall run.
+fn call(key: &str, request: &[&str]) -> Vec<u8> {
+    encode(&[&b"call"[..], b"write", key.as_bytes(), &encode(request)])
+}
+
+fn ok(items: &[&str]) -> Vec<u8> {
+    [&[0], &encode(items)[..]].concat()
+}
+
+#[test]
+fn frames_may_come_in_any_pieces() {
+    let requests = [call("k", &["put", "a", "1"]), call("k", &["bump", "a", "2"]), call("k", &["get", "a"])];
+    let input = requests.each_ref().map(|request| framed(request)).concat();
+    let answers = [ok(&[]), ok(&["+1"]), ok(&["2"])].map(|answer| framed(&answer)).concat();
+    for pieces in [1, 3, input.len()] {
+        let mut connection = FakeConnection::new(input.chunks(pieces));
+        Package::serve(&mut connection, &cluster()).unwrap();
+        assert_eq!(connection.output(), answers);
+    }
+    let mut connection = FakeConnection::new([[0xff; 4]]);
+    let refused = Package::serve(&mut connection, &cluster()).unwrap_err();
+    assert!(refused.message().contains("4294967295 bytes"), "{refused}");
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_written() {
+    let cluster = cluster();
+    let ask = |list: Vec<u8>| {
+        let request = HttpRequest::new("POST", "/call").with_body(list);
+        let answer = Package::respond(&request, &cluster).unwrap().body;
+        let items: Vec<String> =
+            decode(&answer[1..]).unwrap().iter().map(|item| String::from_utf8_lossy(item).into()).collect();
+        (answer[0], items)
+    };
+    for (request, text) in [
+        (call("k", &["put-and-fail", "a", "1", "no"]), "no"),
+        (call("k", &["put", "a"]), "invalid: too few arguments"),
+        (call("k", &["locate", "a"]), "invalid: there is no command 'locate' here"),
+    ] {
+        assert_eq!(ask(request), (1, vec!["rejected".to_owned(), text.to_owned()]));
+    }
+    assert_eq!(ask(vec![0, 0, 0]).1[0], "invalid");
+    assert_eq!(ask(encode(&["subscribe", "topic"])).1[0], "invalid");
+    assert_eq!(ask(call("k", &["get", "a"])), (0, vec![]));
+}

@@ -1,0 +1,215 @@
+//! What a language costs a node: `cargo run --release -p recoil-conformance --bin costs`, or with the names of some languages behind `--`.
+//!
+//! Each package is built and then run on an engine of its own, on one thread, without a cluster: no storage, network or consensus is
+//! measured. Times are medians. The handler call is `bump` with a key of 16 bytes and a value of 128: it gets the key, puts the value and
+//! answers what was there.
+
+// Measured against the clock on the wall.
+#![allow(clippy::disallowed_methods)]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use recoil_base::{Clock, Digest, PartitionId};
+use recoil_conformance::{Answer, Language, Table, list};
+use recoil_engine::call::relative_key;
+use recoil_engine::{
+    AppLog, AppLogOptions, Engine, EngineOptions, Environment, HandlerInstance, Limits, Transaction, TransactionInfo,
+    TransactionLimits, View, ViewError,
+};
+
+const KEY: &[u8; 16] = b"key:000000000001";
+const VALUE: [u8; 128] = [b'x'; 128];
+
+/// Instances made one after another, and alive at a time.
+const INSTANCES: usize = 100;
+const INSTANCES_ALIVE: usize = 20;
+/// Calls before any are measured: collectors of garbage have done their work a few times by then.
+const CALLS_BEFORE: usize = 20_000;
+const ROUNDS: usize = 15;
+const CALLS: usize = 5_000;
+
+fn main() -> ExitCode {
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build, which compiles and calls more slowly: use `cargo run --release`");
+    }
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    match Language::all() {
+        Ok(all) => measure_all(all.into_iter().filter(|language| names.is_empty() || names.contains(&language.name))),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure_all(languages: impl Iterator<Item = Language>) -> ExitCode {
+    let headings =
+        ["language", "component, KB", "compile, ms", "instantiate, µs", "first call, µs", "call, µs", "instance, KiB"];
+    let mut table = Table::new(headings.map(str::to_owned));
+    let mut code = ExitCode::SUCCESS;
+    for language in languages {
+        eprintln!("{} …", language.name);
+        let costs = language.build().map_err(anyhow::Error::msg).and_then(|file| Costs::measure(&file));
+        match costs {
+            Ok(costs) => table.row(costs.cells(language.name)),
+            Err(why) => {
+                eprintln!("{}: {why:#}", language.name);
+                table.row([language.name, "failed".to_owned()]);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    print!("{table}");
+    code
+}
+
+/// What one language costs.
+struct Costs {
+    component_bytes: usize,
+    compile: Duration,
+    instantiate: Duration,
+    first_call: Duration,
+    call: Duration,
+    instance_bytes: usize,
+}
+
+impl Costs {
+    fn measure(file: &Path) -> anyhow::Result<Self> {
+        let archive = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let manifest = recoil_package::read(&archive)?;
+        let engine = Engine::new(EngineOptions { instances_max: 64, ..EngineOptions::default() })?;
+        let begun = Instant::now();
+        let code = engine.load(Digest::of(&archive), &archive, &manifest.permissions)?;
+        let compile = begun.elapsed();
+
+        let mut limits = Limits::default();
+        for (name, value) in &manifest.limits.0 {
+            limits.set(name, *value);
+        }
+        let log = AppLog::new(Clock::system(), AppLogOptions::default());
+        let environment = Environment { app: "costs".into(), log, limits, settings: Default::default() };
+        let new = || code.new_handler(environment.clone()).map_err(anyhow::Error::from);
+
+        // The first of all is not like the others: pages of the code are read, and the pool's first slot is made.
+        call(&mut new()?)?;
+        let (mut instantiate, mut first_call) = (Vec::new(), Vec::new());
+        for _ in 0..INSTANCES {
+            let begun = Instant::now();
+            let mut instance = new()?;
+            instantiate.push(begun.elapsed());
+            let begun = Instant::now();
+            call(&mut instance)?;
+            first_call.push(begun.elapsed());
+        }
+        Ok(Costs {
+            component_bytes: archive.len(),
+            compile,
+            instantiate: median(instantiate),
+            first_call: median(first_call),
+            call: steady_call(&mut new()?)?,
+            instance_bytes: memory_of_one(new)?,
+        })
+    }
+
+    fn cells(&self, language: String) -> [String; 7] {
+        let us = |time: Duration| match time.as_secs_f64() * 1e6 {
+            us if us < 100.0 => format!("{us:.1}"),
+            us => format!("{us:.0}"),
+        };
+        [
+            language,
+            self.component_bytes.div_ceil(1000).to_string(),
+            self.compile.as_millis().to_string(),
+            us(self.instantiate),
+            us(self.first_call),
+            us(self.call),
+            self.instance_bytes.div_ceil(1024).to_string(),
+        ]
+    }
+}
+
+fn steady_call(instance: &mut HandlerInstance) -> anyhow::Result<Duration> {
+    for _ in 0..CALLS_BEFORE {
+        call(instance)?;
+    }
+    let round = |_| {
+        let begun = Instant::now();
+        for _ in 0..CALLS {
+            call(instance)?;
+        }
+        Ok(begun.elapsed() / CALLS as u32)
+    };
+    Ok(median((0..ROUNDS).map(round).collect::<anyhow::Result<_>>()?))
+}
+
+/// Memory that an instance has for itself once it has answered a call. What all instances of an app share is not counted.
+fn memory_of_one(new: impl Fn() -> anyhow::Result<HandlerInstance>) -> anyhow::Result<usize> {
+    let before = private_bytes()?;
+    let mut alive = Vec::with_capacity(INSTANCES_ALIVE);
+    for _ in 0..INSTANCES_ALIVE {
+        let mut instance = new()?;
+        call(&mut instance)?;
+        alive.push(instance);
+    }
+    Ok(private_bytes()?.saturating_sub(before) / INSTANCES_ALIVE)
+}
+
+/// Pages that this process has written to and shares with nobody.
+fn private_bytes() -> anyhow::Result<usize> {
+    let path = "/proc/self/smaps_rollup";
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).context("no Private_Dirty")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse::<usize>()? * 1024)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// One `bump`, in a transaction of its own that comes to nothing.
+fn call(instance: &mut HandlerInstance) -> anyhow::Result<()> {
+    let (_, answer) = instance.handle(transaction(), &list(&[&b"bump"[..], KEY, &VALUE]));
+    let answer = answer?;
+    let before = Answer::Items(vec![[b"+", &VALUE[..]].concat()]);
+    let found = Answer::of(&[&[0], &answer[..]].concat()).map_err(anyhow::Error::msg)?;
+    ensure!(found == before, "bump answers {found}");
+    Ok(())
+}
+
+/// A partition that holds one row.
+struct Row;
+
+impl View for Row {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        Ok((relative_key(KEY) == key).then_some(Bytes::from_static(&VALUE)))
+    }
+
+    fn scan<'a>(
+        &'a self,
+        start: Bytes,
+        end: Option<Bytes>,
+        _reverse: bool,
+    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
+        let key = relative_key(KEY);
+        let is_within = key >= start && end.is_none_or(|end| key < end);
+        Box::new(is_within.then(|| Ok((key, Bytes::from_static(&VALUE)))).into_iter())
+    }
+}
+
+fn transaction() -> Transaction {
+    let info = TransactionInfo {
+        keyspace: "default".into(),
+        partition: PartitionId(7),
+        partition_count: 8,
+        epoch: 1,
+        now_us: 1_000_000,
+        read_only: false,
+    };
+    Transaction::new(Arc::new(Row), info, TransactionLimits::default())
+}

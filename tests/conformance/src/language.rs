@@ -1,0 +1,63 @@
+//! The languages: folders in `packages/`.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use recoil_cluster_tests::{program, root};
+
+/// A package is compiled within this time, its tools' first installation included.
+const BUILD_SECONDS_MAX: &str = "1200";
+/// The SDKs whose tool chains are there, joined by commas, where somebody knows; `cargo verify` sets it. Other languages are left out.
+const AVAILABLE: &str = "RECOIL_TEST_LANGUAGES";
+/// Of what a failed build printed, the end is shown.
+const LINES_SHOWN: usize = 12;
+
+/// A language, and the conformance package in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Language {
+    /// Its folder's name.
+    pub name: String,
+    folder: PathBuf,
+}
+
+impl Language {
+    /// All whose tool chains are not known to be missing, by name.
+    pub fn all() -> Result<Vec<Language>, String> {
+        let available = std::env::var(AVAILABLE).ok();
+        let is_left_out = |sdk: &str| available.as_ref().is_some_and(|known| known.split(',').all(|name| name != sdk));
+        let packages = root().join("tests/conformance/packages");
+        let failed = |error: std::io::Error| format!("{}: {error}", packages.display());
+        let mut languages = Vec::new();
+        for entry in std::fs::read_dir(&packages).map_err(failed)? {
+            let folder = entry.map_err(failed)?.path();
+            let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let Ok(manifest) = std::fs::read_to_string(folder.join("recoil.toml")) else { continue };
+            // Packages are built by their SDK's script, but for Rust's, which cargo builds.
+            let sdk = manifest.split_once("/sdk/").and_then(|(_, rest)| rest.split('/').next()).unwrap_or("rust");
+            if !is_left_out(sdk) {
+                languages.push(Language { name, folder });
+            }
+        }
+        languages.sort();
+        Ok(languages)
+    }
+
+    /// The package's name.
+    pub fn package(&self) -> String {
+        format!("conformance-{}", self.name)
+    }
+
+    /// Builds the package as its author does; the file. A tool chain that is missing is named by the build itself.
+    pub fn build(&self) -> Result<PathBuf, String> {
+        let mut build = Command::new("timeout");
+        build.arg(BUILD_SECONDS_MAX).arg(program("recoilctl")).args(["build", "--path"]).arg(&self.folder);
+        let failed = |why: String| format!("cannot be built: {why}");
+        let built = build.stdin(Stdio::null()).output().map_err(|error| failed(format!("timeout: {error}")))?;
+        if built.status.success() {
+            return Ok(self.folder.join(format!("{}.wasm", self.package())));
+        }
+        let said = String::from_utf8_lossy(&built.stderr);
+        let lines: Vec<&str> = said.trim_end().lines().collect();
+        Err(failed(lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")))
+    }
+}
