@@ -14,11 +14,13 @@ func setting(name string) (string, bool) {
 	var result [3]uint32
 	abi.Enter()
 	defer abi.Leave()
-	settingsGet(name, &result)
+	settingsGet(abi.Text(name), &result)
 	if abi.Tag(result[0]) == 0 {
 		return "", false
 	}
 	return abi.String(result[1], result[2]), true
 }
 
-func writeLog(level Level, message string) { logWrite(uint32(min(level, LevelError)), message) }
+func writeLog(level Level, message string) {
+	logWrite(uint32(min(level, LevelError)), abi.Text(message))
+}

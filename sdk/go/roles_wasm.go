@@ -44,7 +44,7 @@ func succeeded(held any, words ...uint32) uint32 {
 
 // failed answers an export with an error.
 func failed(err error) uint32 {
-	text := err.Error()
+	text := abi.Text(err.Error())
 	at, length := abi.LowerString(text)
 	outcome.held = text
 	outcome.words = [6]uint32{1, at, length}

@@ -2,6 +2,7 @@ package abi
 
 import (
 	"runtime"
+	"strings"
 	"unsafe"
 )
 
@@ -13,6 +14,9 @@ func address(pointer unsafe.Pointer) uint32
 func Lower(data []byte) (at, length uint32) {
 	return address(unsafe.Pointer(unsafe.SliceData(data))), uint32(len(data))
 }
+
+// Text is a string as the host takes it: one that is not UTF-8 would end the instance.
+func Text(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // LowerString is Lower for a string.
 func LowerString(text string) (at, length uint32) {

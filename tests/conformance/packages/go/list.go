@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
+	"strings"
 
 	"recoil.dev/recoil"
 )
@@ -45,7 +46,10 @@ func encodeAnswer(answer list, err error) []byte {
 // Errors of this package have a kind besides those of the contract.
 const errInvalid recoil.Kind = "invalid"
 
-func invalid(text string) error { return &recoil.Error{Kind: errInvalid, Message: text} }
+// What is wrong with a request may hold bytes of it that are no text.
+func invalid(text string) error {
+	return &recoil.Error{Kind: errInvalid, Message: strings.ToValidUTF8(text, "\uFFFD")}
+}
 
 func describe(err error) (kind, text string) {
 	if e, ok := errors.AsType[*recoil.Error](err); ok {
