@@ -10,7 +10,7 @@ const WORDS = {
 
 export class RecoilError extends Error {
   constructor(message, kind = "rejected") {
-    super(message || WORDS[kind] || kind);
+    super(message || WORDS[kind] || (message ?? kind));
     this.name = "RecoilError";
     this.kind = kind;
   }

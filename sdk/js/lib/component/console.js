@@ -4,7 +4,9 @@ import { format } from "./format.js";
 import { write } from "./host.js";
 import { trace } from "./trace.js";
 
-const logger = (level) => (...values) => write(level, format(values, trace));
+/** A line of the log for each line of the text, as where standard output goes to the log. */
+const writeLines = (level, text) => text.split("\n").forEach((line) => write(level, line));
+const logger = (level) => (...values) => writeLines(level, format(values, trace));
 
 globalThis.console = {
   log: logger("info"),
@@ -13,9 +15,9 @@ globalThis.console = {
   trace: logger("trace"),
   warn: logger("warn"),
   error: logger("error"),
-  dir: (value) => write("info", format([value], trace)),
+  dir: (value) => writeLines("info", format([value], trace)),
   assert(condition, ...values) {
-    if (!condition) write("error", `assertion failed${values.length > 0 ? `: ${format(values, trace)}` : ""}`);
+    if (!condition) writeLines("error", `assertion failed${values.length > 0 ? `: ${format(values, trace)}` : ""}`);
   },
 };
 globalThis.print = globalThis.console.log;

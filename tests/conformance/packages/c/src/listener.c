@@ -73,7 +73,9 @@ static recoil_status leave(items arguments, recoil_buffer *list) {
     (void)list;
     uint32_t count;
     RECOIL_TRY(small_at(arguments, 0, &count));
-    while (count-- > 0) recoil_submit(recoil_to_key(arguments.items[1], arguments.items[2], RECOIL_WRITE));
+    /* Nothing in C forgets a call by itself. */
+    recoil_routed_call call = recoil_to_key(arguments.items[1], arguments.items[2], RECOIL_WRITE);
+    while (count-- > 0) recoil_forget(recoil_submit(call));
     return recoil_ok();
 }
 

@@ -111,5 +111,5 @@ recoil_status run(items request, const command *const *tables, recoil_buffer *li
             );
         }
     }
-    return recoil_fail("there is no command '%.*s'", RECOIL_ARG(request.items[0]));
+    return recoil_fail("there is no command '%.*s'", RECOIL_ARG(recoil_to_utf8(request.items[0])));
 }
