@@ -23,7 +23,7 @@ mod wire;
 pub use app::{App, LogLine};
 pub use cases::{CALLS, Case, cases};
 pub use client::{Client, Handler, Http, Response, Tcp};
-pub use language::Language;
+pub use language::{Language, is_available};
 pub use report::{Report, Table};
 pub use script::{Script, Way};
 pub use wire::{Answer, frame, items, list};
