@@ -1,0 +1,17 @@
+#!/bin/sh
+# The core module of the package in this folder, target/package.wasm, for `recoilctl build`, which makes a component of it. It is
+# what `mvn package` makes, without the tests: build.sh [ARGUMENT OF MAVEN…]
+set -eu
+
+command -v mvn >/dev/null || {
+	echo "recoil: there is no 'mvn' on the PATH: install Maven 3.8 or later, as by apt-get install maven" >&2
+	exit 1
+}
+java=${JAVA_HOME:+$JAVA_HOME/bin/}javac
+version=$("$java" -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p') || version=
+[ "${version:-0}" -ge 17 ] || {
+	echo "recoil: '$java' is not a JDK of version 17 or later: install one, as by apt-get install openjdk-17-jdk-headless, or set JAVA_HOME" >&2
+	exit 1
+}
+# Quiet, without colours; checksums of what is fetched must be right. Every version is pinned, so nothing is asked for a second time.
+exec mvn -q -B -C -ntp -Dstyle.color=never -DskipTests package "$@"
