@@ -359,27 +359,29 @@ async fn remove_data(parts: &Arc<Parts>, app: AppId) -> Result<(), String> {
     let state = parts.states.borrow().clone();
     let groups: Vec<_> = state.groups.keys().copied().collect();
     for (_, local) in groups.into_iter().flat_map(|group| parts.context.locals.of_group(group)) {
-        let prefix = key::prefix(local.copy, app).to_vec();
-        let mut end = prefix.clone();
+        let mut start = key::prefix(local.copy, app).to_vec();
+        let mut end = start.clone();
         end.push(0xff);
         loop {
-            let (data, start, end) = (parts.context.data.clone(), prefix.clone(), end.clone());
-            let removed = parts.context.applier.run(move || -> Result<usize, recoil_storage::DataError> {
+            let (data, from, end) = (parts.context.data.clone(), start.clone(), end.clone());
+            let removed = parts.context.applier.run(move || -> Result<Option<Vec<u8>>, recoil_storage::DataError> {
                 let mut batch = data.batch();
-                let mut count = 0;
-                for row in data.snapshot().range(start, Some(end), false).take(REMOVE_BATCH) {
-                    batch.remove(row?.0.to_vec());
-                    count += 1;
+                let mut last = None;
+                for row in data.snapshot().range(from, Some(end), false).take(REMOVE_BATCH) {
+                    let key = row?.0.to_vec();
+                    batch.remove(key.clone());
+                    last = Some(key);
                 }
-                if count > 0 {
+                if last.is_some() {
                     data.commit(batch)?;
                 }
-                Ok(count)
+                Ok(last)
             });
             let removed = removed.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-            if removed < REMOVE_BATCH {
-                break;
-            }
+            // On behind the last one: what is removed is still there to be walked over until it is compacted away.
+            let Some(mut last) = removed else { break };
+            last.push(0);
+            start = last;
         }
     }
     Ok(())
