@@ -8,6 +8,7 @@ use crate::router::{
 use crate::storage::{Entry, KeyRange, Storage, StorageError};
 use crate::transaction::{PartitionPlace, Transaction};
 
+/// A handler's transaction; its storage is a listener's too, which the host then routes by key.
 pub(crate) struct HostTransaction;
 
 impl Storage for HostTransaction {
@@ -67,6 +68,14 @@ impl Router for HostRouter {
     fn submit(&self, call: &RoutedCall) -> Pending {
         Pending(PendingKind::Host(router::submit(call)))
     }
+    fn wait_all(&self, calls: Vec<Pending>) -> Vec<Result<Vec<u8>, CallError>> {
+        let host = |call: Pending| match call.0 {
+            PendingKind::Host(pending) => pending,
+            #[cfg(not(target_arch = "wasm32"))]
+            PendingKind::Fake(_) => panic!("a fake call on the host's router"),
+        };
+        router::wait_all(calls.into_iter().map(host).collect())
+    }
     fn transact(&self, calls: &[RoutedCall]) -> Result<Vec<Vec<u8>>, CallError> {
         router::transact(calls)
     }
@@ -78,6 +87,9 @@ impl Router for HostRouter {
     }
     fn partitions(&self) -> Vec<PartitionInfo> {
         router::partitions()
+    }
+    fn storage(&self) -> Box<dyn Storage + '_> {
+        Box::new(HostTransaction)
     }
     fn subscribe(&self, topic: &[u8]) -> Subscription {
         Subscription(SubscriptionKind::Host(router::subscribe(topic)))

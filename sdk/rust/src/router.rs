@@ -7,6 +7,7 @@ use crate::bindings::platform::recoil::plugin::router as host;
 pub use crate::bindings::platform::recoil::plugin::router::{
     Address, Error as CallError, Mode, PartitionInfo, RoutedCall,
 };
+use crate::storage::Storage;
 
 /// Calls to partitions. Calls to one partition are answered in the order in which they were made.
 pub trait Router {
@@ -16,6 +17,8 @@ pub trait Router {
     fn call_many(&self, calls: &[RoutedCall]) -> Vec<Result<Vec<u8>, CallError>>;
     /// Start a call without waiting, to overlap it with other work.
     fn submit(&self, call: &RoutedCall) -> Pending;
+    /// Answers of submitted calls in their order, in one crossing.
+    fn wait_all(&self, calls: Vec<Pending>) -> Vec<Result<Vec<u8>, CallError>>;
     /// All or nothing across partitions, serializable. All partitions must belong to one Raft group (keys with one
     /// owner always do), otherwise [`CallError::Rejected`].
     fn transact(&self, calls: &[RoutedCall]) -> Result<Vec<Vec<u8>>, CallError>;
@@ -25,6 +28,9 @@ pub trait Router {
     fn locate(&self, key: &[u8]) -> PartitionInfo;
     /// Every partition, in the order of their ids.
     fn partitions(&self) -> Vec<PartitionInfo>;
+    /// The package's data as a listener has it: each call is one linearizable operation on the partition that owns the key. Ranges go over
+    /// all partitions in key order, one operation each, and many entries are atomic on each partition only.
+    fn storage(&self) -> Box<dyn Storage + '_>;
     /// What handlers of this package publish on `topic` from now on, at most once.
     fn subscribe(&self, topic: &[u8]) -> Subscription;
 }

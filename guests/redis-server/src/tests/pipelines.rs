@@ -69,6 +69,12 @@ impl Router for Measured<'_> {
     fn submit(&self, call: &recoil_sdk::RoutedCall) -> recoil_sdk::Pending {
         self.0.submit(call)
     }
+    fn wait_all(&self, calls: Vec<recoil_sdk::Pending>) -> Vec<Result<Vec<u8>, recoil_sdk::CallError>> {
+        self.0.wait_all(calls)
+    }
+    fn storage(&self) -> Box<dyn recoil_sdk::Storage + '_> {
+        self.0.storage()
+    }
     fn transact(&self, calls: &[recoil_sdk::RoutedCall]) -> Result<Vec<Vec<u8>>, recoil_sdk::CallError> {
         self.0.transact(calls)
     }

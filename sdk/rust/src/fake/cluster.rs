@@ -1,7 +1,7 @@
 //! A router to partitions in memory.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Queue;
 use super::partition::{FakePartition, FakeTransaction};
@@ -9,6 +9,7 @@ use crate::roles::{Error, Handler, Timer};
 use crate::router::{
     Address, CallError, Mode, PartitionInfo, Pending, PendingKind, RoutedCall, Router, Subscription, SubscriptionKind,
 };
+use crate::storage::{Entry, KeyRange, Storage, StorageError, StorageExt as _};
 use crate::transaction::Transaction;
 
 type Handle = fn(&mut dyn Transaction, &[u8]) -> Result<Vec<u8>, Error>;
@@ -100,6 +101,76 @@ impl FakeCluster {
     }
 }
 
+/// A listener's storage: each operation a transaction of its own on the partitions it concerns.
+struct RoutedStorage<'a>(&'a FakeCluster);
+
+impl RoutedStorage<'_> {
+    fn on<T>(
+        &self,
+        id: u32,
+        body: impl FnOnce(&mut FakeTransaction<'_>) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        self.0.check_fault(id).map_err(|_| StorageError::Unavailable(format!("partition {id} does not answer")))?;
+        self.0.with_partition(id, |partition| {
+            let mut transaction = partition.begin();
+            let result = body(&mut transaction);
+            transaction.end(result.is_ok());
+            result
+        })
+    }
+
+    fn ids(&self) -> std::ops::Range<u32> {
+        0..self.0.partitions.borrow().len() as u32
+    }
+}
+
+impl Storage for RoutedStorage<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.on(self.0.owner(key), |transaction| transaction.get(key))
+    }
+
+    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        self.on(self.0.owner(key), |transaction| transaction.put(key, value))
+    }
+
+    fn put_many(&mut self, entries: &[Entry]) -> Result<(), StorageError> {
+        let mut owned: BTreeMap<u32, Vec<Entry>> = BTreeMap::new();
+        for entry in entries {
+            owned.entry(self.0.owner(&entry.key)).or_default().push(entry.clone());
+        }
+        owned.into_iter().try_for_each(|(id, entries)| self.on(id, |transaction| transaction.put_many(&entries)))
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<(), StorageError> {
+        self.on(self.0.owner(key), |transaction| transaction.remove(key))
+    }
+
+    fn remove_range(&mut self, within: &KeyRange) -> Result<(), StorageError> {
+        self.ids().try_for_each(|id| self.on(id, |transaction| transaction.remove_range(within)))
+    }
+
+    fn scan(&self, within: &KeyRange, limit: u32, reverse: bool) -> Result<Vec<Entry>, StorageError> {
+        let pages = self.ids().map(|id| {
+            self.on(id, |transaction| {
+                let all = if reverse {
+                    transaction.entries_reverse(within.clone())
+                } else {
+                    transaction.entries(within.clone())
+                };
+                all.take(limit as usize).collect::<Result<Vec<_>, _>>()
+            })
+        });
+        let mut entries = pages.collect::<Result<Vec<_>, _>>()?.concat();
+        entries.sort_by(|a, b| if reverse { b.key.cmp(&a.key) } else { a.key.cmp(&b.key) });
+        entries.truncate((limit as usize).min(self.0.with_partition(0, |partition| partition.page_entries)));
+        Ok(entries)
+    }
+}
+
 fn rejected(error: Error) -> CallError {
     CallError::Rejected(error.into_message())
 }
@@ -127,6 +198,10 @@ impl Router for FakeCluster {
 
     fn submit(&self, call: &RoutedCall) -> Pending {
         Pending(PendingKind::Fake(self.call(call)))
+    }
+
+    fn wait_all(&self, calls: Vec<Pending>) -> Vec<Result<Vec<u8>, CallError>> {
+        calls.into_iter().map(Pending::wait).collect()
     }
 
     fn transact(&self, calls: &[RoutedCall]) -> Result<Vec<Vec<u8>>, CallError> {
@@ -182,6 +257,10 @@ impl Router for FakeCluster {
         (0..count).map(|id| self.info(id)).collect()
     }
 
+    fn storage(&self) -> Box<dyn Storage + '_> {
+        Box::new(RoutedStorage(self))
+    }
+
     fn subscribe(&self, topic: &[u8]) -> Subscription {
         let queue = Queue::default();
         self.subscribers.borrow_mut().entry(topic.to_vec()).or_default().push(queue.clone());
@@ -224,6 +303,26 @@ mod tests {
         messages.sort();
         assert_eq!(messages, [b"a".to_vec(), b"b".to_vec()]);
         assert_eq!(subscription.next(0), None, "a transaction that was rolled back publishes nothing");
+    }
+
+    #[test]
+    fn a_listeners_storage_is_all_partitions_in_the_order_of_keys() {
+        let cluster = FakeCluster::new::<Package>(4, 2);
+        let mut storage = cluster.storage();
+        let key = |n: u32| format!("{n:03} is a key").into_bytes();
+        let entry = |n: u32| Entry { key: key(n), value: vec![n as u8] };
+        let entries: Vec<Entry> = (0..300).map(entry).collect();
+        storage.put_many(&entries).unwrap();
+        let rows = |id| cluster.with_partition(id, |partition| partition.rows().len());
+        assert!((0..4).filter(|id| rows(*id) > 0).count() > 1);
+        let keys = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.key).collect::<Vec<_>>();
+        let found: Vec<Entry> = storage.entries(KeyRange::all()).collect::<Result<_, _>>().unwrap();
+        assert_eq!(keys(found), keys(entries));
+        assert_eq!(keys(storage.scan(&KeyRange::all(), 2, true).unwrap()), [key(299), key(298)]);
+        storage.remove_range(&KeyRange::between(&key(1), &key(300))).unwrap();
+        assert_eq!(storage.get_many(&[0, 1].map(key)).unwrap(), [Some(vec![0]), None]);
+        cluster.fail_partition(cluster.owner(b"key"), Some(CallError::Conflict));
+        assert!(matches!(storage.put(b"key", b""), Err(StorageError::Unavailable(_))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::roles::{Error, Handler, Timer};
 use crate::storage::{Entry, KeyRange, Storage, StorageError};
 use crate::transaction::{PartitionPlace, Transaction};
 
-const KEY_BYTES_MAX: usize = 64 << 10;
+const KEY_BYTES_MAX: usize = 65_514;
 const VALUE_BYTES_MAX: usize = 8 << 20;
 const TRANSACTION_BYTES_MAX: usize = 16 << 20;
 

@@ -8,7 +8,6 @@ mod commands;
 mod handler;
 mod http;
 mod listener;
-mod routed;
 mod tcp;
 mod wire;
 

@@ -3,7 +3,6 @@
 use recoil_sdk::{Address, CallError, Mode, PartitionInfo, RoutedCall, Router};
 
 use crate::commands;
-use crate::routed::Routed;
 use crate::wire::{Arguments, List, Pair, Refusal, decode, one, option, routed_answer, unknown};
 
 /// Runs a command that needs no connection. `peer` is the client.
@@ -13,7 +12,7 @@ pub(crate) fn run(
     command: &str,
     arguments: &mut Arguments<'_>,
 ) -> Result<List, Refusal> {
-    if let Some(answer) = commands::run(&mut Routed, command, arguments)? {
+    if let Some(answer) = commands::run(&mut *router.storage(), command, arguments)? {
         return Ok(answer);
     }
     match command {
@@ -32,7 +31,7 @@ pub(crate) fn run(
         "submit" => {
             let mode = mode(arguments)?;
             let pending: Vec<_> = calls(mode, arguments)?.iter().map(|call| router.submit(call)).collect();
-            Ok(answers(pending.into_iter().map(|call| call.wait())))
+            Ok(answers(router.wait_all(pending)))
         }
         "leave" => {
             let count = arguments.parsed::<u32>()?;
