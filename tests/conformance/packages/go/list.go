@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"recoil.dev/recoil"
 )
@@ -80,7 +81,13 @@ func (a *arguments) fail(text string) {
 	}
 }
 
-func (a *arguments) text() string { return string(a.bytes()) }
+func (a *arguments) text() string {
+	text := string(a.bytes())
+	if !utf8.ValidString(text) {
+		a.fail("a text that is no UTF-8")
+	}
+	return text
+}
 
 func (a *arguments) number(bits int) uint64 {
 	number, err := strconv.ParseUint(a.text(), 10, bits)
