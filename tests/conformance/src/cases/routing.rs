@@ -140,9 +140,10 @@ fn a_transaction_over_several_groups(app: &App<'_>) -> Outcome {
 
 fn stale_reads(app: &App<'_>) -> Outcome {
     let mut clients = (0..3).map(|k| app.tcp(k)).collect::<Result<Vec<_>, _>>()?;
-    let get = list(&["get", "key"]);
+    // A key that no other case has: a state that once was may be an earlier case's.
+    let get = list(&["get", "read stale"]);
     for number in 0..50_u64 {
-        let put = list(&["put", "key", &number.to_string()]);
+        let put = list(&["put", "read stale", &number.to_string()]);
         clients[number as usize % 3].ask(&[b"call", b"write", b"key", &put])?.items()?;
         for client in &mut clients {
             let found = client.ask(&[b"call", b"stale-read", b"key", &get])?.texts()?;
