@@ -13,7 +13,7 @@ use wit_parser::Resolve;
 pub(crate) const NAME: &str = "lists";
 
 const WORLD: &str = "package test:lists; world lists { include recoil:plugin/data-plugin@0.1.0; }";
-const MANIFEST: &str = r#"{ "format": 1, "name": "lists", "version": "1.0.0" }"#;
+const MANIFEST: &str = r#"{ "format": 1, "name": "lists", "version": "1.0.0", "permissions": ["storage"] }"#;
 
 /// The package: a component with its manifest inside.
 pub(crate) fn archive() -> Result<Vec<u8>> {

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use super::{Outcome, Written};
 use crate::app::App;
 use crate::client::{Client as _, Tcp};
-use crate::ensure;
 use crate::wire::{Answer, list};
+use crate::{ensure, until};
 
 /// The variable that says how many calls there are.
 pub const CALLS: &str = "RECOIL_CONFORMANCE_CALLS";
@@ -172,10 +172,12 @@ impl<'a> Mixer<'a> {
         &self.pool[start..start + size]
     }
 
-    /// Everything that was put is there at the end.
+    /// Everything that was put is there at the end. Reading it may wait until a partition has a leader again.
     fn check_all(&self, client: &mut Tcp) -> Outcome {
         for (key, value) in &self.values {
-            let found = client.ask(&[b"call", b"read", &self.place(), &list(&[&b"get"[..], key])])?.items()?;
+            let get = list(&[&b"get"[..], key]);
+            let what = format!("the value of {}", key.escape_ascii());
+            let found = until(&what, || client.ask(&[b"call", b"read", &self.place(), &get])?.items())?;
             ensure(found == [*value], || format!("{} is not what was put last", key.escape_ascii()))?;
         }
         Ok(())
