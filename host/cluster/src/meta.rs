@@ -540,7 +540,8 @@ impl MetaState {
         Ok(())
     }
 
-    /// Nodes on one machine have different offsets: two ports may be the same address, each on another node.
+    /// Nodes on one machine have different offsets: two ports may be the same address, each on another node. What the apps that are there
+    /// have among themselves, since a member joined later, is not held against another one.
     fn check_ports(&self, name: &str, manifest: &Manifest) -> MetaReply {
         let mut taken = BTreeMap::new();
         let others = self.apps.iter().map(|(other, app)| (other.as_str(), &app.manifest));
@@ -548,7 +549,7 @@ impl MetaState {
             let ports = || manifest.listeners.iter().map(|listener| listener.port);
             for (member, port) in self.members.values().flat_map(|member| ports().map(move |port| (member, port))) {
                 let address = (member.address.ip(), u32::from(port) + u32::from(member.port_offset));
-                let Some((other, used)) = taken.insert(address, (app, port)) else { continue };
+                let Some((other, used)) = taken.insert(address, (app, port)).filter(|_| app == name) else { continue };
                 return Err(match used == port {
                     true => format!(
                         "port {port} is already used by the app {other}: uninstall it first, or install with another port (recoilctl install \
@@ -696,6 +697,17 @@ mod tests {
         assert!(why.contains("port 101 of second and port 100 of first are both 127.0.0.1:101"), "{why}");
         assert!(meta.install("second", "two", 99).unwrap_err().contains("both 127.0.0.1:100"));
         meta.install("second", "two", 102).unwrap();
+        let (address, version, offset) = ("127.0.0.1:7402".parse().unwrap(), String::new(), 2);
+        meta.apply(MetaCommand::Join {
+            node: NodeId(3),
+            address,
+            incarnation: 0,
+            start: 0,
+            version,
+            port_offset: offset,
+        })
+        .unwrap();
+        meta.install("third", "three", 200).unwrap();
     }
 
     #[test]

@@ -341,7 +341,6 @@ fn role_names(roles: recoil_engine::Roles) -> Vec<String> {
     named.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.into()).collect()
 }
 
-/// Gives listeners other ports than the package asks for.
 /// What a package asks for it gets whole, or it is not installed.
 fn check_granted(manifest: &Manifest, granted: Option<&BTreeSet<Permission>>) -> Result<(), AdminError> {
     let beyond = granted.map(|granted| manifest.not_granted(granted)).unwrap_or_default();
@@ -360,6 +359,7 @@ fn check_granted(manifest: &Manifest, granted: Option<&BTreeSet<Permission>>) ->
     ))
 }
 
+/// Gives listeners other ports than the package asks for.
 fn listen_elsewhere(manifest: &mut Manifest, ports: &BTreeMap<String, u16>) -> Result<(), AdminError> {
     for (name, port) in ports {
         let names: Vec<String> = manifest.listeners.iter().map(|listener| listener.name.clone()).collect();
