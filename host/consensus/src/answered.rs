@@ -103,7 +103,8 @@ impl OriginRecord {
             return;
         }
         let fits = |answer: &&Bytes| answer.len() <= ANSWER_BYTES_MAX && self.bytes + answer.len() <= ANSWERS_BYTES_MAX;
-        let answer = call.answer.as_ref().filter(fits).cloned();
+        // A copy: the answer is a short piece of an entry, and would keep all of it in memory.
+        let answer = call.answer.as_ref().filter(fits).map(|answer| Bytes::copy_from_slice(answer));
         self.bytes += answer.as_ref().map_or(0, Bytes::len);
         if let Some(before) = self.answers.insert(call.sequence, answer) {
             self.bytes -= before.map_or(0, |answer| answer.len());
@@ -287,6 +288,16 @@ mod tests {
         for length in 0..encoded.len() {
             assert!(OriginRecord::decode(encoded.slice(..length)).is_err(), "{length}");
         }
+    }
+
+    /// Red when `note` keeps the answer as it came: every kept answer would keep its whole entry.
+    #[test]
+    fn a_kept_answer_does_not_keep_the_entry_that_it_came_in() {
+        let entry = Bytes::from(vec![1; 1 << 20]);
+        let mut record = OriginRecord::default();
+        record.note(&AnsweredCall { answer: Some(entry.slice(..5)), ..call(1, 0, b"") });
+        assert_eq!(record.known(1), Known::Answered(Some(Bytes::from_static(&[1; 5]))));
+        assert!(entry.is_unique());
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        LogOptions { segment_bytes: 64 << 20, cache_bytes: 32 << 20 }
+        LogOptions { segment_bytes: 64 << 20, cache_bytes: 4 << 20 }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable};
 
 use super::copies::DeadCopies;
 #[cfg(any(test, feature = "simulation"))]
@@ -15,7 +15,13 @@ use crate::simulation::{
 };
 
 const KEYSPACE: &str = "data";
-const CACHE_BYTES: u64 = 64 << 20;
+/// Blocks and large values kept in memory for reading.
+const CACHE_BYTES: u64 = 16 << 20;
+/// Rows in memory that are not in tables yet; twice that, while they are written. Larger ones save little processor time.
+const MEMTABLE_BYTES: u64 = 8 << 20;
+/// Values of this size and above lie in files of their own, which compactions leave alone while most of what they hold is in use:
+/// mebibytes would be written again for every level.
+const APART_BYTES: u32 = 32 << 10;
 /// Values up to this size are copied out of fjall's blocks, so that a small one does not keep a large buffer alive.
 const COPIED_BYTES_MAX: usize = 256;
 
@@ -69,7 +75,12 @@ impl Store {
             .with_compaction_filter_factories(Arc::new(move |name| (name == KEYSPACE).then(|| dead.factory())))
             .open()
             .map_err(text)?;
-        let options = || KeyspaceCreateOptions::default().manual_journal_persist(true);
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .manual_journal_persist(true)
+                .max_memtable_size(MEMTABLE_BYTES)
+                .with_kv_separation(Some(KvSeparationOptions::default().separation_threshold(APART_BYTES)))
+        };
         let keyspace = database.keyspace(KEYSPACE, options).map_err(text)?;
         Ok(Store::Fjall { database, keyspace })
     }

@@ -41,7 +41,12 @@ suite!(
     a_range_removal_takes_committed_rows_and_the_batchs_own_and_stays_in_its_kind,
     keys_that_cannot_be_stored_fail_their_batch_only,
     dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours,
+    dead_copies_of_large_values_vanish_too,
+    large_values_are_kept_apart_and_let_go,
 );
+
+/// Above what lies beside its key.
+const LARGE: usize = 96 << 10;
 
 fn keys(data: &Data, prefix: &[u8]) -> Vec<Bytes> {
     data.snapshot().prefix(prefix, false).map(|row| row.unwrap().0).collect()
@@ -182,13 +187,21 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
 }
 
 fn dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours(place: &Place) {
+    dead_copies_vanish(place, 100);
+}
+
+fn dead_copies_of_large_values_vanish_too(place: &Place) {
+    dead_copies_vanish(place, LARGE);
+}
+
+fn dead_copies_vanish(place: &Place, value_bytes: usize) {
     let data = place.open();
     let copies: Vec<CopyId> = (0..3).map(|_| data.new_copy().unwrap()).collect();
     for round in 0..3u8 {
         let mut batch = data.batch();
         for copy in &copies {
             for number in 0..50u8 {
-                batch.put(key::full(*copy, AppId(1), key::DATA, &[number]), vec![round; 100]);
+                batch.put(key::full(*copy, AppId(1), key::DATA, &[number]), vec![round; value_bytes]);
             }
         }
         data.commit(batch).unwrap();
@@ -207,7 +220,7 @@ fn dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours(place: &
     put(&data, b"\xff", b"once more");
     data.compact().unwrap();
     assert_eq!(
-        rows.map(|row| assert_eq!(row.unwrap().1, vec![2; 100])).count(),
+        rows.map(|row| assert_eq!(row.unwrap().1, vec![2; value_bytes])).count(),
         50,
         "an iterator keeps its moment, too"
     );
@@ -226,6 +239,41 @@ fn dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours(place: &
     data.compact().unwrap();
     assert_eq!((count(&data, copies[0]), count(&data, copies[2])), (50, 0));
     assert_eq!((data.prune_dead_copies().unwrap(), data.dead_copies().unwrap()), (1, vec![]));
+}
+
+/// Large values lie apart from their keys: they come back, keep their moment, and their space is free again when they are gone.
+fn large_values_are_kept_apart_and_let_go(place: &Place) {
+    let data = place.open();
+    let random = &mut Random(1);
+    // Random, so that compression takes nothing away.
+    let mut value = || (0..LARGE / 8).flat_map(|_| random.next().to_le_bytes()).collect::<Vec<u8>>();
+    let values: Vec<Vec<u8>> = (0..100).map(|_| value()).collect();
+    for (number, value) in (0u8..).zip(&values) {
+        put(&data, &[1, number], value);
+    }
+    data.compact().unwrap();
+    let full = data.disk_bytes();
+    let snapshot = data.snapshot();
+    for (number, value) in (0u8..).zip(&values).skip(1) {
+        let mut batch = data.batch();
+        batch.remove(vec![1, number]);
+        data.commit(batch).unwrap();
+        assert_eq!(snapshot.get(&[1, number]).unwrap().unwrap(), value);
+    }
+    data.compact().unwrap();
+    assert_eq!(snapshot.prefix(&[1], false).map(|row| row.unwrap().1).collect::<Vec<_>>(), values);
+    drop(snapshot);
+    // What has become of no use is noted by one compaction and left behind by the next.
+    for round in 0..3u8 {
+        put(&data, b"\xff", &[round]);
+        data.compact().unwrap();
+    }
+    data.persist().unwrap();
+    drop(data);
+    let data = place.open();
+    assert_eq!(data.get(&[1, 0]).unwrap().unwrap(), values[0]);
+    assert_eq!(keys(&data, &[1]).len(), 1);
+    assert!(data.disk_bytes() < full / 2, "{} of {full} bytes", data.disk_bytes());
 }
 
 #[tokio::test]
