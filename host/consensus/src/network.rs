@@ -36,6 +36,10 @@ const TRANSFER: u8 = 7;
 pub(crate) const PULL_BEGIN: u8 = 8;
 pub(crate) const PULL_NEXT: u8 = 9;
 
+/// How long an append with entries may take. They go over a link and to a disk that others use, too: if those are busy, one that is sent
+/// again since it is late makes them busier, until nothing is answered in time any more. A stream that has broken fails what waits on
+/// it, so this is not how a lost node is noticed; and heartbeats, which are what leases need, have a time of their own.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one chunk of a snapshot may take.
 pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -147,7 +151,8 @@ impl RaftNetworkV2<TypeConfig> for Link {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let answer = self.call(APPEND, messages::encode_append(&request), option.hard_ttl()).await?;
+        let timeout = if request.entries.is_empty() { option.hard_ttl() } else { APPEND_TIMEOUT };
+        let answer = self.call(APPEND, messages::encode_append(&request), timeout).await?;
         decoded(messages::decode_append_response(answer))
     }
 
