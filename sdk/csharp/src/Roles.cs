@@ -1,0 +1,54 @@
+#nullable enable
+namespace Recoil
+{
+    /// <summary>Owns data. There is one instance for each partition, on the partition's leader; requests are answered one at a time.</summary>
+    public interface IHandler
+    {
+        /// <summary>Answers one request inside one transaction.</summary>
+        /// <remarks>
+        /// An exception rolls back everything this call did and reaches the caller as <see cref="ErrorKind.Rejected"/>. The text of a
+        /// <see cref="RecoilException"/> reaches it as it is, so that is what refuses a request; any other exception is a mistake, whose
+        /// class is told too, and whose stack goes to the package's log. Running out of time, memory or stack rolls back as well, replaces
+        /// the instance and reaches the caller as <see cref="ErrorKind.Failed"/>.
+        /// <para>
+        /// The call may be evaluated again if its writes could not be committed, so it must have no effects but those on
+        /// <paramref name="transaction"/>. What it keeps in memory between calls is a cache only, and must survive the rollback of the
+        /// call that filled it.
+        /// </para>
+        /// </remarks>
+        byte[] Handle(Transaction transaction, byte[] request);
+    }
+
+    /// <summary>Is told when a timer that a transaction set has come due.</summary>
+    public interface ITimer
+    {
+        /// <summary>
+        /// Called at least once, in a transaction that also removes the timer, so that its writes happen exactly once. An exception rolls
+        /// back and is written to the package's log; the timer fires again after a pause that doubles from 1 s to 1 min.
+        /// </summary>
+        void Fire(Transaction transaction, byte[] id, byte[] payload);
+    }
+
+    /// <summary>Speaks a network protocol. There is an instance for each open connection.</summary>
+    public interface IListener
+    {
+        /// <summary>
+        /// Serves one connection until it ends: reads, calls partitions, writes, and blocks doing so, as a thread per connection would.
+        /// When this returns or throws, the connection is closed; what it throws is written to the package's log.
+        /// </summary>
+        void Serve(Connection connection, Router router);
+    }
+
+    /// <summary>
+    /// Answers HTTP requests. The host owns the server; an instance answers one request at a time and is kept for later ones, so that what
+    /// it holds in memory is a cache only.
+    /// </summary>
+    public interface IHttpHandler
+    {
+        /// <summary>
+        /// Answers one request. An exception is answered with status 500 and written to the package's log: what the client should know
+        /// goes into a response.
+        /// </summary>
+        HttpResponse Respond(HttpRequest request, Router router);
+    }
+}
