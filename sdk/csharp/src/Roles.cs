@@ -51,4 +51,17 @@ namespace Recoil
         /// </summary>
         HttpResponse Respond(HttpRequest request, Router router);
     }
+
+    /// <summary>
+    /// Rehearses what the package usually does while the component is made, so that no instance pays for the first time: the runtime
+    /// translates methods when they are first called, which takes a call some ten milliseconds, and each connection has an instance.
+    /// </summary>
+    public interface IRehearsed
+    {
+        /// <summary>
+        /// Called a thousand times on an object that is dropped then. There is no host, so it plays on <see cref="Fake.FakeCluster"/>, as a
+        /// test does. What it leaves in static fields is in every instance from its beginning; an exception fails the build.
+        /// </summary>
+        void Rehearse();
+    }
 }

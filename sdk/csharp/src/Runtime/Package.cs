@@ -48,6 +48,10 @@ namespace Recoil.Runtime
 
         private static long Role<TRole>(Type candidate, int export) => typeof(TRole).IsAssignableFrom(candidate) ? 1L << export : 0;
 
+        /// <summary>The package, if it wants to rehearse.</summary>
+        internal static IRehearsed? Rehearsed
+            => typeof(IRehearsed).IsAssignableFrom(type) ? (IRehearsed)Activator.CreateInstance(type)! : null;
+
         /// <summary>The package in one of its roles.</summary>
         internal static TRole As<TRole>() => (TRole)(instance ??= Activator.CreateInstance(type)!);
 

@@ -10,7 +10,7 @@ namespace Recoil.Runtime
     /// </summary>
     internal static unsafe class WarmUp
     {
-        private const int Rounds = 1500; // well above the runtime's threshold
+        private const int Rounds = 1100; // above the runtime's threshold, of 1,000
         private const int Failures = 100;
 
         internal static void Run()
@@ -30,6 +30,8 @@ namespace Recoil.Runtime
                 Handle(new byte[1]);
             }
             Package.Replace(null);
+            IRehearsed? package = Package.Rehearsed;
+            for (int i = 0; package != null && i < Rounds; i++) package.Rehearse();
         }
 
         /// <summary>After the last collection: the first allocations sweep what it has left.</summary>

@@ -2,11 +2,12 @@ using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.Text;
 using Recoil;
+using Recoil.Fake;
 
 namespace App
 {
     /// <summary>Greets whoever asks: <c>GET /hello/NAME</c> counts the greetings of each name.</summary>
-    public sealed class Greeter : IHandler, IHttpHandler
+    public sealed class Greeter : IHandler, IHttpHandler, IRehearsed
     {
         /// <summary>Runs on the leader of the name's partition. Every request is a transaction.</summary>
         public byte[] Handle(Transaction transaction, byte[] name)
@@ -30,5 +31,8 @@ namespace App
             string greeting = Settings.Text("greeting") ?? "hello";
             return HttpResponse.Text(200, $"{greeting} {name}, greeting number {count}\n");
         }
+
+        /// <summary>Runs while the component is made, so that no request waits for what is done for the first time.</summary>
+        public void Rehearse() => Respond(new HttpRequest("GET", "/hello/world"), new FakeCluster(this, partitions: 1, groups: 1));
     }
 }

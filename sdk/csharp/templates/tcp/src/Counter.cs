@@ -2,11 +2,12 @@ using System.Buffers.Binary;
 using System.IO;
 using System.Text;
 using Recoil;
+using Recoil.Fake;
 
 namespace App
 {
     /// <summary>Counts words: each line it is sent is answered with how often it was sent.</summary>
-    public sealed class Counter : IHandler, IListener
+    public sealed class Counter : IHandler, IListener, IRehearsed
     {
         /// <summary>Bytes of a line.</summary>
         private const int LineBytesMax = 64 << 10;
@@ -33,6 +34,9 @@ namespace App
                 connection.Write(Encoding.UTF8.GetBytes(count + "\n"));
             }
         }
+
+        /// <summary>Runs while the component is made, so that no connection waits for what is done for the first time.</summary>
+        public void Rehearse() => Serve(new FakeConnection("pear\n"), new FakeCluster(this, partitions: 1, groups: 1));
 
         /// <summary>The next line, without its end; null if the stream ends before it.</summary>
         private static string ReadLine(Stream input)

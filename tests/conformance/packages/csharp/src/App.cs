@@ -3,6 +3,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using Recoil;
+using Recoil.Fake;
 
 namespace Conformance
 {
@@ -11,7 +12,7 @@ namespace Conformance
     /// A request is a list of a command and its arguments, whatever brought it. <see cref="Anywhere"/> runs those that need nothing but
     /// storage, <see cref="Owner"/> those of a handler, <see cref="Caller"/> those of a listener; <see cref="Session"/> carries them over TCP.
     /// </remarks>
-    public sealed class App : IHandler, ITimer, IListener, IHttpHandler
+    public sealed class App : IHandler, ITimer, IListener, IHttpHandler, IRehearsed
     {
         private const string Bytes = "application/octet-stream";
         private const string Status = "/status/";
@@ -55,6 +56,17 @@ namespace Conformance
             if (path.StartsWith(Status, StringComparison.Ordinal) && int.TryParse(path.Substring(Status.Length), out int status))
                 return new HttpResponse(status);
             return HttpResponse.Text(404, "not found");
+        }
+
+        public void Rehearse()
+        {
+            var cluster = new FakeCluster(this, partitions: 1, groups: 1);
+            byte[] bump = Wire.Encode(Wire.Texts("bump", "key", "value"));
+            foreach (byte[] request in new[] { bump, Wire.Encode(new[] { Wire.Utf8("call"), Wire.Utf8("write"), Wire.Utf8("key"), bump }) })
+            {
+                Serve(new FakeConnection(new byte[] { 0, 0, 0, (byte)request.Length }, request), cluster);
+                Respond(new HttpRequest("POST", "/call").WithBody(request), cluster);
+            }
         }
 
         private static HttpResponse Mirror(HttpRequest request)

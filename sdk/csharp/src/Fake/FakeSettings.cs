@@ -1,12 +1,12 @@
 #nullable enable
-using System.Collections.Concurrent;
+using System.Collections.Generic;
 
 namespace Recoil.Fake
 {
     /// <summary>What <see cref="Settings"/> finds in a test.</summary>
     public static class FakeSettings
     {
-        private static readonly ConcurrentDictionary<string, string> Values = new ConcurrentDictionary<string, string>();
+        private static readonly Dictionary<string, string> Values = new Dictionary<string, string>();
 
         /// <summary>From now on the setting <paramref name="name"/> has this value.</summary>
         public static void Set(string name, string value) => Values[name] = value;
