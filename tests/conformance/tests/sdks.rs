@@ -8,8 +8,9 @@ use recoil_cluster_tests::root;
 use recoil_conformance::{Language, is_available};
 
 /// By SDK, what runs its tests in its folder.
-const TESTS: [(&str, &str); 5] = [
+const TESTS: [(&str, &str); 6] = [
     ("c", "sh test.sh target/sdk_test tests/sdk_test.c"),
+    ("csharp", "sh test.sh"),
     ("go", "go vet ./... && GOOS=wasip1 GOARCH=wasm go vet ./... && go test ./..."),
     ("java", "mvn -q -B -ntp test"),
     ("js", "node --test test/*.test.js"),

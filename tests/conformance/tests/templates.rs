@@ -8,8 +8,15 @@ use recoil_cluster_tests::program;
 use recoil_conformance::is_available;
 
 /// As `recoilctl new --lang` has them, and whose tool chain they need.
-const LANGUAGES: [(&str, &str); 6] =
-    [("c", "c"), ("go", "go"), ("java", "java"), ("js", "js"), ("ts", "js"), ("python", "python")];
+const LANGUAGES: [(&str, &str); 7] = [
+    ("c", "c"),
+    ("csharp", "csharp"),
+    ("go", "go"),
+    ("java", "java"),
+    ("js", "js"),
+    ("ts", "js"),
+    ("python", "python"),
+];
 
 /// Runs recoilctl; the first build installs tools.
 fn author(folder: &Path, words: &[&str]) -> Result<String, String> {
