@@ -5,6 +5,7 @@
 //! stdout, everything else to stderr.
 
 mod dev;
+mod dotnet;
 mod inspect;
 mod install;
 mod list;
@@ -91,6 +92,9 @@ enum Verb {
     Push(push::Push),
     /// Where packages come from, and the cluster's own registry.
     Registry(registry::Registry),
+    /// What the SDK for C# asks for while it builds.
+    #[command(hide = true)]
+    Dotnet(dotnet::Dotnet),
     /// Print what makes a shell complete this program's command lines.
     #[command(
         after_help = "Example:\n  recoilctl completions bash > ~/.local/share/bash-completion/completions/recoilctl"
@@ -142,6 +146,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Verb::New(new) => new.run(&mut output),
         Verb::Build(build) => build.run(&mut output),
         Verb::Test(test) => test.run(),
+        Verb::Dotnet(dotnet) => dotnet.run(),
         Verb::Dev(dev) => dev.run(&client, &mut output).await,
         Verb::Push(push) => push.run(&client, &mut output).await,
         Verb::Registry(registry) => registry.run(&client, &mut output).await,

@@ -38,6 +38,36 @@ const UNDEFINED: &str = "env";
 const NAMES_MAX: usize = 16;
 const NAME_CHARACTERS_MAX: usize = 128;
 
+/// A function of the contract, as a core module imports or exports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractFunction {
+    /// Its interface, such as `recoil:plugin/storage@0.1.0`.
+    pub interface: String,
+    /// Its name there, such as `get` or `[method]connection.read`.
+    pub name: String,
+    /// Whether packages implement it, for a role, or the host.
+    pub is_role: bool,
+    /// The core types of its parameters, as the text format has them: `i32`, `i64`, `f32` or `f64`.
+    pub parameters: Vec<String>,
+    /// The core types of its results, of which there is at most one.
+    pub results: Vec<String>,
+}
+
+/// All functions of the contract, in an order that changes with the contract only: for tool chains that make a module themselves.
+pub fn contract() -> Result<Vec<ContractFunction>, ComponentError> {
+    let contract = Contract::load()?;
+    let sides = contract.imports.iter().map(|its| (its, false)).chain(contract.roles.iter().map(|its| (its, true)));
+    let mut all = Vec::new();
+    for ((interface, functions), is_role) in sides {
+        for (name, Signature { params, results }) in functions {
+            let text = |types: &[ValType]| types.iter().map(ToString::to_string).collect();
+            let (interface, name) = (interface.clone(), name.clone());
+            all.push(ContractFunction { interface, name, is_role, parameters: text(params), results: text(results) });
+        }
+    }
+    Ok(all)
+}
+
 /// A component that does what the core module does: with the roles that the module exports, and the contract's interfaces and the parts
 /// of WASI 0.2 that it imports. What is a component already is returned as it is.
 ///

@@ -56,25 +56,25 @@ fn unknown(what: &str) -> LinkError {
 
 /// An imported function.
 #[derive(Clone, Copy, Debug)]
-pub struct Import<'a> {
+pub(crate) struct Import<'a> {
     /// From where.
-    pub module: &'a str,
+    pub(crate) module: &'a str,
     /// Its name there.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     type_index: u32,
 }
 
 /// As much of a core module as linking needs.
 #[derive(Default)]
-pub struct CoreModule<'a> {
+pub(crate) struct CoreModule<'a> {
     /// Imported functions, in order.
-    pub imports: Vec<Import<'a>>,
+    pub(crate) imports: Vec<Import<'a>>,
     /// What is exported: its name, its kind, its index.
-    pub exports: Vec<(&'a str, ExternalKind, u32)>,
+    pub(crate) exports: Vec<(&'a str, ExternalKind, u32)>,
     /// The functions in the table's slots.
-    pub elements: HashMap<u32, u32>,
+    pub(crate) elements: HashMap<u32, u32>,
     /// What memory holds at the start.
-    pub memory: Vec<u8>,
+    pub(crate) memory: Vec<u8>,
     types: Vec<FuncType>,
     functions: Vec<u32>,
     bodies: Vec<FunctionBody<'a>>,
@@ -88,7 +88,7 @@ pub struct CoreModule<'a> {
 
 impl<'a> CoreModule<'a> {
     /// Reads a module.
-    pub fn parse(wasm: &'a [u8]) -> Result<Self, LinkError> {
+    pub(crate) fn parse(wasm: &'a [u8]) -> Result<Self, LinkError> {
         wasmparser::Validator::new().validate_all(wasm)?;
         let mut module = CoreModule::default();
         for payload in Parser::new(0).parse_all(wasm) {
@@ -172,7 +172,7 @@ impl<'a> CoreModule<'a> {
     }
 
     /// The type of an imported or own function.
-    pub fn function_type(&self, function: u32) -> Option<&FuncType> {
+    pub(crate) fn function_type(&self, function: u32) -> Option<&FuncType> {
         let imported = self.imports.len();
         let type_index = match (function as usize).checked_sub(imported) {
             None => self.imports[function as usize].type_index,
@@ -182,7 +182,7 @@ impl<'a> CoreModule<'a> {
     }
 
     /// The type of an import.
-    pub fn import_type(&self, import: &Import) -> Option<&FuncType> {
+    pub(crate) fn import_type(&self, import: &Import) -> Option<&FuncType> {
         self.types.get(import.type_index as usize)
     }
 
@@ -225,7 +225,7 @@ impl Reencode for Places {
 
 /// The runtime and the shim as one module. It exports the runtime's functions and memory, and the shim's functions but those that
 /// only the runtime wants.
-pub fn link(runtime: &CoreModule, shim: &CoreModule) -> Result<Vec<u8>, LinkError> {
+pub(crate) fn link(runtime: &CoreModule, shim: &CoreModule) -> Result<Vec<u8>, LinkError> {
     let mut imports = wasm_encoder::ImportSection::new();
     let mut of_runtime = Places::default();
     let mut of_shim = Places { types: runtime.types.len() as u32, globals: runtime.globals, functions: Vec::new() };
@@ -340,7 +340,7 @@ fn exports(
 }
 
 /// The module without custom sections, and with those exports only that `keep` names.
-pub fn keep_exports(wasm: &[u8], keep: impl Fn(&str) -> bool) -> Result<Vec<u8>, LinkError> {
+pub(crate) fn keep_exports(wasm: &[u8], keep: impl Fn(&str) -> bool) -> Result<Vec<u8>, LinkError> {
     let mut module = wasm_encoder::Module::new();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {

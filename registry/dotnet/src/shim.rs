@@ -9,9 +9,10 @@
 
 use std::fmt::Write;
 
-use wasmparser::{ExternalKind, FuncType, ValType};
+use recoil_component::ContractFunction;
+use wasmparser::{FuncType, ValType};
 
-use crate::link::{CoreModule, Import};
+use crate::link::CoreModule;
 
 /// The native function whose place in the runtime's table the door takes.
 const DOOR: &str = "SystemNative_SysLog";
@@ -26,19 +27,25 @@ pub enum ShimError {
     /// The runtime's table of native functions is not as it was.
     #[error("the runtime has no native function {DOOR}: is it the version that build.sh pins?")]
     Door,
+    /// More exports than a package's roles have bits for.
+    #[error("the contract has {0} functions of roles, and there are bits for {EXPORTS_MAX}")]
+    Exports(usize),
     /// A function refers to a type that is not there.
-    #[error("a module is malformed: the function {0} has no type")]
+    #[error("the runtime is malformed: its import {0} has no type")]
     Type(String),
 }
 
+/// Which exports a package has is told in a number of 64 bits.
+const EXPORTS_MAX: usize = 64;
+
 /// The shim for one contract.
-pub struct Shim {
+pub(crate) struct Shim {
     /// The module, as text.
-    pub wat: String,
+    pub(crate) wat: String,
     /// Its numbers, as C#.
-    pub csharp: String,
+    pub(crate) csharp: String,
     /// What it exports for the contract; the number of an export is its place.
-    pub exports: Vec<String>,
+    pub(crate) exports: Vec<String>,
 }
 
 /// A call that the door can make: its name in C#, and the code, for which local 1 is where the slots are.
@@ -47,35 +54,35 @@ struct Call {
     code: String,
 }
 
-/// The shim between `runtime` and `contract`, a module that imports and exports all of the contract.
-pub fn write(runtime: &CoreModule, contract: &CoreModule) -> Result<Shim, ShimError> {
+/// The shim between `runtime` and the contract, all of which it imports and exports.
+pub(crate) fn write(runtime: &CoreModule, contract: &[ContractFunction]) -> Result<Shim, ShimError> {
     let slot = native_function(runtime, DOOR).ok_or(ShimError::Door)?;
     let mut wat = String::from("(module\n");
     let mut calls = own_calls();
-    for (number, import) in contract.imports.iter().enumerate() {
-        let function_type = type_of(contract, import)?;
-        let Import { module, name, .. } = import;
-        push(
-            &mut wat,
-            format_args!("(import \"{module}\" \"{name}\" (func $import{number}{}))\n", signature(function_type)),
-        );
-        calls.push(imported_call(number, import, function_type));
+    for (number, import) in contract.iter().filter(|function| !function.is_role).enumerate() {
+        let ContractFunction { interface, name, parameters, results, .. } = import;
+        let signature = signature(parameters, results);
+        push(&mut wat, format_args!("(import \"{interface}\" \"{name}\" (func $import{number}{signature}))\n"));
+        calls.push(imported_call(number, import));
     }
     wat.push_str(FIXED);
     for import in runtime.imports.iter().filter(|import| import.module == "env") {
-        let function_type = type_of(runtime, import)?;
+        let function_type = runtime.import_type(import).ok_or_else(|| ShimError::Type(import.name.to_owned()))?;
+        let (parameters, results) = (names(function_type.params()), names(function_type.results()));
         let body = browser_function(import.name).map_or_else(|| nothing(import.name, function_type), str::to_owned);
-        push(&mut wat, format_args!("(func (export \"{}\"){} {body})\n", import.name, signature(function_type)));
+        let signature = signature(&parameters, &results);
+        push(&mut wat, format_args!("(func (export \"{}\"){signature} {body})\n", import.name));
     }
     write_door(&mut wat, &calls, slot);
-    let exports = write_exports(&mut wat, contract)?;
+    let exports: Vec<_> = contract.iter().filter(|function| function.is_role).collect();
+    if exports.len() > EXPORTS_MAX {
+        return Err(ShimError::Exports(exports.len()));
+    }
+    exports.iter().enumerate().for_each(|(number, export)| write_export(&mut wat, number, export));
     wat.push_str(")\n");
     let csharp = csharp(&calls, &exports);
+    let exports = exports.iter().map(|export| format!("{}#{}", export.interface, export.name)).collect();
     Ok(Shim { wat, csharp, exports })
-}
-
-fn type_of<'a>(module: &'a CoreModule, import: &Import) -> Result<&'a FuncType, ShimError> {
-    module.import_type(import).ok_or_else(|| ShimError::Type(import.name.to_owned()))
 }
 
 fn push(text: &mut String, piece: std::fmt::Arguments) {
@@ -91,12 +98,16 @@ fn value_type(value: ValType) -> &'static str {
     }
 }
 
-fn signature(function_type: &FuncType) -> String {
-    let list = |kind: &str, values: &[ValType]| match values {
+fn names(types: &[ValType]) -> Vec<String> {
+    types.iter().map(|value| value_type(*value).to_owned()).collect()
+}
+
+fn signature(parameters: &[String], results: &[String]) -> String {
+    let list = |kind: &str, values: &[String]| match values {
         [] => String::new(),
-        values => format!(" ({kind} {})", values.iter().map(|value| value_type(*value)).collect::<Vec<_>>().join(" ")),
+        values => format!(" ({kind} {})", values.join(" ")),
     };
-    list("param", function_type.params()) + &list("result", function_type.results())
+    list("param", parameters) + &list("result", results)
 }
 
 /// The table's slot of a native function: pairs of a name's address and a slot lie in the runtime's data.
@@ -164,24 +175,24 @@ fn own_calls() -> Vec<Call> {
     ]
 }
 
-fn imported_call(number: usize, import: &Import, function_type: &FuncType) -> Call {
+fn imported_call(number: usize, import: &ContractFunction) -> Call {
     let mut code = format!("(call $import{number}");
-    for (slot, value) in function_type.params().iter().enumerate() {
-        push(&mut code, format_args!(" ({}.load offset={} (local.get 1))", value_type(*value), 8 * slot));
+    for (slot, value) in import.parameters.iter().enumerate() {
+        push(&mut code, format_args!(" ({value}.load offset={} (local.get 1))", 8 * slot));
     }
     code.push(')');
-    if let Some(result) = function_type.results().first() {
-        code = format!("({}.store (local.get 1) {code})", value_type(*result));
+    if let Some(result) = import.results.first() {
+        code = format!("({result}.store (local.get 1) {code})");
     }
-    Call { name: identifier(import.module, import.name), code }
+    Call { name: identifier(import), code }
 }
 
 /// `recoil:plugin/storage@0.1.0` and `get-many` are `storage_get_many`.
-fn identifier(interface: &str, function: &str) -> String {
-    let interface = interface.rsplit('/').next().unwrap_or(interface);
-    let interface = interface.split('@').next().unwrap_or(interface);
+fn identifier(function: &ContractFunction) -> String {
+    let interface = function.interface.rsplit('/').next().unwrap_or_default();
+    let interface = interface.split('@').next().unwrap_or_default();
     let words =
-        [interface, function].into_iter().flat_map(|part| part.split(|char: char| !char.is_ascii_alphanumeric()));
+        [interface, &function.name].into_iter().flat_map(|part| part.split(|char: char| !char.is_ascii_alphanumeric()));
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_")
 }
 
@@ -198,41 +209,31 @@ fn write_door(wat: &mut String, calls: &[Call], slot: u32) {
     push(wat, format_args!("(unreachable))\n(elem (i32.const {slot}) func $door)\n"));
 }
 
-/// The contract's exports, each of which enters managed code; their names, by number.
-fn write_exports(wat: &mut String, contract: &CoreModule) -> Result<Vec<String>, ShimError> {
-    let mut exports = Vec::new();
-    for (name, kind, function) in &contract.exports {
-        // What the canonical ABI asks of every module is in the fixed part.
-        if *kind != ExternalKind::Func || name.starts_with("cabi_") || *name == "_initialize" {
-            continue;
-        }
-        let function_type = contract.function_type(*function).ok_or_else(|| ShimError::Type((*name).to_owned()))?;
-        push(wat, format_args!("(func (export \"{name}\"){}\n", signature(function_type)));
-        wat.push_str("  (if (global.get $due) (then (global.set $due (i32.const 0)) (call $background)))\n");
-        push(wat, format_args!("  (i64.store (global.get $block) (i64.const {}))\n", exports.len()));
-        for (number, value) in function_type.params().iter().enumerate() {
-            let (value, at) = (value_type(*value), 8 * (number + 1));
-            push(wat, format_args!("  ({value}.store offset={at} (global.get $block) (local.get {number}))\n"));
-        }
-        wat.push_str("  (call $invoke (global.get $dispatch) (global.get $block))");
-        if let Some(result) = function_type.results().first() {
-            push(wat, format_args!("\n  ({}.load (global.get $block))", value_type(*result)));
-        }
-        wat.push_str(")\n");
-        exports.push((*name).to_owned());
+/// A function of a role, which enters managed code.
+fn write_export(wat: &mut String, number: usize, export: &ContractFunction) {
+    let ContractFunction { interface, name, parameters, results, .. } = export;
+    push(wat, format_args!("(func (export \"{interface}#{name}\"){}\n", signature(parameters, results)));
+    wat.push_str("  (if (global.get $due) (then (global.set $due (i32.const 0)) (call $background)))\n");
+    push(wat, format_args!("  (i64.store (global.get $block) (i64.const {number}))\n"));
+    for (number, value) in parameters.iter().enumerate() {
+        let at = 8 * (number + 1);
+        push(wat, format_args!("  ({value}.store offset={at} (global.get $block) (local.get {number}))\n"));
     }
-    Ok(exports)
+    wat.push_str("  (call $invoke (global.get $dispatch) (global.get $block))");
+    if let Some(result) = results.first() {
+        push(wat, format_args!("\n  ({result}.load (global.get $block))"));
+    }
+    wat.push_str(")\n");
 }
 
-fn csharp(calls: &[Call], exports: &[String]) -> String {
+fn csharp(calls: &[Call], exports: &[&ContractFunction]) -> String {
     let mut text = String::from("namespace Recoil.Runtime\n{\n    internal static class Op\n    {\n");
     for (number, call) in calls.iter().enumerate() {
         push(&mut text, format_args!("        public const int {} = {number};\n", call.name));
     }
     text.push_str("    }\n\n    internal static class Exp\n    {\n");
     for (number, export) in exports.iter().enumerate() {
-        let (interface, function) = export.split_once('#').unwrap_or(("", export));
-        push(&mut text, format_args!("        public const int {} = {number};\n", identifier(interface, function)));
+        push(&mut text, format_args!("        public const int {} = {number};\n", identifier(export)));
     }
     text.push_str("    }\n}\n");
     text
@@ -242,13 +243,19 @@ fn csharp(calls: &[Call], exports: &[String]) -> String {
 mod tests {
     use super::*;
 
-    const CONTRACT: &str = r#"(module
-        (import "recoil:plugin/storage@0.1.0" "get-many" (func (param i32 i64) (result i32)))
-        (import "recoil:plugin/tcp@0.1.0" "[method]connection.read" (func (param i32)))
-        (memory (export "memory") 1)
-        (func (export "recoil:plugin/handler@0.1.0#handle") (param i32 i64) (result i32) (i32.const 0))
-        (func (export "cabi_post_recoil:plugin/handler@0.1.0#handle") (param i32))
-        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))"#;
+    fn contract() -> Vec<ContractFunction> {
+        let function = |interface: &str, name: &str, is_role, parameters: &[&str], results: &[&str]| {
+            let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            let (interface, name) = (format!("recoil:plugin/{interface}@0.1.0"), name.to_owned());
+            ContractFunction { interface, name, is_role, parameters: words(parameters), results: words(results) }
+        };
+        vec![
+            function("storage", "get-many", false, &["i32", "i64"], &["i32"]),
+            function("tcp", "[method]connection.read", false, &["i32"], &[]),
+            function("handler", "handle", true, &["i32", "i64"], &["i32"]),
+        ]
+    }
+
     /// The name at 16, the pair (16, 1) at 48.
     const RUNTIME: &str = r#"(module
         (import "env" "exit" (func (param i32)))
@@ -266,9 +273,9 @@ mod tests {
 
     #[test]
     fn the_shim_fits_the_runtime_and_its_numbers_are_told() {
-        let (runtime, contract) = (wat::parse_str(RUNTIME).unwrap(), wat::parse_str(CONTRACT).unwrap());
+        let runtime = wat::parse_str(RUNTIME).unwrap();
         let runtime = CoreModule::parse(&runtime).unwrap();
-        let shim = write(&runtime, &CoreModule::parse(&contract).unwrap()).unwrap();
+        let shim = write(&runtime, &contract()).unwrap();
         assert_eq!(shim.exports, ["recoil:plugin/handler@0.1.0#handle"]);
         for line in [
             "int Release = 0;",
@@ -293,9 +300,8 @@ mod tests {
 
     #[test]
     fn another_runtime_is_refused() {
-        let (runtime, contract) = (RUNTIME.replace("SysLog", "Log"), wat::parse_str(CONTRACT).unwrap());
-        let runtime = wat::parse_str(runtime).unwrap();
-        let written = write(&CoreModule::parse(&runtime).unwrap(), &CoreModule::parse(&contract).unwrap());
+        let runtime = wat::parse_str(RUNTIME.replace("SysLog", "Log")).unwrap();
+        let written = write(&CoreModule::parse(&runtime).unwrap(), &contract());
         assert_eq!(written.err(), Some(ShimError::Door));
     }
 }

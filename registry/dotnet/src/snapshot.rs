@@ -16,7 +16,7 @@ use wasmtime::{Caller, Engine, Instance, Linker, Memory, Module, Store, Val};
 use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, Wizer};
 
 /// Assemblies by their names, without `.dll`.
-pub type Assemblies = BTreeMap<String, Vec<u8>>;
+pub(crate) type Assemblies = BTreeMap<String, Vec<u8>>;
 
 /// The module of WASI's functions.
 const WASI: &str = "wasi_snapshot_preview1";
@@ -64,20 +64,20 @@ pub enum SnapshotError {
 }
 
 /// A module that can be started and taken a snapshot of.
-pub struct Snapshots<'a> {
+pub(crate) struct Snapshots<'a> {
     wizer: Wizer,
     context: ModuleContext<'a>,
     module: Module,
 }
 
 /// A component's initial state.
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The core module.
-    pub module: Vec<u8>,
+    pub(crate) module: Vec<u8>,
     /// The exports that the package implements: a bit for each, by its number.
-    pub roles: u64,
+    pub(crate) roles: u64,
     /// What the package printed.
-    pub said: String,
+    pub(crate) said: String,
 }
 
 /// The runtime, started.
@@ -94,7 +94,7 @@ struct Started {
 
 impl<'a> Snapshots<'a> {
     /// Compiles the joint module.
-    pub fn new(engine: &Engine, joint: &'a [u8]) -> Result<Self, SnapshotError> {
+    pub(crate) fn new(engine: &Engine, joint: &'a [u8]) -> Result<Self, SnapshotError> {
         let failed = |error: wasmtime::Error| SnapshotError::Start(format!("{error:?}"));
         let wizer = Wizer::new();
         let (context, instrumented) = wizer.instrument(joint).map_err(failed)?;
@@ -103,7 +103,7 @@ impl<'a> Snapshots<'a> {
     }
 
     /// The assemblies that the package can reach, itself among them; the runtime knows, to which all are given.
-    pub fn reachable(&self, assemblies: &Assemblies, package: &str) -> Result<BTreeSet<String>, SnapshotError> {
+    pub(crate) fn reachable(&self, assemblies: &Assemblies, package: &str) -> Result<BTreeSet<String>, SnapshotError> {
         let mut started = self.start(assemblies, package)?;
         started.run(package, "Closure")?;
         let said = started.said.lock();
@@ -111,7 +111,7 @@ impl<'a> Snapshots<'a> {
     }
 
     /// Starts the runtime with these assemblies, warms the package up, and takes the snapshot.
-    pub fn take(&self, assemblies: &Assemblies, package: &str) -> Result<Snapshot, SnapshotError> {
+    pub(crate) fn take(&self, assemblies: &Assemblies, package: &str) -> Result<Snapshot, SnapshotError> {
         let mut started = self.start(assemblies, package)?;
         started.run(package, "Init")?;
         let roles = started.slot(1)? as u64;

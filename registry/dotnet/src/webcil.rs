@@ -55,7 +55,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// The image in its wrapper; none in a module that holds no assembly, as the runtime itself.
-pub fn unwrap(wrapper: &[u8]) -> Result<Option<&[u8]>, WebcilError> {
+pub(crate) fn unwrap(wrapper: &[u8]) -> Result<Option<&[u8]>, WebcilError> {
     for payload in Parser::new(0).parse_all(wrapper) {
         let malformed = |error: wasmparser::BinaryReaderError| WebcilError::Wrapper(error.to_string());
         let Payload::DataSection(segments) = payload.map_err(malformed)? else { continue };
@@ -67,7 +67,7 @@ pub fn unwrap(wrapper: &[u8]) -> Result<Option<&[u8]>, WebcilError> {
 }
 
 /// A PE file around an image, with as much of its headers as compilers look at.
-pub fn to_pe(image: &[u8]) -> Result<Vec<u8>, WebcilError> {
+pub(crate) fn to_pe(image: &[u8]) -> Result<Vec<u8>, WebcilError> {
     let (sections, cli) = read(image)?;
     let mut files = Vec::with_capacity(sections.len());
     let mut end = PE_HEADER_BYTES;
@@ -120,6 +120,25 @@ pub fn to_pe(image: &[u8]) -> Result<Vec<u8>, WebcilError> {
         put(at as usize, &image[section.stored.clone()]);
     }
     Ok(file)
+}
+
+/// Whether a file is a PE file with a CLI header, as the C# compiler makes them: the runtime ends without a word if it is not.
+pub(crate) fn check_pe(file: &[u8]) -> Result<(), WebcilError> {
+    let wrong = |why| Err(WebcilError::Image(why));
+    let Some(at) = u32_at(file, 60).map(|at| at as usize).filter(|_| file.starts_with(b"MZ")) else {
+        return wrong("it is no PE file");
+    };
+    let field = |place: usize| u32_at(file, at.checked_add(place)?);
+    if field(0) != Some(u32::from_le_bytes(*b"PE\0\0")) {
+        return wrong("it has no PE header");
+    }
+    if file.get(at + OPTIONAL_AT - COFF_AT..).and_then(|optional| u16_at(optional, 0)) != Some(0x10b) {
+        return wrong("it is not for any machine: compile it for AnyCPU");
+    }
+    if field(CLI_AT - COFF_AT).unwrap_or(0) == 0 {
+        return wrong("it has no managed code");
+    }
+    Ok(())
 }
 
 /// The sections, and where the CLI header lies and how large it is.
@@ -201,6 +220,7 @@ mod tests {
         assert_eq!(&file[COFF_AT..COFF_AT + 4], b"PE\0\0");
         assert_eq!((u32_at(&file, CLI_AT), u32_at(&file, CLI_AT + 4)), (Some(0x2008), Some(72)));
         assert_eq!(u32_at(&file, OPTIONAL_AT + 56), Some(0x6000), "0x4000 and 900 bytes, rounded up");
+        assert_eq!(check_pe(&file), Ok(()));
         assert!(file[1024..1030] == [b'a'; 6] && file[1030] == 0 && file[1536..1536 + 700] == [b'b'; 700]);
         let second = OPTIONAL_AT + OPTIONAL_BYTES + 40;
         assert_eq!([12, 16, 20].map(|field| u32_at(&file, second + field)), [Some(0x4000), Some(700), Some(1536)]);
@@ -224,5 +244,21 @@ mod tests {
             image[at] = value;
             assert!(matches!(to_pe(&image), Err(WebcilError::Image(_))), "{at}: {value}");
         }
+    }
+
+    #[test]
+    fn what_is_no_assembly_is_said_and_never_a_panic() {
+        let whole = to_pe(&image()).unwrap();
+        for length in 0..=CLI_AT {
+            assert!(check_pe(&whole[..length]).is_err(), "{length}");
+        }
+        for (at, value) in [(0, b'Z'), (60, 0), (63, 0xff), (COFF_AT, 0), (OPTIONAL_AT + 1, 2)] {
+            let mut file = whole.clone();
+            file[at] = value;
+            assert!(check_pe(&file).is_err(), "{at}: {value}");
+        }
+        let mut native = whole.clone();
+        native[CLI_AT..CLI_AT + 4].fill(0);
+        assert_eq!(check_pe(&native), Err(WebcilError::Image("it has no managed code")));
     }
 }

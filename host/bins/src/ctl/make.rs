@@ -5,6 +5,7 @@ use std::process::Command;
 
 use recoil_package::{Build as Steps, Manifest, Shape, Source};
 
+use super::dotnet::PROGRAM_VARIABLE;
 use super::{Format, Output, VerbError};
 
 #[derive(Debug, clap::Args)]
@@ -91,7 +92,13 @@ pub(super) fn read(folder: &Path) -> Result<(Source, Steps), VerbError> {
 fn shell(folder: &Path, command: &str) -> Result<(), VerbError> {
     let failed = |why: String| VerbError::Local(format!("`{command}` failed: {why}"));
     let stderr = std::io::stderr();
-    let ran = Command::new("sh").args(["-c", command]).current_dir(folder).stdout(stderr).status();
+    let mut step = Command::new("sh");
+    step.args(["-c", command]).current_dir(folder).stdout(stderr);
+    if let Ok(program) = std::env::current_exe() {
+        // What it runs may need this program, and be meant for this version of it.
+        step.env(PROGRAM_VARIABLE, program);
+    }
+    let ran = step.status();
     let status = ran.map_err(|error| failed(error.to_string()))?;
     if status.success() { Ok(()) } else { Err(failed(format!("{status}; what is printed above says why"))) }
 }

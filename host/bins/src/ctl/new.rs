@@ -45,6 +45,9 @@ enum Language {
     Python,
     /// C, compiled by clang.
     C,
+    /// C#, on the .NET runtime.
+    #[value(name = "csharp")]
+    CSharp,
 }
 
 impl Language {
@@ -58,6 +61,7 @@ impl Language {
             Language::Java => ("java", "java/templates"),
             Language::Python => ("python", "python/templates"),
             Language::C => ("c", "c/templates"),
+            Language::CSharp => ("csharp", "csharp/templates"),
         }
     }
 }
