@@ -5,13 +5,18 @@
 //! then is the module's initial state (`snapshot`), so that an instance starts in microseconds. Compilers get the class library as files
 //! that they know (`webcil`).
 //!
-//! What the managed side obeys, in `sdk/csharp/src/Runtime`: the assembly has the static class `Recoil.Runtime.Guest` with the methods
+//! # What the managed side obeys
+//! In `sdk/csharp/src/Runtime`, the assembly has the static class `Recoil.Runtime.Guest` with the methods
 //! `Init`, `Closure` and `Dispatch`, each of which takes a pointer to the block of slots and is found by its name. Slot 0 has the
 //! address of the assembly's name for the first two, which leave 42 there if they succeed and print to stderr what is wrong if not.
 //! `Init` leaves in slot 1 which exports the package implements, a bit for each by its number; `Closure` prints `assembly NAME` for every
 //! assembly that is needed at run time. `Dispatch` gets an export's number in slot 0 and its parameters behind it, and
 //! leaves the result in slot 0; before the snapshot it is called a few times with -1, the number of no export. Numbers of exports and of the
 //! door's calls are the constants that [`Runtime::glue`] writes.
+//!
+//! What is in static fields at the end of `Init` is in every instance. So the SDK has to take out what must differ (the thread's
+//! `Random.Shared`), and says in its own words what the runtime says badly: `PlatformNotSupportedException` is thrown for threads, waiting,
+//! processes and sockets with texts such as "Cannot wait on monitors on this runtime".
 //!
 //! Invariant: the same runtime and assembly make the same module, byte for byte. Deliberately absent: files, the compiler, and the tools'
 //! versions, which `sdk/csharp/build.sh` knows.
@@ -169,5 +174,44 @@ fn without_digest(name: &str) -> &str {
     match name.rsplit_once('.') {
         Some((name, digest)) if digest.len() == DIGEST_CHARACTERS => name,
         _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime(files: &[(&str, &[u8])]) -> Result<Runtime, String> {
+        let files = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()));
+        Runtime::read(files).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_folder_that_is_not_the_runtimes_is_said() {
+        let error = runtime(&[("a.txt", b""), ("blazor.webassembly.js", b"")]).err().unwrap();
+        assert!(error.contains("there is no dotnet.native.*.wasm among 2 files"), "{error}");
+        let error = runtime(&[("System.Runtime.a1b2c3d4e5.wasm", b"MZ")]).err().unwrap();
+        assert!(error.starts_with("System.Runtime.a1b2c3d4e5.wasm is neither an assembly"), "{error}");
+    }
+
+    #[test]
+    fn a_runtime_that_is_none_is_an_error_of_every_step() {
+        let module = wat::parse_str("(module)").unwrap();
+        for (native, expected) in [(&b"no module"[..], "the runtime is no module"), (&module, "is it the version that")] {
+            let runtime = runtime(&[("dotnet.native.0123456789.wasm", native)]).unwrap();
+            let assembly = webcil::tests::assembly();
+            for error in [runtime.glue().err().unwrap(), runtime.pack("package", assembly).err().unwrap()] {
+                assert!(error.to_string().contains(expected), "{error}");
+            }
+            let error = runtime.pack("package", b"MZ".to_vec()).err().unwrap().to_string();
+            assert!(error.starts_with("package.dll holds a damaged assembly"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_are_without_digests() {
+        for (file, name) in [("System.Runtime.a1b2c3d4e5", "System.Runtime"), ("System", "System"), ("A.B", "A.B")] {
+            assert_eq!(without_digest(file), name);
+        }
     }
 }

@@ -4,8 +4,9 @@
 //! class is made, and the SDK's warm-up goes the ways that calls will go. Then memory and globals become the module's initial
 //! state (wasmtime-wizer). The table of functions never changes.
 //!
-//! The same sources give the same bytes: the clock stands still and random numbers are always the same. What must differ from instance
-//! to instance is drawn anew by the SDK, in the first call.
+//! The same sources give the same bytes: the clock stands still, and random numbers follow from the package's assembly. What is drawn from
+//! them until the snapshot is the same in every instance: the seeds of hash codes, on which the tables in the snapshot depend, and
+//! whatever the package has made itself. All that is drawn later is drawn from the host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use parking_lot::Mutex;
 use wasmtime::{Caller, Engine, Instance, Linker, Memory, Module, Store, Val};
 use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, Wizer};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Assemblies by their names, without `.dll`.
 pub(crate) type Assemblies = BTreeMap<String, Vec<u8>>;
@@ -29,8 +31,8 @@ const DONE: i64 = 42;
 const BLOCK_BYTES: usize = 4096;
 /// The wall's clock while a component is made: 2026-01-01, in nanoseconds.
 const NOW: u64 = 1_767_225_600_000_000_000;
-/// Where the random numbers of a component's making begin; not zero.
-const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+/// Bytes that are kept of what is printed: the last ones.
+const SAID_BYTES_MAX: usize = 64 << 10;
 /// Rounds of the runtime's background work before the snapshot.
 const BACKGROUND_ROUNDS_MAX: usize = 20;
 /// The collector's young generation, and the size of the heap at which it works harder.
@@ -45,16 +47,19 @@ pub enum SnapshotError {
     /// The module does not compile, or cannot be made.
     #[error("the runtime cannot be started: {0}")]
     Start(String),
-    /// A function of the runtime failed.
-    #[error("{function} failed: {why}{said}")]
-    Failed {
-        /// Which.
+    /// The runtime has trapped, as it does when it cannot go on.
+    #[error("the runtime has ended while the component was made, in {function}: {why}{said}")]
+    Ended {
+        /// Its function that was called.
         function: String,
         /// Why.
         why: String,
         /// What was printed until then.
         said: String,
     },
+    /// What is no assembly for the runtime.
+    #[error("the runtime cannot load {0}.dll: the file is damaged, or its assembly has another name")]
+    Unloadable(String),
     /// The package's assembly is not as the SDK makes it.
     #[error("the assembly has no {0}: it is compiled with the SDK's sources, as build.sh does")]
     Missing(String),
@@ -136,7 +141,9 @@ impl<'a> Snapshots<'a> {
         let failed = |error: wasmtime::Error| SnapshotError::Start(format!("{error:?}"));
         let said = Arc::new(Mutex::new(String::new()));
         let mut linker = Linker::new(self.module.engine());
-        define_wasi(&mut linker, &said).map_err(failed)?;
+        // Not zero, from which xorshift does not come away.
+        let seed = assemblies.get(package).map_or(1, |assembly| xxh3_64(assembly) | 1);
+        define_wasi(&mut linker, seed, &said).map_err(failed)?;
         linker.define_unknown_imports_as_traps(&self.module).map_err(failed)?;
         let mut store = Store::new(self.module.engine(), ());
         let instance = linker.instantiate(&mut store, &self.module).map_err(failed)?;
@@ -207,7 +214,7 @@ impl Started {
         let found = |handle: i32| (handle != 0).then_some(handle);
         let name = self.text(package)?;
         let assembly = found(self.call("mono_wasm_assembly_load", &[name])?);
-        let assembly = assembly.ok_or_else(missing(format!("name {package}")))?;
+        let assembly = assembly.ok_or_else(|| SnapshotError::Unloadable(package.to_owned()))?;
         let (namespace, class) = (self.text(NAMESPACE)?, self.text(CLASS)?);
         let class = found(self.call("mono_wasm_assembly_find_class", &[assembly, namespace, class])?);
         let class = class.ok_or_else(missing(format!("class {NAMESPACE}.{CLASS}")))?;
@@ -222,13 +229,15 @@ impl Started {
         let failed = |why: String| {
             let said = said.lock();
             let said = if said.is_empty() { String::new() } else { format!("\n{}", said.trim_end()) };
-            SnapshotError::Failed { function: function.to_owned(), why, said }
+            SnapshotError::Ended { function: function.to_owned(), why, said }
         };
         let export = self.instance.get_func(&mut self.store, function);
         let export = export.ok_or_else(|| failed("the runtime does not have it".into()))?;
         let mut results = vec![Val::I32(0); export.ty(&self.store).results().len()];
         let arguments: Vec<Val> = arguments.iter().map(|value| Val::I32(*value)).collect();
-        export.call(&mut self.store, &arguments, &mut results).map_err(|error| failed(format!("{error:?}")))?;
+        // Without the backtrace, which is the interpreter's own.
+        let called = export.call(&mut self.store, &arguments, &mut results);
+        called.map_err(|error| failed(error.root_cause().to_string()))?;
         Ok(results.first().and_then(Val::i32).unwrap_or(0))
     }
 
@@ -302,6 +311,14 @@ impl InstanceState for Started {
     }
 }
 
+/// Appends, and drops what is too much from the beginning.
+fn keep_last(said: &mut String, text: &str) {
+    said.push_str(text);
+    if let Some(start) = (said.len().saturating_sub(SAID_BYTES_MAX)..).find(|at| said.is_char_boundary(*at)) {
+        said.drain(..start);
+    }
+}
+
 /// The memory of the module that calls.
 fn memory_of<'a>(caller: &'a mut Caller<'_, ()>) -> wasmtime::Result<&'a mut [u8]> {
     let memory = caller.get_export("memory").and_then(wasmtime::Extern::into_memory);
@@ -319,8 +336,8 @@ fn word(memory: &mut [u8], at: i32) -> wasmtime::Result<i32> {
     Ok(i32::from_le_bytes(range(memory, at, 4)?.try_into()?))
 }
 
-/// A clock that stands still, random numbers that are always the same, no environment, and what is printed is kept.
-fn define_wasi(linker: &mut Linker<()>, said: &Arc<Mutex<String>>) -> wasmtime::Result<()> {
+/// A clock that stands still, random numbers that are the same for the same seed, no environment, and what is printed is kept.
+fn define_wasi(linker: &mut Linker<()>, seed: u64, said: &Arc<Mutex<String>>) -> wasmtime::Result<()> {
     let said = said.clone();
     let write =
         move |mut caller: Caller<'_, ()>, _: i32, pieces: i32, count: i32, written: i32| -> wasmtime::Result<i32> {
@@ -328,7 +345,8 @@ fn define_wasi(linker: &mut Linker<()>, said: &Arc<Mutex<String>>) -> wasmtime::
             let mut total = 0i32;
             for piece in 0..count {
                 let (at, length) = (word(memory, pieces + 8 * piece)?, word(memory, pieces + 8 * piece + 4)?);
-                said.lock().push_str(&String::from_utf8_lossy(range(memory, at, length as u32 as usize)?));
+                let text = String::from_utf8_lossy(range(memory, at, length as u32 as usize)?).into_owned();
+                keep_last(&mut said.lock(), &text);
                 total = total.wrapping_add(length);
             }
             range(memory, written, 4)?.copy_from_slice(&total.to_le_bytes());
@@ -341,7 +359,7 @@ fn define_wasi(linker: &mut Linker<()>, said: &Arc<Mutex<String>>) -> wasmtime::
         Ok(0)
     };
     linker.func_wrap(WASI, "clock_time_get", now)?;
-    let state = AtomicU64::new(SEED);
+    let state = AtomicU64::new(seed);
     let random = move |mut caller: Caller<'_, ()>, at: i32, length: i32| -> wasmtime::Result<i32> {
         for byte in range(memory_of(&mut caller)?, at, length as u32 as usize)? {
             // Xorshift: Marsaglia, "Xorshift RNGs", 2003.

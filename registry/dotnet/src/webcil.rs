@@ -173,8 +173,13 @@ fn read(image: &[u8]) -> Result<(Vec<Section>, (u32, u32)), WebcilError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A PE file that holds nothing.
+    pub(crate) fn assembly() -> Vec<u8> {
+        to_pe(&image()).unwrap()
+    }
 
     /// Of two sections, of 6 and of 700 bytes.
     fn image() -> Vec<u8> {
