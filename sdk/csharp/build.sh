@@ -65,7 +65,10 @@ fi
 	find "$tools/references" -name '*.dll' | LC_ALL=C sort | sed 's/.*/-r:"&"/'
 	find "$sdk/src" src -name '*.cs' | LC_ALL=C sort | sed 's/.*/"&"/'
 	echo '"target/Contract.cs"'
-	echo "-pathmap:\"$sdk=/recoil,$here=/package\""
+	case $sdk$here in
+	*[,=]*) ;; # the option has no way to say these; only sources that ask for their paths will tell
+	*) echo "-pathmap:\"$sdk=/recoil,$here=/package\"" ;;
+	esac
 } >target/sources.rsp
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 export LD_LIBRARY_PATH="$tools/ssl${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"

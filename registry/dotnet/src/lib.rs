@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn a_runtime_that_is_none_is_an_error_of_every_step() {
         let module = wat::parse_str("(module)").unwrap();
-        for (native, expected) in [(&b"no module"[..], "the runtime is no module"), (&module, "is it the version that")] {
+        for (native, expected) in [(&b"no module"[..], "the runtime is no module"), (&module, "is it the version that")]
+        {
             let runtime = runtime(&[("dotnet.native.0123456789.wasm", native)]).unwrap();
             let assembly = webcil::tests::assembly();
             for error in [runtime.glue().err().unwrap(), runtime.pack("package", assembly).err().unwrap()] {

@@ -139,6 +139,8 @@ fn browser_function(name: &str) -> Option<&'static str> {
         "emscripten_get_now_res" => "(f64.const 0.001)",
         "_emscripten_get_now_is_monotonic" => "(i32.const 1)",
         "mono_wasm_browser_entropy" => "(call $random_get (local.get 0) (local.get 1))",
+        // What the runtime has to say, most of it when it ends: domain, level, message, whether it is fatal.
+        "mono_wasm_trace_logger" => "(call $print (local.get 2))",
         "abort" | "exit" | "emscripten_force_exit" | "__cxa_throw" | "__resumeException" => "(unreachable)",
         // Around code that may throw exceptions of C++, which only code compiled ahead of time does.
         "invoke_vi" => "(call_indirect (param i32) (local.get 1) (local.get 0))",
@@ -295,7 +297,7 @@ mod tests {
             "the door's place is the native function's"
         );
         let imports: Vec<_> = joint.imports.iter().map(|import| import.name).collect();
-        assert_eq!(imports, ["get-many", "[method]connection.read", "clock_time_get", "random_get"]);
+        assert_eq!(imports, ["get-many", "[method]connection.read", "clock_time_get", "fd_write", "random_get"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 ;; The part of the shim that is the same for every contract. Imports of the contract come before it, calls and exports behind.
 (import "wasi_snapshot_preview1" "clock_time_get" (func $clock_time_get (param i32 i64 i32) (result i32)))
+(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
 (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
 (import "dotnet" "malloc" (func $malloc (param i32) (result i32)))
 (import "dotnet" "free" (func $free (param i32)))
@@ -22,6 +23,23 @@
 (func $now (param $clock i32) (result i64)
   (drop (call $clock_time_get (local.get $clock) (i64.const 1) (i32.add (global.get $block) (i32.const 4080))))
   (i64.load offset=4080 (global.get $block)))
+
+;; Prints a text that ends with a zero, as a line. Slots 506 to 509 have the two pieces, the line's end, and how much was written.
+(func $print (param $text i32) (local $end i32)
+  (if (i32.eqz (local.get $text)) (then (return)))
+  (local.set $end (local.get $text))
+  (block $found
+    (loop $next
+      (br_if $found (i32.eqz (i32.load8_u (local.get $end))))
+      (local.set $end (i32.add (local.get $end) (i32.const 1)))
+      (br $next)))
+  (i32.store offset=4048 (global.get $block) (local.get $text))
+  (i32.store offset=4052 (global.get $block) (i32.sub (local.get $end) (local.get $text)))
+  (i32.store offset=4056 (global.get $block) (i32.add (global.get $block) (i32.const 4064)))
+  (i32.store offset=4060 (global.get $block) (i32.const 1))
+  (i32.store8 offset=4064 (global.get $block) (i32.const 10))
+  (drop (call $fd_write
+    (i32.const 2) (i32.add (global.get $block) (i32.const 4048)) (i32.const 2) (i32.add (global.get $block) (i32.const 4072)))))
 
 ;; For the packer only.
 (func (export "recoil-growth") (param $is_fixed i32) (global.set $fixed (local.get $is_fixed)))
