@@ -27,6 +27,7 @@ mod snapshot;
 mod webcil;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use recoil_component::ComponentError;
 
@@ -42,6 +43,8 @@ pub use webcil::WebcilError;
 const RUNTIME_FILE: (&str, &str) = ("dotnet.native.", ".wasm");
 /// Other files of the runtime's, which hold no assembly.
 const RUNTIME_PREFIX: &str = "dotnet.";
+/// How long a package's rehearsal and initializers may take while its module is made.
+const MAKING_LIMIT: Duration = Duration::from_secs(300);
 /// Files are named `NAME.DIGEST.wasm`, the digest in this many characters.
 const DIGEST_CHARACTERS: usize = 10;
 
@@ -148,8 +151,7 @@ impl Runtime {
         let joint = link::link(&native, &CoreModule::parse(&wasm)?)?;
 
         // Compiled once, run twice: to find out what is needed, and for the snapshot.
-        let engine = wasmtime::Engine::default();
-        let snapshots = Snapshots::new(&engine, &joint)?;
+        let snapshots = Snapshots::new(&joint, MAKING_LIMIT)?;
         let mut assemblies = self.library.clone();
         assemblies.insert(name.to_owned(), assembly);
         let reachable = snapshots.reachable(&assemblies, name)?;

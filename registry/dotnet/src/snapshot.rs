@@ -4,16 +4,17 @@
 //! class is made, and the SDK's warm-up goes the ways that calls will go. Then memory and globals become the module's initial
 //! state (wasmtime-wizer). The table of functions never changes.
 //!
-//! The same sources give the same bytes: the clock stands still, and random numbers follow from the package's assembly. What is drawn from
+//! The same sources give the same bytes: the clock counts how often it is read, and random numbers follow from the package's assembly. What is drawn from
 //! them until the snapshot is the same in every instance: the seeds of hash codes, on which the tables in the snapshot depend, and
 //! whatever the package has made itself. All that is drawn later is drawn from the host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use wasmtime::{Caller, Engine, Instance, Linker, Memory, Module, Store, Val};
+use wasmtime::{Caller, Config, Engine, Instance, Linker, Memory, Module, Store, Trap, Val};
 use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, Wizer};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -29,8 +30,9 @@ const CLASS: &str = "Guest";
 const DONE: i64 = 42;
 /// Bytes of the block of slots.
 const BLOCK_BYTES: usize = 4096;
-/// The wall's clock while a component is made: 2026-01-01, in nanoseconds.
-const NOW: u64 = 1_767_225_600_000_000_000;
+/// The clocks while a component is made begin at 2026-01-01, in nanoseconds. Each reading moves them on, or whoever sleeps never wakes.
+const FIRST_READING: u64 = 1_767_225_600_000_000_000;
+const NANOSECONDS_PER_READING: u64 = 1_000;
 /// Bytes that are kept of what is printed: the last ones.
 const SAID_BYTES_MAX: usize = 64 << 10;
 /// Rounds of the runtime's background work before the snapshot.
@@ -57,6 +59,14 @@ pub enum SnapshotError {
         /// What was printed until then.
         said: String,
     },
+    /// The rehearsal, or an initializer of the package's, goes on and on.
+    #[error("the package was not ready after {} s: what runs while the component is made, its rehearsal above all, must come to an end{said}", .limit.as_secs())]
+    Endless {
+        /// How long it had.
+        limit: Duration,
+        /// What was printed until then.
+        said: String,
+    },
     /// What is no assembly for the runtime.
     #[error("the runtime cannot load {0}.dll: the file is damaged, or its assembly has another name")]
     Unloadable(String),
@@ -73,6 +83,9 @@ pub(crate) struct Snapshots<'a> {
     wizer: Wizer,
     context: ModuleContext<'a>,
     module: Module,
+    limit: Duration,
+    /// Dropped, it ends the thread that waits for the limit.
+    _running: mpsc::Sender<()>,
 }
 
 /// A component's initial state.
@@ -87,6 +100,7 @@ pub(crate) struct Snapshot {
 
 /// The runtime, started.
 struct Started {
+    limit: Duration,
     store: Store<()>,
     instance: Instance,
     memory: Memory,
@@ -98,13 +112,22 @@ struct Started {
 }
 
 impl<'a> Snapshots<'a> {
-    /// Compiles the joint module.
-    pub(crate) fn new(engine: &Engine, joint: &'a [u8]) -> Result<Self, SnapshotError> {
+    /// Compiles the joint module. All that runs of it has that long.
+    pub(crate) fn new(joint: &'a [u8], limit: Duration) -> Result<Self, SnapshotError> {
         let failed = |error: wasmtime::Error| SnapshotError::Start(format!("{error:?}"));
+        let engine = Engine::new(Config::new().epoch_interruption(true)).map_err(failed)?;
         let wizer = Wizer::new();
         let (context, instrumented) = wizer.instrument(joint).map_err(failed)?;
-        let module = Module::new(engine, &instrumented).map_err(failed)?;
-        Ok(Snapshots { wizer, context, module })
+        let module = Module::new(&engine, &instrumented).map_err(failed)?;
+        let (running, watched) = mpsc::channel();
+        let watch = move || {
+            if watched.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                engine.increment_epoch();
+            }
+        };
+        let watch = std::thread::Builder::new().name("limit".into()).spawn(watch);
+        watch.map_err(|error| SnapshotError::Start(error.to_string()))?;
+        Ok(Snapshots { wizer, context, module, limit, _running: running })
     }
 
     /// The assemblies that the package can reach, itself among them; the runtime knows, to which all are given.
@@ -146,10 +169,11 @@ impl<'a> Snapshots<'a> {
         define_wasi(&mut linker, seed, &said).map_err(failed)?;
         linker.define_unknown_imports_as_traps(&self.module).map_err(failed)?;
         let mut store = Store::new(self.module.engine(), ());
+        store.set_epoch_deadline(1);
         let instance = linker.instantiate(&mut store, &self.module).map_err(failed)?;
         let memory = instance.get_memory(&mut store, "memory");
         let memory = memory.ok_or_else(|| SnapshotError::Start("it exports no memory".into()))?;
-        let mut started = Started { store, instance, memory, said, block: 0, dispatch: 0 };
+        let mut started = Started { limit: self.limit, store, instance, memory, said, block: 0, dispatch: 0 };
         started.initialise(assemblies, package)?;
         Ok(started)
     }
@@ -225,19 +249,22 @@ impl Started {
 
     /// Calls an export of numbers; what it answers, or 0.
     fn call(&mut self, function: &str, arguments: &[i32]) -> Result<i32, SnapshotError> {
-        let said = self.said.clone();
-        let failed = |why: String| {
-            let said = said.lock();
-            let said = if said.is_empty() { String::new() } else { format!("\n{}", said.trim_end()) };
-            SnapshotError::Ended { function: function.to_owned(), why, said }
+        let (said, limit) = (self.said.clone(), self.limit);
+        let said = || match said.lock().trim_end() {
+            "" => String::new(),
+            said => format!("\n{said}"),
         };
+        let failed = |why: String| SnapshotError::Ended { function: function.to_owned(), why, said: said() };
         let export = self.instance.get_func(&mut self.store, function);
         let export = export.ok_or_else(|| failed("the runtime does not have it".into()))?;
         let mut results = vec![Val::I32(0); export.ty(&self.store).results().len()];
         let arguments: Vec<Val> = arguments.iter().map(|value| Val::I32(*value)).collect();
         // Without the backtrace, which is the interpreter's own.
         let called = export.call(&mut self.store, &arguments, &mut results);
-        called.map_err(|error| failed(error.root_cause().to_string()))?;
+        called.map_err(|error| match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => SnapshotError::Endless { limit, said: said() },
+            _ => failed(error.root_cause().to_string()),
+        })?;
         Ok(results.first().and_then(Val::i32).unwrap_or(0))
     }
 
@@ -336,7 +363,7 @@ fn word(memory: &mut [u8], at: i32) -> wasmtime::Result<i32> {
     Ok(i32::from_le_bytes(range(memory, at, 4)?.try_into()?))
 }
 
-/// A clock that stands still, random numbers that are the same for the same seed, no environment, and what is printed is kept.
+/// A clock that moves when it is read, random numbers that are the same for the same seed, no environment, and what is printed is kept.
 fn define_wasi(linker: &mut Linker<()>, seed: u64, said: &Arc<Mutex<String>>) -> wasmtime::Result<()> {
     let said = said.clone();
     let write =
@@ -344,7 +371,8 @@ fn define_wasi(linker: &mut Linker<()>, seed: u64, said: &Arc<Mutex<String>>) ->
             let memory = memory_of(&mut caller)?;
             let mut total = 0i32;
             for piece in 0..count {
-                let (at, length) = (word(memory, pieces + 8 * piece)?, word(memory, pieces + 8 * piece + 4)?);
+                let piece = pieces.wrapping_add(piece.wrapping_mul(8));
+                let (at, length) = (word(memory, piece)?, word(memory, piece.wrapping_add(4))?);
                 let text = String::from_utf8_lossy(range(memory, at, length as u32 as usize)?).into_owned();
                 keep_last(&mut said.lock(), &text);
                 total = total.wrapping_add(length);
@@ -353,8 +381,9 @@ fn define_wasi(linker: &mut Linker<()>, seed: u64, said: &Arc<Mutex<String>>) ->
             Ok(0)
         };
     linker.func_wrap(WASI, "fd_write", write)?;
-    let now = |mut caller: Caller<'_, ()>, clock: i32, _: i64, result: i32| -> wasmtime::Result<i32> {
-        let now = if clock == 0 { NOW } else { 1 };
+    let readings = AtomicU64::new(FIRST_READING);
+    let now = move |mut caller: Caller<'_, ()>, _: i32, _: i64, result: i32| -> wasmtime::Result<i32> {
+        let now = readings.fetch_add(NANOSECONDS_PER_READING, Relaxed);
         range(memory_of(&mut caller)?, result, 8)?.copy_from_slice(&now.to_le_bytes());
         Ok(0)
     };
@@ -382,4 +411,88 @@ fn define_wasi(linker: &mut Linker<()>, seed: u64, said: &Arc<Mutex<String>>) ->
     linker.func_wrap(WASI, "environ_sizes_get", sizes)?;
     linker.func_wrap(WASI, "environ_get", |_: i32, _: i32| 0i32)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module that asks its host for what its exports are called.
+    const ASKING: &str = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 64) "\48\00\00\00\05\00\00\00hello")
+        (func (export "write") (param i32 i32 i32) (result i32)
+            (call $write (i32.const 1) (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "clock") (param i32) (result i32) (call $clock (i32.const 0) (i64.const 1) (local.get 0)))
+        (func (export "random") (param i32 i32) (result i32) (call $random (local.get 0) (local.get 1)))
+        (func (export "sizes") (param i32 i32) (result i32) (call $sizes (local.get 0) (local.get 1))))"#;
+
+    fn asking(seed: u64) -> Started {
+        let engine = Engine::default();
+        let module = Module::new(&engine, wat::parse_str(ASKING).unwrap()).unwrap();
+        let mut linker = Linker::new(&engine);
+        let said = Arc::default();
+        define_wasi(&mut linker, seed, &said).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let memory = instance.get_memory(&mut store, "memory").unwrap();
+        Started { limit: Duration::ZERO, store, instance, memory, said, block: 0, dispatch: 0 }
+    }
+
+    #[test]
+    fn the_world_is_the_same_for_the_same_seed() {
+        let see = |seed| {
+            let mut asking = asking(seed);
+            for (function, arguments) in
+                [("clock", &[0][..]), ("clock", &[8]), ("random", &[16, 8]), ("sizes", &[24, 28])]
+            {
+                assert_eq!(asking.call(function, arguments).unwrap(), 0);
+            }
+            [0, 1, 2, 3].map(|slot| asking.slot(slot).unwrap())
+        };
+        let seen = see(1);
+        assert_eq!(seen, see(1));
+        assert!(seen[0] < seen[1], "time passes");
+        assert_ne!(seen[2], see(2)[2]);
+        assert_eq!(seen[3], 0, "there is no environment");
+    }
+
+    #[test]
+    fn what_is_printed_is_kept_and_addresses_outside_of_memory_are_refused() {
+        let mut asking = asking(1);
+        asking.call("write", &[64, 1, 0]).unwrap();
+        assert_eq!(*asking.said.lock(), "hello");
+        for [list, count, total] in [[65_532, 1, 0], [-1, 1, 0], [64, 20_000, 0], [64, 1, -1], [i32::MAX - 3, 2, 0]] {
+            let error = asking.call("write", &[list, count, total]).unwrap_err().to_string();
+            assert!(error.contains("an address outside of its memory") && error.contains("hello"), "{error}");
+        }
+        for (function, arguments) in [("clock", &[-8][..]), ("random", &[0, -1]), ("sizes", &[0, 65_534])] {
+            assert!(asking.call(function, arguments).is_err(), "{function}");
+        }
+        assert!(asking.call("absent", &[]).is_err());
+    }
+
+    #[test]
+    fn a_beginning_without_end_is_given_up() {
+        let endless = wat::parse_str(
+            r#"(module (memory (export "memory") 1) (func (export "__wasm_call_ctors") (loop $again (br $again))))"#,
+        );
+        let endless = endless.unwrap();
+        let snapshots = Snapshots::new(&endless, Duration::from_millis(50)).unwrap();
+        let error = snapshots.take(&Assemblies::new(), "package").err().unwrap();
+        assert!(matches!(error, SnapshotError::Endless { .. }), "{error}");
+    }
+
+    #[test]
+    fn only_the_end_of_much_output_is_kept() {
+        let mut said = String::new();
+        for _ in 0..SAID_BYTES_MAX {
+            keep_last(&mut said, "\u{e9}x");
+        }
+        assert!(said.len() <= SAID_BYTES_MAX && said.ends_with('x'), "{}", said.len());
+    }
 }

@@ -154,8 +154,17 @@ namespace Recoil.Runtime
         private static long Fail(Exception failure)
         {
             if (failure is RecoilException) return Return(1, Encoding.UTF8.GetBytes(failure.Message));
-            Host.Log(LogLevel.Error, "uncaught " + failure);
-            return Return(1, Encoding.UTF8.GetBytes(failure.GetType().FullName + ": " + failure.Message));
+            string hint = Hint(failure);
+            Host.Log(LogLevel.Error, "uncaught " + hint + failure);
+            return Return(1, Encoding.UTF8.GetBytes(hint + failure.GetType().FullName + ": " + failure.Message));
+        }
+
+        /// <summary>What the runtime does not say: whoever starts a thread or waits for one is told that the platform does not have it.</summary>
+        internal static string Hint(Exception failure)
+        {
+            Exception cause = failure.GetBaseException();
+            bool isAboutThreads = cause is PlatformNotSupportedException && (cause.StackTrace ?? "").Contains("System.Threading.");
+            return isAboutThreads ? "threads are not supported: " : "";
         }
     }
 }

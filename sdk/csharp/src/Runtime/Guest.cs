@@ -74,7 +74,7 @@ namespace Recoil.Runtime
             }
             catch (Exception failure)
             {
-                Console.Error.WriteLine(failure is PackageException ? failure.Message : failure.ToString());
+                Console.Error.WriteLine(failure is PackageException ? failure.Message : Exports.Hint(failure) + failure);
                 block[0] = 0;
             }
         }
