@@ -139,6 +139,7 @@ impl Engine {
             .map(|folder| CodeCache::open(folder, &wasmtime))
             .transpose()
             .map_err(EngineError::Setup)?;
+        task::use_small_pages();
         let (alive, ended) = mpsc::channel::<()>();
         let ticked = wasmtime.clone();
         let tick = move || {

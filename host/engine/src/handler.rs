@@ -150,11 +150,13 @@ impl AppCode {
         store.set_hostcall_fuel(limits.host_call_bytes_max);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline()));
+        let before = task::page_faults();
         let made = self.handlers.instantiate(&mut store).and_then(|instance| {
             let handle = instance.get_typed_func(&mut store, handle)?;
             let fire = self.exports.fire.as_ref().map(|fire| instance.get_typed_func(&mut store, fire)).transpose()?;
             Ok((handle, fire))
         });
+        store.data().limiter.account().touch(task::page_faults() - before);
         match made {
             Ok((handle, fire)) => Ok(HandlerInstance { store, handle, fire, poisoned: false }),
             Err(error) if trap::is_pool_exhausted(&error) => Err(CallError::Unavailable(
@@ -233,7 +235,7 @@ impl HandlerInstance {
 
     /// Linear memory, beyond what each instance may have without counting against its app.
     pub fn memory_bytes(&self) -> usize {
-        self.store.data().limiter.counted_bytes()
+        self.store.data().limiter.account().counted_bytes()
     }
 
     /// True after a trap: the instance answers nothing any more and must be made anew.
@@ -256,8 +258,14 @@ impl HandlerInstance {
         state.limiter.take_refused();
         state.transaction = Some(transaction);
         state.lasting = None;
+        let before = state.limiter.account().is_metered().then(task::page_faults);
         self.store.set_epoch_deadline(1);
-        let answer = call(&mut self.store).map_err(|error| {
+        let answer = call(&mut self.store);
+        if let Some(before) = before {
+            // Whoever keeps the instance looks at what the app holds.
+            self.store.data().limiter.account().touch(task::page_faults() - before);
+        }
+        let answer = answer.map_err(|error| {
             self.poisoned = true;
             let why = trap::describe(&error, circumstances(&mut self.store));
             self.store.data().environment.log.push(

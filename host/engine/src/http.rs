@@ -128,8 +128,9 @@ impl HttpService {
         let answered =
             timeout(Duration::from_millis(http_ms.into()), courtesy::run(courtesy, Box::pin(answering), moved));
         let (error, why) = match answered.await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err((error, why))) => (error, why),
+            Ok(Ok(Ok(response))) => return Ok(response),
+            Ok(Ok(Err((error, why)))) => (error, why),
+            Ok(Err(why)) => (HttpError::Failed, why),
             Err(_) => (
                 HttpError::TimedOut(http_ms),
                 format!("no answer within {http_ms} ms (limit http_ms): its instance ended"),

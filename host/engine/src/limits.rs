@@ -147,8 +147,8 @@ pub const TABLE: &[Limit] = &[
         app_memory_bytes_max,
         1 << 20,
         64 << 30,
-        "memory of all instances beyond 2 MiB each",
-        "growing is refused"
+        "memory that instances have for themselves, beyond 2 MiB each",
+        "growing is refused, instances end"
     ),
     limit!("table_elements", fixed TABLE_ELEMENTS_MAX as u64, "elements of a table", "growing is refused"),
     limit!("stack_bytes", fixed STACK_BYTES_MAX as u64, "native stack of an instance", "the call traps"),

@@ -130,8 +130,9 @@ pub(crate) struct ListenerState {
 }
 
 impl ListenerState {
-    /// From now on what the guest computes counts there.
+    /// From now on what the guest computes counts there, and what it touches here.
     pub(crate) fn begin(&mut self, computing: Arc<Computing>) {
+        computing.belongs_to(self.limiter.account());
         self.computing = computing;
     }
 
@@ -142,7 +143,7 @@ impl ListenerState {
 
     /// Linear memory that counts against the app.
     pub(crate) fn counted_bytes(&self) -> usize {
-        self.limiter.counted_bytes()
+        self.limiter.account().counted_bytes()
     }
 
     /// Why memory was refused since the last call of this, if it was.
@@ -202,6 +203,7 @@ impl AppCode {
         };
         let serving = self.clone().serve_alone(stream, environment.clone(), router, computing);
         let outcome = courtesy::run(courtesy, Box::pin(serving), moved).await;
+        let outcome = outcome.unwrap_or_else(|why| Err(ServeError::Failed(why)));
         if let Err(error) = &outcome {
             environment.log.push(LogLevel::Error, None, &format!("{error} (the connection from {peer})"));
         }
@@ -257,9 +259,11 @@ impl AppCode {
         computing: Arc<Computing>,
     ) -> Store<ListenerState> {
         let limits = environment.limits;
+        let limiter = MemoryLimiter::new(&limits, self.engine.memory_bytes_max(), &self.memory);
+        computing.belongs_to(limiter.account());
         let state = ListenerState {
             wasi: Wasi::new(&environment.log),
-            limiter: MemoryLimiter::new(&limits, self.engine.memory_bytes_max(), &self.memory),
+            limiter,
             socket,
             environment,
             router,

@@ -187,8 +187,9 @@ impl HttpService {
         let answering = Box::pin(self.clone().call(request, answer, computing, broken));
         let ended = timeout(Duration::from_millis(http_ms.into()), courtesy::run(courtesy, answering, moved)).await;
         let (error, why) = match ended {
-            Ok(Ok(())) => return None,
-            Ok(Err((error, why))) => (error, why),
+            Ok(Ok(Ok(()))) => return None,
+            Ok(Ok(Err((error, why)))) => (error, why),
+            Ok(Err(why)) => (HttpError::Failed, why),
             Err(_) => {
                 let why = format!("not answered to the end within {http_ms} ms (limit http_ms): its instance ended");
                 (HttpError::TimedOut(http_ms), why)

@@ -4,12 +4,14 @@
 //! computes on for more than [`TICKS_MAX`] ticks, or whose app has used half of the machine while others had connections to
 //! serve, is moved to a thread that takes idle processors only, and comes back once it waits again.
 //!
+//! Whoever polls an instance also counts the pages that it touches, and ends one that has touched more than its app may hold.
+//!
 //! Invariant: a future is in one place at a time; dropping a [`Courteous`] ends it wherever it is.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use recoil_base::{Clock, task};
 use tokio::time::Instant;
 
 use crate::engine::TICK_MS;
+use crate::environment::Account;
 use crate::listener::BoxFuture;
 
 /// Ticks without waiting after which a connection is moved: one may be over at once.
@@ -27,14 +30,32 @@ const BURST: Duration = Duration::from_millis(500);
 /// For how long an app counts as one that has work.
 const ACTIVE: Duration = Duration::from_secs(1);
 
-/// How long a connection has computed without waiting.
+/// How long a connection has computed without waiting, and whose memory it touches.
 #[derive(Debug, Default)]
 pub(crate) struct Computing {
     ticks: AtomicU32,
     interrupted: AtomicBool,
+    account: OnceLock<Arc<Account>>,
 }
 
 impl Computing {
+    /// The instance that computes has this account. There is one instance for all of it.
+    pub(crate) fn belongs_to(&self, account: &Arc<Account>) {
+        let known = self.account.get_or_init(|| account.clone());
+        debug_assert!(Arc::ptr_eq(known, account));
+    }
+
+    /// True if the pages count that are touched from here on: while the instance is not there yet, nobody knows.
+    fn is_metered(&self) -> bool {
+        self.account.get().is_none_or(|account| account.is_metered())
+    }
+
+    /// Why the instance must end now that it has touched these pages, if it must.
+    fn touch(&self, pages: u64) -> Option<String> {
+        let account = self.account.get()?;
+        (!account.touch(pages)).then(|| account.exhausted())
+    }
+
     /// A tick has passed in the guest; answers how long it has computed, milliseconds.
     pub(crate) fn tick(&self) -> u64 {
         self.interrupted.store(true, Ordering::Relaxed);
@@ -109,49 +130,67 @@ pub(crate) struct Courtesy {
     pub(crate) behind: Arc<task::BehindOthers>,
 }
 
-/// Runs a connection's future to its end, here or behind the others. `moved` is told the first time.
+/// Where a future is after it was polled, if it neither waits nor has ended.
+enum Elsewhere {
+    /// It should be where it is not.
+    Moved,
+    /// It has touched more memory than its app may hold.
+    Exhausted(String),
+}
+
+/// Runs a connection's future to its end, here or behind the others. `moved` is told the first time. The error says why it was not run to
+/// its end.
 pub(crate) async fn run<T: Send + 'static>(
     courtesy: Courtesy,
     future: BoxFuture<'static, T>,
     moved: impl FnOnce(),
-) -> T {
+) -> Result<T, String> {
     let (courtesy, mut future, mut moved) = (Arc::new(courtesy), future, Some(moved));
     loop {
         let polled = poll_fn(|context| courtesy.poll(&mut future, context, Courtesy::is_rude));
-        if let Some(output) = polled.await {
-            return output;
+        match polled.await {
+            Ok(output) => return Ok(output),
+            Err(Elsewhere::Exhausted(why)) => return Err(why),
+            Err(Elsewhere::Moved) => {}
         }
         if let Some(moved) = moved.take() {
             moved();
         }
         let there = courtesy.clone();
         let ended = courtesy.behind.run(async move {
-            let polled = poll_fn(|context| there.poll(&mut future, context, Courtesy::is_calm)).await;
-            polled.ok_or(future)
+            match poll_fn(|context| there.poll(&mut future, context, Courtesy::is_calm)).await {
+                Ok(output) => Ok(Ok(output)),
+                Err(Elsewhere::Exhausted(why)) => Ok(Err(why)),
+                Err(Elsewhere::Moved) => Err(future),
+            }
         });
         match ended.await {
-            Ok(output) => return output,
+            Ok(ended) => return ended,
             Err(back) => future = back,
         }
     }
 }
 
 impl Courtesy {
-    /// Polls; `None` when `leave` says that the future should be elsewhere.
+    /// Polls; `leave` says when the future should be elsewhere.
     fn poll<T>(
         &self,
         future: &mut BoxFuture<'static, T>,
         context: &mut Context<'_>,
         leave: fn(bool, bool, bool) -> bool,
-    ) -> Poll<Option<T>> {
+    ) -> Poll<Result<T, Elsewhere>> {
         let before = self.shares.clock.now();
+        let pages = self.computing.is_metered().then(task::page_faults);
         let polled = pin!(future).poll(context);
+        let exhausted = pages.and_then(|pages| self.computing.touch(task::page_faults() - pages));
         let above = self.shares.add(self.app, self.shares.clock.now() - before);
-        match polled {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => {
+        match (polled, exhausted) {
+            (Poll::Ready(output), _) => Poll::Ready(Ok(output)),
+            (Poll::Pending, Some(why)) => Poll::Ready(Err(Elsewhere::Exhausted(why))),
+            (Poll::Pending, None) => {
                 let waits = self.computing.waits();
-                if leave(waits, self.computing.is_long(), above) { Poll::Ready(None) } else { Poll::Pending }
+                let leaves = leave(waits, self.computing.is_long(), above);
+                if leaves { Poll::Ready(Err(Elsewhere::Moved)) } else { Poll::Pending }
             }
         }
     }

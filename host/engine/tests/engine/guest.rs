@@ -45,10 +45,15 @@ pub(crate) fn full() -> Vec<u8> {
 
 /// A handler alone, whose `handle` has this body: `(param $at i32) (param $length i32) (result i32)`, 16 free bytes at 64.
 pub(crate) fn handler(body: &str) -> Vec<u8> {
+    handler_with_memory(2, body)
+}
+
+/// A handler that begins with so many pages of 64 KiB.
+pub(crate) fn handler_with_memory(pages: u32, body: &str) -> Vec<u8> {
     let module = format!(
         r#"(module
           (import "recoil:plugin/partition@0.1.0" "set-timer" (func $set-timer (param i32 i32 i64 i32 i32)))
-          (memory (export "memory") 2)
+          (memory (export "memory") {pages})
           (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
           (func (export "recoil:plugin/handler@0.1.0#handle") (param $at i32) (param $length i32) (result i32) {body}))"#
     );
@@ -93,7 +98,15 @@ fn contract() -> (Resolve, PackageId) {
 }
 
 /// Answers HTTP. The first byte of the path behind the slash tells what it does: e: answers the body; r: an error; u: a trap; l: loops;
-/// w: waits for a message; k: leaves a submitted call behind; c: counts, in its memory, the requests it has answered.
+/// w: waits for a message; f: fills 24 MiB of its memory and waits, if it has so much; k: leaves a submitted call behind; c: counts, in its memory, the requests it has answered.
 pub(crate) fn http() -> Vec<u8> {
     component("web", include_str!("http.wat"))
+}
+
+/// The same, with 32 MiB of memory from the beginning.
+pub(crate) fn large_http() -> Vec<u8> {
+    component(
+        "web",
+        &include_str!("http.wat").replace(r#"(memory (export "memory") 2)"#, r#"(memory (export "memory") 512)"#),
+    )
 }

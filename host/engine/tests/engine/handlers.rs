@@ -98,6 +98,27 @@ fn memory_above_the_limit_is_refused_and_named() {
     assert!(why.contains("could not start"), "{why}");
 }
 
+/// Red when a handler counts for memory that it shares with all others, or not for what it has touched of it.
+#[test]
+fn what_a_handler_began_with_counts_once_it_is_touched() {
+    let answer = "(i64.store (i32.const 64) (i64.const 0)) (i32.store (i32.const 72) (i32.const 0)) (i32.const 64)";
+    let fills = "(memory.fill (i32.const 0x100000) (i32.const 1) (i32.mul (local.get $length) (i32.const 0x100000)))";
+    let code = load(&ENGINE, &guest::handler_with_memory(512, &format!("{fills} {answer}")));
+    let limits = Limits { app_memory_bytes_max: 64 << 20, ..Limits::default() };
+    let mut many: Vec<_> = (0..8).map(|_| code.new_handler(environment(limits)).unwrap()).collect();
+    let partition = Partition::default();
+    for handler in &mut many {
+        call(handler, &partition, b"1").unwrap();
+        assert_eq!(handler.memory_bytes(), 0);
+    }
+    call(&mut many[0], &partition, &[0; 24]).unwrap();
+    let counted = many[0].memory_bytes();
+    assert!((20 << 20..=30 << 20).contains(&counted), "{counted}");
+    assert_eq!(code.memory_bytes(), counted);
+    drop(many);
+    assert_eq!(code.memory_bytes(), 0);
+}
+
 #[test]
 fn an_answer_above_the_limit_fails_its_call_only() {
     let (mut handler, partition) = (instance(), Partition::default());

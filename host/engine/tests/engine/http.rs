@@ -16,8 +16,12 @@ struct Client {
 
 impl Client {
     fn new(limits: Limits) -> Self {
+        Self::of(&WEB, limits)
+    }
+
+    fn of(code: &Arc<AppCode>, limits: Limits) -> Self {
         let environment = environment(limits);
-        let service = HttpService::new(WEB.clone(), environment.clone(), Arc::new(Echo::default()));
+        let service = HttpService::new(code.clone(), environment.clone(), Arc::new(Echo::default()));
         Client { service, environment }
     }
 
@@ -105,4 +109,29 @@ async fn a_loop_ends_at_its_limits() {
     let client = Client::new(Limits { http_ms_max: 100, ..Limits::default() });
     assert_eq!(client.ask("/l", b"").await, Err(HttpError::TimedOut(100)));
     assert_eq!(client.count().await, 1);
+}
+
+/// Red when an instance counts for memory that it shares with all others, or when what it touches of it is nobody's.
+#[tokio::test]
+async fn instances_count_for_what_they_touch_and_end_when_that_is_too_much() {
+    let code = load(&ENGINE, &guest::large_http());
+    let limits = Limits { http_ms_max: 1000, app_memory_bytes_max: 64 << 20, ..Limits::default() };
+    let client = Client::of(&code, limits);
+    let waiting = (0..8).map(|_| client.ask("/w", b""));
+    let waited = futures::future::join_all(waiting).await;
+    assert!(waited.iter().all(|answer| *answer == Err(HttpError::TimedOut(1000))), "{waited:?}");
+    assert_eq!(code.memory_bytes(), 0);
+
+    let filling = (0..4).map(|_| client.ask("/f", b""));
+    let filled = futures::future::join_all(filling).await;
+    let ended = filled.iter().filter(|answer| **answer == Err(HttpError::Failed)).count();
+    assert_eq!(ended, 2, "two have room: {filled:?}");
+    let lines = log_lines(&client.environment);
+    assert!(
+        lines.iter().any(|line| line.contains("POST /f") && line.contains("limit app_memory_bytes: 64 MiB")),
+        "{lines:?}"
+    );
+    assert_eq!((client.count().await, client.count().await), (1, 2), "the app goes on");
+    drop(client);
+    assert_eq!(code.memory_bytes(), 0);
 }

@@ -39,7 +39,9 @@
       (i32.store (i32.const 72) (local.get $path_length))))
     (if (i32.eq (local.get $op) (i32.const 0x75)) (then unreachable))
     (if (i32.eq (local.get $op) (i32.const 0x6c)) (then (loop $forever (br $forever))))
-    (if (i32.eq (local.get $op) (i32.const 0x77)) (then
+    (if (i32.eq (local.get $op) (i32.const 0x66)) (then
+      (memory.fill (i32.const 0x100000) (i32.const 1) (i32.const 0x1800000))))
+    (if (i32.or (i32.eq (local.get $op) (i32.const 0x66)) (i32.eq (local.get $op) (i32.const 0x77))) (then
       (call $next (call $subscribe (i32.const 140) (i32.const 5)) (i32.const 60000) (i32.const 0))))
     (if (i32.eq (local.get $op) (i32.const 0x6b)) (then
       (drop (call $submit (i32.const 0) (i32.const 140) (i32.const 5) (i32.const 140) (i32.const 5) (i32.const 0)))))
