@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -35,6 +36,7 @@ use crate::log_store::LogStore;
 use crate::machine::{Applier, Core, GroupRow, Machine, MachineKind};
 use crate::messages;
 use crate::network::{Inbound, Network, Transport};
+use crate::pulse::Pulse;
 use crate::raft::{LeaderId, LogId, Notifier, Payload, Raft, Reply, TypeConfig, Watch, WriteResult};
 use crate::repair::{LostData, Pulls};
 use crate::session::{AppliedObserver, ClosedBatch, IN_FLIGHT_MAX, Outcome, Session, Waiter};
@@ -110,6 +112,8 @@ pub struct GroupContext {
     pub transport: Arc<dyn Transport>,
     /// Owns the groups' tasks.
     pub tasks: Tasks,
+    /// Their timer, of [`GroupOptions::heartbeat`].
+    pub pulse: Pulse,
     /// Timing and sizes.
     pub options: GroupOptions,
 }
@@ -289,6 +293,7 @@ impl Group {
             pulls: Pulls::new(id, context.data.clone(), context.clock.clone()),
             clock: context.clock.clone(),
             quiet_until: context.clock.now() + quiet,
+            heard: Mutex::new(None),
         };
         let tasks = Tasks::new(context.tasks.shutdown().child());
         tasks.spawn(deferred.clone().run());
@@ -311,6 +316,7 @@ impl Group {
         tasks.spawn(driver.run(partitions));
         let (node_log, options) = (context.log.clone(), context.options.clone());
         let group = Arc::new(Group { id, raft, inbound, leadership, deferred, log, node_log, options, tasks });
+        context.pulse.add(&group);
         let watcher = Arc::downgrade(&group);
         group.tasks.spawn(async move {
             loop {
@@ -321,6 +327,15 @@ impl Group {
             }
         });
         Ok(group)
+    }
+
+    /// Sends the heartbeats of a leader, and lets openraft wake the replica only if nobody leads it. See [`crate::pulse`].
+    pub(crate) fn pulse(&self, heard_within: Duration) {
+        let leads = self.raft.metrics().borrow_watched().state.is_leader();
+        // What has no room for the request is busy, and wakes by itself.
+        let reminded = || matches!(self.raft.trigger().heartbeat().now_or_never(), Some(Ok(())));
+        let is_led = if leads { reminded() } else { self.inbound.has_heard(heard_within) };
+        self.raft.runtime_config().tick(!is_led);
     }
 
     /// The group's id.

@@ -36,6 +36,7 @@ mod log_store;
 pub mod machine;
 mod messages;
 mod network;
+pub mod pulse;
 pub mod raft;
 pub mod repair;
 pub mod session;
@@ -49,5 +50,6 @@ pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError, Ver
 pub use local::{Local, LocalState, Locals};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};
+pub use pulse::Pulse;
 pub use repair::LostData;
 pub use session::{Outcome, Session, SessionSealed};

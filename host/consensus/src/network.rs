@@ -209,6 +209,8 @@ pub(crate) struct Inbound {
     pub(crate) clock: Clock,
     /// Until then a lease promised before this start may hold.
     pub(crate) quiet_until: Instant,
+    /// When the last append was accepted.
+    pub(crate) heard: Mutex<Option<Instant>>,
 }
 
 /// Why a message was not served.
@@ -236,6 +238,9 @@ impl Inbound {
             APPEND => {
                 let request = messages::decode_append(body)?;
                 let response = self.raft.append_entries(request).await.map_err(stopped)?;
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    *self.heard.lock() = Some(self.clock.now());
+                }
                 Ok(messages::encode_append_response(&response))
             }
             VOTE => {
@@ -267,6 +272,11 @@ impl Inbound {
             }
             kind => Err(InboundError::Kind(kind)),
         }
+    }
+
+    /// True if a leader's append was accepted so lately.
+    pub(crate) fn has_heard(&self, within: Duration) -> bool {
+        self.heard.lock().is_some_and(|heard| self.clock.now() - heard < within)
     }
 
     fn may_vote(&self) -> Result<(), InboundError> {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Shutdown, Tasks, task};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{
-    Applier, Group, GroupContext, GroupOptions, Locals, LostData, MachineKind, Outcome, PartitionRef, Session,
+    Applier, Group, GroupContext, GroupOptions, Locals, LostData, MachineKind, Outcome, PartitionRef, Pulse, Session,
     Transport, TransportError, Versions,
 };
 use recoil_storage::{Data, Log, LogOptions, Write, key};
@@ -98,6 +98,7 @@ impl Replica {
         let (log, data, locals) = opened.await.unwrap();
         let versions = Versions::default();
         versions.set(APP, Some(Digest::of(b"v")));
+        let tasks = Tasks::new(Shutdown::new());
         GroupContext {
             node,
             clock: Clock::system(),
@@ -107,7 +108,8 @@ impl Replica {
             versions,
             applier: Applier::start(node),
             transport: Arc::new(End { wire: wire.clone(), node }),
-            tasks: Tasks::new(Shutdown::new()),
+            pulse: Pulse::start(&tasks, options.heartbeat),
+            tasks,
             options,
         }
     }

@@ -7,9 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use recoil_base::{Digest, task};
@@ -19,9 +17,8 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 use crate::code::{AppCode, cache::CodeCache};
 use crate::limits::{STACK_BYTES_MAX, TABLE_ELEMENTS_MAX};
 use crate::listener::courtesy::Shares;
+use crate::ticker::Ticker;
 
-/// How often deadlines are looked at.
-pub(crate) const TICK_MS: u64 = 10;
 /// Areas of address space (VMAs) that one instance may take, and the share of the system's limit that instances may use.
 const AREAS_PER_INSTANCE: u32 = 6;
 /// Fewer instances than this are not worth running.
@@ -124,8 +121,7 @@ pub struct Engine {
     compiled: AtomicU64,
     cache_hits: AtomicU64,
     cache_refused: AtomicU64,
-    /// Closing it ends the ticker.
-    _ticker: mpsc::Sender<()>,
+    ticker: Ticker,
 }
 
 impl Engine {
@@ -140,21 +136,7 @@ impl Engine {
             .transpose()
             .map_err(EngineError::Setup)?;
         task::use_small_pages();
-        let (alive, ended) = mpsc::channel::<()>();
-        let ticked = wasmtime.clone();
-        let tick = move || {
-            while ended.recv_timeout(Duration::from_millis(TICK_MS)) == Err(RecvTimeoutError::Timeout) {
-                ticked.increment_epoch();
-            }
-        };
-        // A guest of a simulation takes no simulated time, and real time must not tell one run from another.
-        #[cfg(feature = "simulation")]
-        let tick = move || {
-            if !recoil_base::simulation::is_on() {
-                tick()
-            }
-        };
-        task::spawn_thread("recoil-epochs", tick);
+        let ticker = Ticker::start(wasmtime.clone());
         Ok(Arc::new(Engine {
             wasmtime,
             cache,
@@ -165,7 +147,7 @@ impl Engine {
             compiled: AtomicU64::new(0),
             cache_hits: AtomicU64::new(0),
             cache_refused: AtomicU64::new(0),
-            _ticker: alive,
+            ticker,
         }))
     }
 
@@ -218,6 +200,10 @@ impl Engine {
 
     pub(crate) fn behind(&self) -> &Arc<task::BehindOthers> {
         &self.behind
+    }
+
+    pub(crate) fn ticker(&self) -> &Ticker {
+        &self.ticker
     }
 
     pub(crate) fn memory_bytes_max(&self) -> usize {

@@ -23,9 +23,9 @@ use crate::app_log::LogLevel;
 use crate::bindings::blocking::recoil::plugin as contract;
 use crate::call::{CallBody, CallError, evaluate_storage};
 use crate::code::{self, AppCode};
-use crate::engine::TICK_MS;
 use crate::environment::{Environment, MemoryLimiter};
 use crate::http::incoming::Http;
+use crate::ticker::{TICK_MS, Ticker};
 use crate::transaction::{StorageError, Transaction};
 use crate::trap::{self, Circumstances};
 use crate::wasi::{self, BoundedWait, Wasi};
@@ -119,6 +119,7 @@ pub(crate) fn link(linker: &mut Linker<HandlerState>) -> wasmtime::Result<()> {
 
 /// An instance of an app's handler. See the module's text.
 pub struct HandlerInstance {
+    ticker: Ticker,
     store: Store<HandlerState>,
     handle: HandleFunc,
     fire: Option<FireFunc>,
@@ -150,6 +151,7 @@ impl AppCode {
         store.set_hostcall_fuel(limits.host_call_bytes_max);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline()));
+        let _running = self.engine.ticker().run();
         let before = task::page_faults();
         let made = self.handlers.instantiate(&mut store).and_then(|instance| {
             let handle = instance.get_typed_func(&mut store, handle)?;
@@ -158,7 +160,9 @@ impl AppCode {
         });
         store.data().limiter.account().touch(task::page_faults() - before);
         match made {
-            Ok((handle, fire)) => Ok(HandlerInstance { store, handle, fire, poisoned: false }),
+            Ok((handle, fire)) => {
+                Ok(HandlerInstance { ticker: self.engine.ticker().clone(), store, handle, fire, poisoned: false })
+            }
             Err(error) if trap::is_pool_exhausted(&error) => Err(CallError::Unavailable(
                 "no room for another instance on this node; retry, or raise its instance limit".to_owned(),
             )),
@@ -258,6 +262,7 @@ impl HandlerInstance {
         state.limiter.take_refused();
         state.transaction = Some(transaction);
         state.lasting = None;
+        let _running = self.ticker.run();
         let before = state.limiter.account().is_metered().then(task::page_faults);
         self.store.set_epoch_deadline(1);
         let answer = call(&mut self.store);

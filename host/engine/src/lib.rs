@@ -28,6 +28,7 @@ mod http;
 mod limits;
 mod listener;
 mod overlay;
+mod ticker;
 pub mod timers;
 mod transaction;
 mod trap;

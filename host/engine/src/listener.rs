@@ -246,7 +246,7 @@ impl AppCode {
 
     pub(crate) fn courtesy(&self, computing: Arc<Computing>) -> Courtesy {
         let (shares, behind) = (self.engine.shares().clone(), self.engine.behind().clone());
-        Courtesy { shares, app: self.share, computing, behind }
+        Courtesy { shares, app: self.share, computing, behind, ticker: self.engine.ticker().clone() }
     }
 
     /// A store for an instance that may wait. It has no deadline, but lets others run at every tick, and must wait for

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
 use recoil_cluster::meta::{old_copy, supersedes};
 use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, TcpPeers, Topics};
-use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Versions};
+use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Pulse, Versions};
 use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
 use recoil_registry_server::Registry;
@@ -280,6 +280,7 @@ pub(crate) fn assemble(
         applier: Applier::start(node),
         transport: Arc::new(peers.clone()),
         tasks: tasks.clone(),
+        pulse: Pulse::start(&tasks, options.groups.heartbeat),
         options: options.groups.clone(),
     };
     let host = Host::new(HostParts {

@@ -24,7 +24,7 @@ impl Transport for Nobody {
 }
 
 async fn group(folder: &std::path::Path) -> Arc<Group> {
-    let (node, clock) = (NodeId(1), Clock::system());
+    let (node, clock, tasks) = (NodeId(1), Clock::system(), Tasks::default());
     let data = Data::open(&folder.join("data")).unwrap();
     let context = GroupContext {
         node,
@@ -35,7 +35,8 @@ async fn group(folder: &std::path::Path) -> Arc<Group> {
         applier: Applier::start(node),
         versions: Versions::default(),
         transport: Arc::new(Nobody),
-        tasks: Tasks::default(),
+        pulse: Pulse::start(&tasks, GroupOptions::default().heartbeat),
+        tasks,
         options: GroupOptions::default(),
     };
     let group = Group::open(&context, GroupId(1), MachineKind::Partitions, Arc::new(|_| {})).await.unwrap();

@@ -19,9 +19,9 @@ use parking_lot::Mutex;
 use recoil_base::{Clock, task};
 use tokio::time::Instant;
 
-use crate::engine::TICK_MS;
 use crate::environment::Account;
 use crate::listener::BoxFuture;
+use crate::ticker::{TICK_MS, Ticker};
 
 /// Ticks without waiting after which a connection is moved: one may be over at once.
 const TICKS_MAX: u32 = 2;
@@ -128,6 +128,7 @@ pub(crate) struct Courtesy {
     pub(crate) app: u64,
     pub(crate) computing: Arc<Computing>,
     pub(crate) behind: Arc<task::BehindOthers>,
+    pub(crate) ticker: Ticker,
 }
 
 /// Where a future is after it was polled, if it neither waits nor has ended.
@@ -179,6 +180,7 @@ impl Courtesy {
         context: &mut Context<'_>,
         leave: fn(bool, bool, bool) -> bool,
     ) -> Poll<Result<T, Elsewhere>> {
+        let _running = self.ticker.run();
         let before = self.shares.clock.now();
         let pages = self.computing.is_metered().then(task::page_faults);
         let polled = pin!(future).poll(context);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use recoil_base::{Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Runtime, Tasks};
-use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, PartitionRef, Versions};
+use recoil_consensus::{
+    Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, PartitionRef, Pulse, Versions,
+};
 use recoil_engine::{AppLog, AppLogOptions, CallBody, Engine, EngineOptions, Limits};
 use recoil_storage::{Log, LogOptions};
 use tokio::sync::oneshot;
@@ -56,6 +58,7 @@ impl World {
             applier: Applier::start(NODE),
             versions: Versions::default(),
             transport: std::sync::Arc::new(peers.clone()),
+            pulse: Pulse::start(&tasks, GroupOptions::default().heartbeat),
             tasks,
             options: GroupOptions::default(),
         };
