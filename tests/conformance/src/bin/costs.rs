@@ -82,7 +82,7 @@ impl Costs {
     fn measure(file: &Path) -> anyhow::Result<Self> {
         let archive = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
         let manifest = recoil_package::read(&archive)?;
-        let engine = Engine::new(EngineOptions { instances_max: 64, ..EngineOptions::default() })?;
+        let engine = Engine::new(EngineOptions { instances_max: 512, ..EngineOptions::default() })?;
         let begun = Instant::now();
         let code = engine.load(Digest::of(&archive), &archive, &manifest.permissions)?;
         let compile = begun.elapsed();
