@@ -10,6 +10,7 @@ use recoil_base::GroupId;
 
 use super::committer::{FRAME_BYTES_MAX, FRAME_RECORDS_MAX};
 use super::disk::File;
+use super::format::segment_name;
 use super::index::{GroupIndex, Image, PENDING, Slot};
 use super::state::{Change, State, ended};
 use super::{Inner, LogError, PAYLOAD_BYTES_MAX};
@@ -29,7 +30,13 @@ pub struct GroupLog {
 /// Where a read finds a payload.
 enum Source {
     Memory(Bytes),
-    Disk { file: Arc<dyn File>, name: String, slot: Slot },
+    Disk {
+        file: Arc<dyn File>,
+        name: String,
+        slot: Slot,
+    },
+    /// Its segment is not there, which is never so while it is live.
+    Gone(Slot),
 }
 
 impl GroupLog {
@@ -216,8 +223,10 @@ impl GroupLog {
                     let opened = |segment: &super::state::Segment| (segment.file.clone(), segment.name.clone());
                     let found = files.entry(slot.segment).or_insert_with(|| state.segment(slot.segment).map(opened));
                     debug_assert!(slot.segment != PENDING, "what is not on disk is in memory");
-                    let Some((file, name)) = found.clone() else { break };
-                    Source::Disk { file, name, slot: *slot }
+                    match found.clone() {
+                        Some((file, name)) => Source::Disk { file, name, slot: *slot },
+                        None => Source::Gone(*slot),
+                    }
                 }
             };
             sources.push((number, source));
@@ -229,6 +238,15 @@ impl GroupLog {
         let (file, name, slot) = match source {
             Source::Memory(payload) => return Ok(payload),
             Source::Disk { file, name, slot } => (file, name, slot),
+            // Fewer entries than there are would look like the log's end.
+            Source::Gone(slot) => {
+                let why = format!("entry {index} of group {} is live, and its segment is not there", self.group);
+                return Err(LogError::Corrupt {
+                    file: segment_name(slot.segment),
+                    offset: u64::from(slot.offset),
+                    why,
+                });
+            }
         };
         let mut payload = vec![0; slot.length as usize];
         if let Err(error) = file.read_at(&mut payload, u64::from(slot.offset)) {
