@@ -41,6 +41,18 @@ pub enum RegistryError {
         /// What happened at the last attempt.
         why: String,
     },
+    /// It is not certain who answers there. Nothing was told to it, no credentials either.
+    #[error("{registry} is not asked for {what}: {why}; {remedy}")]
+    Untrusted {
+        /// The registry.
+        registry: String,
+        /// What was to be asked for.
+        what: String,
+        /// What makes it uncertain.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
     /// What it answered is not what the digest names.
     #[error(
         "{registry} answered damaged data for {what}: {why}; nothing of it was kept: try again, and if it stays so, tell who runs the registry"
@@ -107,9 +119,19 @@ pub enum RegistryError {
         /// What is wrong with them.
         why: String,
     },
+    /// There are certificates to believe for the registry, and they cannot be used.
+    #[error(
+        "cannot use the certificates for {registry}: {why}; put the certificate of the authority that signs the registry's there, in PEM, or remove the file"
+    )]
+    BadCertificates {
+        /// The registry.
+        registry: String,
+        /// The file, and what is wrong with it.
+        why: String,
+    },
     /// This machine cannot make connections.
     #[error(
-        "cannot prepare connections to registries: {why}; install the system's certificates (`apt-get install ca-certificates`)"
+        "cannot prepare connections to registries: {why}; install the system's certificates (`apt-get install ca-certificates`), or name a file with those that you trust in SSL_CERT_FILE"
     )]
     NoClient {
         /// What is missing.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! address      what names a registry: a host, perhaps a port
+//! authorities  whose certificates are believed, beside the system's
 //! credentials  who one is there: Docker's configuration, a token, or nobody
 //! registry     what a name means there now
 //! pull         a component's bytes, through broken connections
@@ -22,6 +23,7 @@
 
 mod address;
 mod attempts;
+mod authorities;
 mod credentials;
 mod error;
 mod failure;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::client::{Certificate, ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, RegistryOperation};
 use recoil_oci::{
@@ -17,7 +17,7 @@ use recoil_oci::{
 use crate::address::Address;
 use crate::attempts::{Attempts, in_time};
 use crate::failure::{Failure, Kind};
-use crate::{Credentials, RegistryError};
+use crate::{Credentials, RegistryError, authorities};
 
 /// What `oci-client` calls a place in a registry.
 pub(crate) type Image = oci_client::Reference;
@@ -32,7 +32,7 @@ const TAGS_MAX: usize = 100_000;
 /// Tags that are named in an error.
 const TAGS_SHOWN: usize = 5;
 
-/// A registry, spoken to over TLS, or over plain HTTP if it is on this machine.
+/// A registry, spoken to over TLS, or over plain HTTP if it is on this machine and nobody's certificate is believed for it.
 ///
 /// Every operation tries again by itself what may pass; operations may run at the same time.
 #[derive(Clone)]
@@ -75,26 +75,32 @@ impl fmt::Display for Resolved {
 impl Registry {
     /// The registry at `address`, which is `host[:port]`: over TLS, except on this machine (localhost, 127.0.0.0/8, `[::1]`).
     ///
+    /// Certificates are believed that the system's authorities have signed, or those that Docker is told of for this registry:
+    /// `/etc/docker/certs.d/HOST:PORT/*.crt`, and the same in `~/.config/docker`. If there are any, TLS is spoken on this machine, too.
+    ///
     /// Makes no request, but may run the helper program of Docker's configuration.
     pub async fn connect(address: &str, credentials: Credentials) -> Result<Registry, RegistryError> {
         let address: Address = address.parse()?;
-        let protocol = if address.is_loopback() { ClientProtocol::Http } else { ClientProtocol::Https };
-        Registry::over(protocol, address, credentials).await
+        let believed = authorities::of(&address, &authorities::folders())?;
+        let is_plain = address.is_loopback() && believed.is_empty();
+        let protocol = if is_plain { ClientProtocol::Http } else { ClientProtocol::Https };
+        Registry::over(protocol, address, believed, credentials).await
     }
 
     /// The registry at `address`, over plain HTTP wherever it is. Whoever is on the way can read the credentials: this is for
     /// addresses that speak nothing else, such as a cluster's own for its administration.
     pub async fn connect_plain(address: &str, credentials: Credentials) -> Result<Registry, RegistryError> {
-        Registry::over(ClientProtocol::Http, address.parse()?, credentials).await
+        Registry::over(ClientProtocol::Http, address.parse()?, vec![], credentials).await
     }
 
     async fn over(
         protocol: ClientProtocol,
         address: Address,
+        believed: Vec<Certificate>,
         credentials: Credentials,
     ) -> Result<Registry, RegistryError> {
         let auth = credentials.load(&address).await?;
-        let client = client(protocol, address.is_loopback())?;
+        let client = client(protocol, believed, address.is_loopback())?;
         // Most of the client's methods take no credentials and use those stored for the host, which is not always called as the registry.
         let host = Image::with_tag(address.to_string(), String::new(), String::new());
         client.store_auth_if_needed(host.resolve_registry(), &auth).await;
@@ -236,14 +242,18 @@ impl Registry {
     }
 }
 
-/// A client with the system's certificates and, unless it stays on this machine, the environment's proxies.
-fn client(protocol: ClientProtocol, is_loopback: bool) -> Result<Client, RegistryError> {
+/// A client with the system's certificates and those of `believed`, and, unless it stays on this machine, the environment's proxies.
+fn client(protocol: ClientProtocol, believed: Vec<Certificate>, is_loopback: bool) -> Result<Client, RegistryError> {
     // Fails if the program has chosen its cryptography already, and then that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // Without any certificates of the system, the client panics if it has others: one that has none says what is wrong.
+    let no_client = |error| RegistryError::NoClient { why: Failure::from(error).why };
+    drop(Client::try_from(ClientConfig::default()).map_err(no_client)?);
     // Naming a proxy, and then excepting every host from it, is the one way to have the environment's ignored.
     let ignored = is_loopback.then(|| "http://127.0.0.1".to_owned());
     let config = ClientConfig {
         protocol,
+        extra_root_certificates: believed,
         // A blob goes in one request, as most clients send it; its time is measured by what it takes, and not by the whole.
         use_monolithic_push: true,
         connect_timeout: Some(CONNECT_TIME_MAX),
@@ -252,5 +262,5 @@ fn client(protocol: ClientProtocol, is_loopback: bool) -> Result<Client, Registr
         http_proxy: ignored,
         ..ClientConfig::default()
     };
-    Client::try_from(config).map_err(|error| RegistryError::NoClient { why: Failure::from(error).why })
+    Client::try_from(config).map_err(no_client)
 }

@@ -203,11 +203,12 @@ impl Registry {
         if let Record::Link { .. } = self.records.ask(touch).await? {
             return Ok(Some(created(name, digest)));
         }
-        let Some(from) =
-            from.and_then(|from| from.parse::<Repository>().ok()).filter(|from| !builtin::is_reserved(from))
-        else {
-            return Ok(None);
-        };
+        let Some(from) = from.and_then(|from| from.parse::<Repository>().ok()) else { return Ok(None) };
+        if builtin::is_reserved(&from) {
+            // Nothing of it is in the store yet. Some clients (`docker manifest push`) mount and do not upload what cannot be mounted.
+            let Some(bytes) = self.builtin.blob(&from, digest) else { return Ok(None) };
+            return self.store_blob(name, digest, bytes).await.map(Some);
+        }
         let Some(source) = self.find_link(&from, digest).await? else { return Ok(None) };
         let token = self.records.new_id();
         let hold = Command::Hold {

@@ -25,7 +25,7 @@ use tokio::sync::SemaphorePermit;
 use crate::failure::{Code, Failure};
 use crate::records::{chunk_key, unexpected};
 use crate::store::StoreError;
-use crate::{Answer, Body, CHUNK_BYTES, Head, Registry, TURN_TIMEOUT, bare, blobs, parameter, set};
+use crate::{Answer, Body, CHUNK_BYTES, Head, Registry, TURN_TIMEOUT, bare, blobs, full, parameter, set};
 
 /// Chunks of one upload on their way into the cluster.
 const WINDOW: usize = 4;
@@ -161,6 +161,13 @@ impl Registry {
         }
     }
 
+    /// Takes in a blob that this program has brought.
+    pub(crate) async fn store_blob(&self, name: &Repository, digest: &Digest, bytes: Bytes) -> Result<Answer, Failure> {
+        let session = self.new_session(name).await?;
+        let content = self.receive(name, session, None, Some(bytes.len() as u64), full(bytes)).await?;
+        self.complete(name, &content, digest).await
+    }
+
     async fn new_session(&self, name: &Repository) -> Result<Content, Failure> {
         let begin = Command::Begin { id: self.records.new_id(), repository: name.clone() };
         match self.records.ask(begin).await? {
@@ -235,13 +242,18 @@ impl Registry {
         } else if from.is_some_and(|from| from != content.received()) {
             return Err(wrong_offset(name, &content));
         }
-        let found = self.digest(&content, digest.algorithm()).await?;
+        self.complete(name, &content, digest).await
+    }
+
+    /// Makes what was received a blob of the repository, if it is what the digest names.
+    async fn complete(&self, name: &Repository, content: &Content, digest: &Digest) -> Result<Answer, Failure> {
+        let found = self.digest(content, digest.algorithm()).await?;
         if found != *digest {
-            self.discard(id).await?;
+            self.discard(&content.id).await?;
             let why = format!("the {} bytes received have the digest {found}, not {digest}", content.received());
             return Err(Failure::bad_request(Code::DigestInvalid, why));
         }
-        self.seal(name, &content, digest).await
+        self.seal(name, content, digest).await
     }
 
     /// The digest of all that was received.

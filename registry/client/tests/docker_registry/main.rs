@@ -1,4 +1,6 @@
-//! The client against Docker's registry, which wants a password.
+//! The client against Docker's registry, which wants a password, without TLS and with it.
+
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,11 +27,17 @@ struct DockerRegistry {
 }
 
 impl DockerRegistry {
+    /// Over plain HTTP.
     async fn start() -> Self {
+        DockerRegistry::start_with(None).await
+    }
+
+    /// With the certificate and the key that are given, over TLS.
+    async fn start_with(certificate: Option<(String, String)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
-        let config = write_config(folder.path(), &address);
+        let config = write_config(folder.path(), &address, certificate);
         let log = File::create(folder.path().join("log")).unwrap();
         let process = Command::new("docker-registry")
             .arg("serve")
@@ -65,11 +73,16 @@ impl DockerRegistry {
 
     /// As after `docker login`, or without any.
     async fn client(&self, auth: Option<&str>) -> Registry {
+        self.client_of(&self.address, auth).await.unwrap()
+    }
+
+    /// The same, by another of its addresses.
+    async fn client_of(&self, address: &str, auth: Option<&str>) -> Result<Registry, RegistryError> {
         let folder = self.folder.path().join("docker");
         std::fs::create_dir_all(&folder).unwrap();
-        let auths = auth.map(|auth| format!(r#""{}": {{"auth": "{auth}"}}"#, self.address)).unwrap_or_default();
+        let auths = auth.map(|auth| format!(r#""{address}": {{"auth": "{auth}"}}"#)).unwrap_or_default();
         std::fs::write(folder.join("config.json"), format!(r#"{{"auths": {{{auths}}}}}"#)).unwrap();
-        Registry::connect(&self.address, Credentials::Docker { config: Some(folder) }).await.unwrap()
+        Registry::connect(address, Credentials::Docker { config: Some(folder) }).await
     }
 }
 
@@ -80,16 +93,25 @@ impl Drop for DockerRegistry {
     }
 }
 
-fn write_config(folder: &Path, address: &str) -> std::path::PathBuf {
+fn write_config(folder: &Path, address: &str, certificate: Option<(String, String)>) -> std::path::PathBuf {
     let htpasswd = folder.join("htpasswd");
     std::fs::write(&htpasswd, HTPASSWD).unwrap();
+    let tls = certificate.map(|(certificate, key)| {
+        let write = |name: &str, text: String| {
+            std::fs::write(folder.join(name), text).unwrap();
+            folder.join(name).display().to_string()
+        };
+        let (certificate, key) = (write("registry.crt", certificate), write("registry.key", key));
+        format!("  tls:\n    certificate: {certificate}\n    key: {key}\n")
+    });
     let config = folder.join("config.yml");
     let text = format!(
         "version: 0.1\n\
          storage:\n  filesystem:\n    rootdirectory: {}\n\
-         http:\n  addr: {address}\n\
+         http:\n  addr: {address}\n{}\
          auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
         folder.join("contents").display(),
+        tls.unwrap_or_default(),
         htpasswd.display()
     );
     std::fs::write(&config, text).unwrap();
