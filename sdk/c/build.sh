@@ -29,7 +29,7 @@ done
 mkdir -p "$(dirname "$output")"
 
 # Of the SDK only what is used is linked. The stack lies first, so that one that overflows meets the end of memory
-# instead of the package's data.
-compile -std=gnu11 -O2 -flto -Wall -Wextra -mexec-model=reactor -I"$sdk/include" -o "$output" "$@" \
+# instead of the package's data. What a package cannot have, headers in unsupported/ say where it is asked for.
+compile -std=gnu11 -O2 -flto -Wall -Wextra -mexec-model=reactor -I"$sdk/include" -isystem "$sdk/unsupported" -o "$output" "$@" \
     -Wl,--start-lib "$sdk"/src/*.c "$sdk"/host/*.c -Wl,--end-lib \
     -Wl,--gc-sections -Wl,--stack-first -Wl,-z,stack-size=262144 -Wl,--strip-debug

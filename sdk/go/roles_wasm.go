@@ -2,8 +2,10 @@ package recoil
 
 import (
 	"errors"
+	"reflect"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"unsafe"
 
 	"recoil.dev/recoil/internal/abi"
@@ -44,11 +46,29 @@ func succeeded(held any, words ...uint32) uint32 {
 
 // failed answers an export with an error.
 func failed(err error) uint32 {
-	text := abi.Text(err.Error())
+	text := abi.Text(unsupported(err) + err.Error())
 	at, length := abi.LowerString(text)
 	outcome.held = text
 	outcome.words = [6]uint32{1, at, length}
 	return abi.Address(&outcome.words)
+}
+
+// unsupported says what the standard library leaves unsaid in its errors: that packages do not have what was asked for. The
+// types are known by their names, for os/exec and net to be linked only if the program has them.
+func unsupported(err error) string {
+	for ; err != nil; err = errors.Unwrap(err) {
+		switch reflect.TypeOf(err).String() {
+		case "*exec.Error":
+			return "processes are not supported: "
+		case "*net.OpError":
+			return "sockets are not supported: "
+		case "*fs.PathError":
+			if errors.Is(err, syscall.EBADF) {
+				return "files are not supported: "
+			}
+		}
+	}
+	return ""
 }
 
 var errNoRole = errors.New("main did not register this role")

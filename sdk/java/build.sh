@@ -14,4 +14,18 @@ version=$("$java" -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p') || versio
 	exit 1
 }
 # Quiet, without colours; checksums of what is fetched must be right. Every version is pinned, so nothing is asked for a second time.
-exec mvn -q -B -C -ntp -Dstyle.color=never -DskipTests package "$@"
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+status=0
+mvn -q -B -C -ntp -Dstyle.color=never -Dmaven.test.skip=true package "$@" >"$said" 2>&1 || status=$?
+# What the compilers say, once, with the names that files have in this folder: of which plugin they are a part, and how Maven itself is
+# to be searched for mistakes, is no help to an author.
+HERE="$(pwd)/" awk '
+	{ gsub(/\033\[[0-9;]*m/, "") }
+	/^\[ERROR\] -> \[Help/ { exit }
+	/^\[ERROR\] *(\[java\] Java Result.*|around Ant part .*)?$/ || /^$/ { next }
+	/^\[ERROR\] Failed to execute goal .*:maven-(compiler|antrun)-plugin:/ { sub(/Failed to execute goal .* on project [^:]*: (An Ant BuildException has occured: )?/, "") }
+	{ while (at = index($0, ENVIRON["HERE"])) $0 = substr($0, 1, at - 1) substr($0, at + length(ENVIRON["HERE"])) }
+	!($0 in printed) { print; printed[$0] }
+' "$said" >&2
+exit "$status"

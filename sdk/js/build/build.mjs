@@ -39,6 +39,7 @@ const EXAMPLE = "export const handler = { handle(transaction, request) { return 
 async function main(args) {
   const { entry, engine, out } = options(args);
   const checked = checkTypes(entry);
+  checked.catch(() => {}); // awaited below, unless another mistake ends the build first
   const roles = rolesOf(entry, await exportsOf(entry, engine));
   const { source, table } = await bundleWithRoles(entry, engine, roles);
   await checked;

@@ -77,14 +77,27 @@ def _guarded(body: Callable[[], _T]) -> _T:
     except errors.Error as error:
         told = errors.told(error)
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError):
-            error.add_note("A component has no files to import from: import this at the top of a module, for the build to see")
+        if advice := _advice(error):
+            error.add_note(advice)
         log.write(log.Level.ERROR, _trace(error))
         told = errors.told(error)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
     raise Err(text(told))
+
+
+def _advice(error: Exception) -> str | None:
+    """What Python does not say of what a component does not have."""
+    if isinstance(error, ModuleNotFoundError):
+        return "A component has no files to import from: import this at the top of a module, for the build to see"
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return "Threads are not supported: an instance answers one call at a time; Router.call_many and Router.submit overlap calls"
+    if any(frame.f_code.co_filename == "/python/socket.py" for frame, _ in traceback.walk_tb(error.__traceback__)):
+        return "Sockets are not supported: a Listener or an HttpHandler is given its connections, and a Router reaches partitions"
+    if isinstance(error, FileNotFoundError):
+        return "Files are not supported: Storage keeps data"
+    return None
 
 
 def _trace(error: Exception) -> str:

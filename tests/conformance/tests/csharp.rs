@@ -1,5 +1,4 @@
-//! What making a component of C# promises beyond what every language does: the same bytes from the same sources, and mistakes said in their
-//! author's words. It needs the tools for C#.
+//! What making a component of C# promises beyond what every language does: the same bytes from the same sources. It needs the tools for C#.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,40 +51,4 @@ fn the_same_sources_make_the_same_bytes_wherever_they_lie() {
         std::fs::read(package.join("sample.wasm")).unwrap()
     });
     assert!(archives[0] == archives[1], "{} and {} bytes", archives[0].len(), archives[1].len());
-}
-
-#[test]
-fn mistakes_are_said_in_their_authors_words() {
-    if !is_available("csharp") {
-        return;
-    }
-    let rehearsal = format!(
-        "public sealed class Sample : Recoil.IHandler, Recoil.IRehearsed {{ {HANDLER}
-            public void Rehearse() => throw new System.Exception(\"the piano is out of tune\"); }}"
-    );
-    let ended = format!(
-        "public sealed class Sample : Recoil.IHandler, Recoil.IRehearsed {{ {HANDLER}
-            public void Rehearse() => System.Environment.FailFast(\"the piano is on fire\"); }}"
-    );
-    for (source, expected) in [
-        ("public sealed class Sample { }", &["a package is one class that implements IHandler", "none does"][..]),
-        (
-            "public sealed class Sample : Recoil.ITimer { }",
-            &["src/Sample.cs(1,30): error CS0535", "the sources do not compile"],
-        ),
-        (&rehearsal, &["the piano is out of tune", "Rehearse"]),
-        (&ended, &["the runtime has ended while the component was made", "the piano is on fire"]),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        let said = author(&package(folder.path(), source), &["build"]).unwrap_err();
-        for expected in expected {
-            assert!(said.contains(expected), "{expected}: {said}");
-        }
-        assert!(!said.contains("wasm backtrace") && !said.contains("panicked"), "{said}");
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let package = package(folder.path(), "");
-    std::fs::remove_file(package.join("src/Sample.cs")).unwrap();
-    let said = author(&package, &["build"]).unwrap_err();
-    assert!(said.contains("there are no C# sources in ") && said.contains("sample/src"), "{said}");
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use recoil_package::{Build as Steps, Manifest, Shape, Source};
+use recoil_package::{Build as Steps, Manifest, PackageError, Shape, Source};
 
 use super::dotnet::PROGRAM_VARIABLE;
 use super::{Format, Output, VerbError};
@@ -53,12 +53,57 @@ pub(super) fn build(folder: &Path) -> Result<Built, VerbError> {
     })?;
     let component = recoil_component::componentize(&built).map_err(|error| local(&made, error.to_string()))?;
     let shape = recoil_package::shape(&component).map_err(|error| local(&made, error.to_string()))?;
-    shape.check(&source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
+    shape.check(&source.manifest).map_err(|error| VerbError::Local(with_advice(&error, &steps.command)))?;
     let archive =
         recoil_package::embed(&component, &source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
     let file = folder.join(format!("{}.wasm", source.manifest.name));
     std::fs::write(&file, &archive).map_err(|error| local(&file, error.to_string()))?;
     Ok(Built { file, archive, shape, manifest: source.manifest })
+}
+
+/// What is wrong and, of a role that is missing, how its author writes it.
+fn with_advice(error: &PackageError, command: &str) -> String {
+    let advice = match error {
+        PackageError::MissingExport { role, .. } => advice(command, role),
+        _ => None,
+    };
+    advice.map_or_else(|| error.to_string(), |advice| format!("{error}; {advice}"))
+}
+
+/// How a package is given a role, in the words of the SDK that it is built with: by a script of that SDK, or by cargo.
+fn advice(command: &str, role: &str) -> Option<String> {
+    let sdk = match command.split_once("/sdk/") {
+        Some((_, script)) => script.split('/').next()?,
+        None if command.starts_with("cargo ") => "rust",
+        None => return None,
+    };
+    let at = ["handler", "tcp-listener", "http-handler"].iter().position(|known| *known == role)?;
+    Some(match sdk {
+        "c" => {
+            let export = ["RECOIL_EXPORT_HANDLER", "RECOIL_EXPORT_LISTENER", "RECOIL_EXPORT_HTTP_HANDLER"][at];
+            format!("in C, write {export}(function);")
+        }
+        "csharp" => {
+            let interface = ["IHandler", "IListener", "IHttpHandler"][at];
+            format!("in C#, the package's class implements {interface}")
+        }
+        "go" => format!("in Go, main calls recoil.{}", ["Handler", "Listener", "HTTPHandler"][at]),
+        "java" => {
+            let interface = ["Handler", "Listener", "HttpHandler"][at];
+            format!("in Java, the package's class implements {interface}")
+        }
+        "js" => {
+            let export = ["handler", "listener", "httpHandler"][at];
+            format!("in JavaScript, the package's first module has `export const {export}`")
+        }
+        "python" => format!("in Python, a class extends recoil.{}", ["Handler", "Listener", "HttpHandler"][at]),
+        "rust" => {
+            let (name, interface) =
+                [("handler", "Handler"), ("tcp_listener", "Listener"), ("http_handler", "HttpHandler")][at];
+            format!("in Rust, implement {interface} and name {name} in recoil_sdk::export!")
+        }
+        _ => return None,
+    })
 }
 
 impl Test {

@@ -1,6 +1,7 @@
 #nullable enable
 using System;
 using System.Collections.Generic;
+using System.IO;
 using System.Text;
 
 namespace Recoil.Runtime
@@ -159,12 +160,13 @@ namespace Recoil.Runtime
             return Return(1, Encoding.UTF8.GetBytes(hint + failure.GetType().FullName + ": " + failure.Message));
         }
 
-        /// <summary>What the runtime does not say: whoever starts a thread or waits for one is told that the platform does not have it.</summary>
+        /// <summary>What the runtime does not say: whoever starts a thread, waits for one or opens a file is told that there are none.</summary>
         internal static string Hint(Exception failure)
         {
             Exception cause = failure.GetBaseException();
             bool isAboutThreads = cause is PlatformNotSupportedException && (cause.StackTrace ?? "").Contains("System.Threading.");
-            return isAboutThreads ? "threads are not supported: " : "";
+            bool isAboutFiles = cause is IOException && cause.Message.StartsWith("Function not implemented", StringComparison.Ordinal);
+            return isAboutThreads ? "threads are not supported: " : isAboutFiles ? "files are not supported: " : "";
         }
     }
 }

@@ -77,10 +77,14 @@ func TestDamagedModulesAreRefused(t *testing.T) {
 	}
 }
 
-func TestAProgramWithoutRolesIsRefused(t *testing.T) {
-	linked := link(t, "package main\n\nimport _ \"recoil.dev/recoil\"\n\nfunc main() {}\n")
-	if _, err := finish(linked); err == nil || !strings.Contains(err.Error(), "registers no role") {
-		t.Errorf("got %v", err)
+func TestAProgramWithoutAHandlerIsRefused(t *testing.T) {
+	for _, program := range []string{
+		"package main\n\nimport _ \"recoil.dev/recoil\"\n\nfunc main() {}\n",
+		"package main\n\nimport \"recoil.dev/recoil\"\n\nfunc main() { recoil.Listener(nil) }\n",
+	} {
+		if _, err := finish(link(t, program)); err == nil || !strings.Contains(err.Error(), "registers no handler") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

@@ -21,16 +21,12 @@ func dropUnregistered(m *module) error {
 	for _, name := range m.names {
 		linked[name] = true
 	}
-	registered := 0
+	if !linked[registrars["recoil:plugin/handler@0.1.0#handle"]] {
+		return errors.New("main registers no handler, which every package has: call recoil.Handler in main, and whatever else the package shall be")
+	}
 	m.exports = slices.DeleteFunc(m.exports, func(e export) bool {
 		registrar, isRole := registrars[e.name]
-		if isRole && linked[registrar] {
-			registered++
-		}
 		return isRole && !linked[registrar]
 	})
-	if registered == 0 {
-		return errors.New("main registers no role: call recoil.Handler, and what else the package shall be, in main")
-	}
 	return nil
 }

@@ -12,6 +12,7 @@ import { handlerFunction, roleMethod } from "../role.js";
 import { Router } from "../router.js";
 import { Transaction } from "../transaction.js";
 import { describe } from "../values.js";
+import { advice } from "./advice.js";
 import { connectionPort, routerPort, transactionPort, wellFormed, write } from "./host.js";
 import { begin } from "./life.js";
 import { trace } from "./trace.js";
@@ -26,7 +27,7 @@ function guarded(what, body) {
   } catch (thrown) {
     if (thrown instanceof RecoilError) throw wellFormed(thrown.message);
     const summary = typeof thrown?.message === "string" ? `${thrown.name}: ${thrown.message}` : String(thrown);
-    write("error", `${what}: ${summary}${trace(thrown)}`);
+    write("error", `${what}: ${summary}${trace(thrown)}${advice(thrown)}`);
     throw wellFormed(summary);
   } finally {
     closeAll();
