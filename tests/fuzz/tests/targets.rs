@@ -3,7 +3,9 @@
 //! Seen red, each with one thing broken: `calls` (an answer's first byte not written), `group_entry` (a chain number cut to 24 bits
 //! when read), `log_recovery` (no largest index: the next one overflows), `meta` (`index + 1` on a chunk's number), `package` (a panic
 //! on a second manifest), `raft_message` (no largest term and index), `resp` (commands of 120 MiB allowed: memory),
-//! `snapshot_chunk` (a key without its first byte), `registry_names` (".." allowed between words), `registry_records` (an attachment cut short).
+//! `snapshot_chunk` (a key without its first byte), `registry_names` (".." allowed between words), `registry_records` (an attachment cut short),
+//! `log_records` (a truncation's index cut to 32 bits), `manifest` (a description without the blanks at its end), `peer_stream` (a body without
+//! its last byte), `requests` (a flag read the wrong way round), `session` (a client's error is the listener's).
 
 #![allow(clippy::disallowed_methods)] // the time that a run may take is the wall's
 

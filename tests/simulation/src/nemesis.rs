@@ -341,9 +341,10 @@ impl Nemesis {
             slow_disk(place, false);
             let World { machines, net, .. } = world;
             machines[place].thaw(net);
+            // One whose data could not be written may not have noticed yet.
+            let ended = machines[place].life.lock().ended.is_some() || machines[place].data.is_failing();
             machines[place].disk.clear_faults();
             machines[place].data.clear_faults();
-            let ended = machines[place].life.lock().ended.is_some();
             // One that runs on an old copy may not have been told yet.
             let present = self.present[place].take();
             let refused = present.is_some() || net.is_outdated(place, machines[place].boots);

@@ -63,6 +63,11 @@ impl SimulatedData {
         self.0.lock().fails_in = Some(calls);
     }
 
+    /// True if a commit or persist has failed, or the next one will.
+    pub fn is_failing(&self) -> bool {
+        self.0.lock().fails_in == Some(0)
+    }
+
     /// Nothing shall fail any more.
     pub fn clear_faults(&self) {
         self.0.lock().fails_in = None;
