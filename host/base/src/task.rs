@@ -182,21 +182,21 @@ pub fn processor_time() -> std::time::Duration {
     std::time::Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
-/// How many pages the calling thread has had to be given or had to copy: what it touched for the first time. Reading takes a quarter of a
-/// microsecond.
-pub fn page_faults() -> u64 {
+/// Bytes of memory that the calling thread has had to be given or had to copy: the pages that it touched for the first time. Reading takes
+/// a quarter of a microsecond.
+pub fn touched_bytes() -> u64 {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is to a struct of the size that the call writes, and zeros are a value of it if it fails.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
         usage.assume_init()
     };
-    u64::try_from(usage.ru_minflt).unwrap_or(0)
+    u64::try_from(usage.ru_minflt).unwrap_or(0).saturating_mul(rustix::param::page_size() as u64)
 }
 
-/// From now on a page of this process is a page, never two mebibytes, so that [`page_faults`] tells what was touched.
+/// From now on no page of this process is larger than the system's others, so that [`touched_bytes`] tells what was touched.
 pub fn use_small_pages() {
-    // A system that refuses has no large pages.
+    // A system that does not know how has no large pages.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 

@@ -46,13 +46,11 @@ impl Settings {
 const PARTS_MAX: usize = 64;
 /// What every instance may have before it counts against its app.
 const FREE_BYTES: usize = 2 << 20;
-/// Bytes of a page of the system's; never more than this where pages are larger, which counts too little by a known factor.
-const PAGE_BYTES: usize = 4 << 10;
 
 /// What a store holds of its app's memory.
 ///
 /// What it has grown by counts as asked for. What it began with is an image that all instances share, of which it has what it has touched:
-/// as many pages as its thread was given while it ran ([`task::page_faults`]). That is more than the truth if the host was given some
+/// as many pages as its thread was given while it ran (`recoil_base::task::touched_bytes`). That is more than the truth if the host was given some
 /// meanwhile, and never more than there is. Small memories are not worth the reading, and count whole.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -91,11 +89,11 @@ impl Account {
         self.held.lock().is_metered()
     }
 
-    /// The instance ran, and its thread was given these pages meanwhile. False if the app now holds more than it may.
-    pub(crate) fn touch(&self, pages: u64) -> bool {
+    /// The instance ran, and its thread was given this much meanwhile. False if the app now holds more than it may.
+    pub(crate) fn touch(&self, bytes: u64) -> bool {
         let mut held = self.held.lock();
         let before = held.counted();
-        held.touched = held.touched.saturating_add((pages as usize).saturating_mul(PAGE_BYTES));
+        held.touched = held.touched.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
         let more = held.counted() - before;
         more == 0 || self.app_bytes.fetch_add(more, Ordering::Relaxed) + more <= self.app_bytes_max
     }
@@ -240,13 +238,13 @@ mod tests {
         for limiter in &mut many {
             assert!(limiter.memory_growing(0, 6 * MIB, None).unwrap(), "an instance can always start");
             assert!(limiter.account().is_metered());
-            assert!(limiter.account().touch((2 * MIB / PAGE_BYTES) as u64));
+            assert!(limiter.account().touch(2 * MIB as u64));
         }
         assert_eq!(app_bytes.load(Ordering::Relaxed), 0);
         assert!(many[0].account().touch(u64::MAX));
         assert_eq!(many[0].account().counted_bytes(), 4 * MIB, "it has no more than there is");
         assert!(many[0].memory_growing(6 * MIB, 8 * MIB, None).unwrap());
-        assert!(many[1].account().touch((4 * MIB / PAGE_BYTES) as u64));
+        assert!(many[1].account().touch(4 * MIB as u64));
         assert!(!many[2].account().touch(1));
         assert!(many[2].account().exhausted().contains("limit app_memory_bytes: 10 MiB"));
         assert!(!many[1].memory_growing(6 * MIB, 7 * MIB, None).unwrap());

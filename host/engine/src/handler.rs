@@ -152,13 +152,13 @@ impl AppCode {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline()));
         let _running = self.engine.ticker().run();
-        let before = task::page_faults();
+        let before = task::touched_bytes();
         let made = self.handlers.instantiate(&mut store).and_then(|instance| {
             let handle = instance.get_typed_func(&mut store, handle)?;
             let fire = self.exports.fire.as_ref().map(|fire| instance.get_typed_func(&mut store, fire)).transpose()?;
             Ok((handle, fire))
         });
-        store.data().limiter.account().touch(task::page_faults() - before);
+        store.data().limiter.account().touch(task::touched_bytes() - before);
         match made {
             Ok((handle, fire)) => {
                 Ok(HandlerInstance { ticker: self.engine.ticker().clone(), store, handle, fire, poisoned: false })
@@ -263,12 +263,12 @@ impl HandlerInstance {
         state.transaction = Some(transaction);
         state.lasting = None;
         let _running = self.ticker.run();
-        let before = state.limiter.account().is_metered().then(task::page_faults);
+        let before = state.limiter.account().is_metered().then(task::touched_bytes);
         self.store.set_epoch_deadline(1);
         let answer = call(&mut self.store);
         if let Some(before) = before {
             // Whoever keeps the instance looks at what the app holds.
-            self.store.data().limiter.account().touch(task::page_faults() - before);
+            self.store.data().limiter.account().touch(task::touched_bytes() - before);
         }
         let answer = answer.map_err(|error| {
             self.poisoned = true;

@@ -12,6 +12,7 @@
 // Whole programs are tested against the clock on the wall.
 #![allow(clippy::disallowed_methods)]
 
+mod alone;
 mod app;
 mod cases;
 mod client;
@@ -20,6 +21,7 @@ mod report;
 mod script;
 mod wire;
 
+pub use alone::{Rows, transaction};
 pub use app::{App, LogLine};
 pub use cases::{CALLS, Case, cases};
 pub use client::{Client, Handler, Http, Response, Tcp};

@@ -5,14 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use recoil_base::{Clock, Digest, PartitionId};
+use recoil_base::{Clock, Digest};
 use recoil_cluster_tests::program;
-use recoil_conformance::is_available;
-use recoil_engine::{
-    AppLog, AppLogOptions, Engine, EngineOptions, Environment, Limits, Transaction, TransactionInfo, TransactionLimits,
-    View, ViewError,
-};
+use recoil_conformance::{Rows, is_available, transaction};
+use recoil_engine::{AppLog, AppLogOptions, Engine, EngineOptions, Environment, Limits};
 
 /// What recoilctl says of a listener in `recoil.toml` that the source does not have.
 const NO_LISTENER: &str = "the listener 'tcp' with protocol tcp needs the export recoil:plugin/tcp-listener";
@@ -126,7 +122,8 @@ impl Package {
         let log = AppLog::new(Clock::system(), AppLogOptions::default());
         let (app, limits, settings) = ("sample".into(), Limits::default(), Default::default());
         let environment = Environment { app, log: log.clone(), limits, settings };
-        let (_, answer) = code.new_handler(environment).unwrap().handle(transaction(), b"pear");
+        let (_, answer) =
+            code.new_handler(environment).unwrap().handle(transaction(&Arc::new(Rows::default())), b"pear");
         let lines: Vec<String> = log.since(0, 1000).0.into_iter().map(|line| line.message.to_string()).collect();
         let answer = answer.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         (answer.map_err(|error| error.to_string()), lines.join("\n"))
@@ -141,36 +138,6 @@ fn recoilctl(folder: &Path, words: &[&str]) -> Result<(), String> {
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(matches!(output.status.code(), Some(0 | 1)), "{words:?}: {}: {said}", output.status);
     if output.status.success() { Ok(()) } else { Err(said) }
-}
-
-/// A partition that holds nothing.
-struct Nothing;
-
-impl View for Nothing {
-    fn get(&self, _key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        Ok(None)
-    }
-
-    fn scan<'a>(
-        &'a self,
-        _start: Bytes,
-        _end: Option<Bytes>,
-        _reverse: bool,
-    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
-        Box::new(std::iter::empty())
-    }
-}
-
-fn transaction() -> Transaction {
-    let info = TransactionInfo {
-        keyspace: "default".into(),
-        partition: PartitionId(0),
-        partition_count: 1,
-        epoch: 1,
-        now_us: 1_000_000,
-        read_only: false,
-    };
-    Transaction::new(Arc::new(Nothing), info, TransactionLimits::default())
 }
 
 /// Tries mistakes in one package after another state of its source, the one without any first.

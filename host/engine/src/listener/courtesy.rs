@@ -45,15 +45,15 @@ impl Computing {
         debug_assert!(Arc::ptr_eq(known, account));
     }
 
-    /// True if the pages count that are touched from here on: while the instance is not there yet, nobody knows.
+    /// True if what is touched from here on counts: while the instance is not there yet, nobody knows.
     fn is_metered(&self) -> bool {
         self.account.get().is_none_or(|account| account.is_metered())
     }
 
-    /// Why the instance must end now that it has touched these pages, if it must.
-    fn touch(&self, pages: u64) -> Option<String> {
+    /// Why the instance must end now that it has touched so much, if it must.
+    fn touch(&self, bytes: u64) -> Option<String> {
         let account = self.account.get()?;
-        (!account.touch(pages)).then(|| account.exhausted())
+        (!account.touch(bytes)).then(|| account.exhausted())
     }
 
     /// A tick has passed in the guest; answers how long it has computed, milliseconds.
@@ -182,9 +182,9 @@ impl Courtesy {
     ) -> Poll<Result<T, Elsewhere>> {
         let _running = self.ticker.run();
         let before = self.shares.clock.now();
-        let pages = self.computing.is_metered().then(task::page_faults);
+        let touched = self.computing.is_metered().then(task::touched_bytes);
         let polled = pin!(future).poll(context);
-        let exhausted = pages.and_then(|pages| self.computing.touch(task::page_faults() - pages));
+        let exhausted = touched.and_then(|before| self.computing.touch(task::touched_bytes() - before));
         let above = self.shares.add(self.app, self.shares.clock.now() - before);
         match (polled, exhausted) {
             (Poll::Ready(output), _) => Poll::Ready(Ok(output)),

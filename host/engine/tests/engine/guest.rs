@@ -98,7 +98,8 @@ fn contract() -> (Resolve, PackageId) {
 }
 
 /// Answers HTTP. The first byte of the path behind the slash tells what it does: e: answers the body; r: an error; u: a trap; l: loops;
-/// w: waits for a message; f: fills 24 MiB of its memory and waits, if it has so much; k: leaves a submitted call behind; c: counts, in its memory, the requests it has answered.
+/// w: waits for a message; f: fills 24 MiB of its memory and waits, if it has so much; k: leaves a submitted call behind; c: counts, in its
+/// memory, the requests it has answered.
 pub(crate) fn http() -> Vec<u8> {
     component("web", include_str!("http.wat"))
 }

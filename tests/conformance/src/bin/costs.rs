@@ -9,21 +9,18 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use recoil_base::{Clock, Digest, PartitionId};
-use recoil_conformance::{Answer, Language, Table, list};
+use recoil_base::{Clock, Digest};
+use recoil_conformance::{Answer, Language, Rows, Table, list, transaction};
 use recoil_engine::call::relative_key;
-use recoil_engine::{
-    AppLog, AppLogOptions, Engine, EngineOptions, Environment, HandlerInstance, Limits, Transaction, TransactionInfo,
-    TransactionLimits, View, ViewError,
-};
+use recoil_engine::{AppLog, AppLogOptions, Engine, EngineOptions, Environment, HandlerInstance, Limits};
 
 const KEY: &[u8; 16] = b"key:000000000001";
-const VALUE: [u8; 128] = [b'x'; 128];
+static VALUE: [u8; 128] = [b'x'; 128];
 
 /// Instances made one after another, and alive at a time.
 const INSTANCES: usize = 100;
@@ -174,42 +171,12 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// One `bump`, in a transaction of its own that comes to nothing.
 fn call(instance: &mut HandlerInstance) -> anyhow::Result<()> {
-    let (_, answer) = instance.handle(transaction(), &list(&[&b"bump"[..], KEY, &VALUE]));
+    static ROW: LazyLock<Arc<Rows>> =
+        LazyLock::new(|| Arc::new(Rows(Some((relative_key(KEY), Bytes::from_static(&VALUE))))));
+    let (_, answer) = instance.handle(transaction(&ROW), &list(&[&b"bump"[..], KEY, &VALUE]));
     let answer = answer?;
     let before = Answer::Items(vec![[b"+", &VALUE[..]].concat()]);
     let found = Answer::of(&[&[0], &answer[..]].concat()).map_err(anyhow::Error::msg)?;
     ensure!(found == before, "bump answers {found}");
     Ok(())
-}
-
-/// A partition that holds one row.
-struct Row;
-
-impl View for Row {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        Ok((relative_key(KEY) == key).then_some(Bytes::from_static(&VALUE)))
-    }
-
-    fn scan<'a>(
-        &'a self,
-        start: Bytes,
-        end: Option<Bytes>,
-        _reverse: bool,
-    ) -> Box<dyn Iterator<Item = Result<(Bytes, Bytes), ViewError>> + Send + 'a> {
-        let key = relative_key(KEY);
-        let is_within = key >= start && end.is_none_or(|end| key < end);
-        Box::new(is_within.then(|| Ok((key, Bytes::from_static(&VALUE)))).into_iter())
-    }
-}
-
-fn transaction() -> Transaction {
-    let info = TransactionInfo {
-        keyspace: "default".into(),
-        partition: PartitionId(7),
-        partition_count: 8,
-        epoch: 1,
-        now_us: 1_000_000,
-        read_only: false,
-    };
-    Transaction::new(Arc::new(Row), info, TransactionLimits::default())
 }
