@@ -24,7 +24,7 @@ use crate::raft::{Entry, TypeConfig};
 /// How long an entry may wait. Longer saves more, and lets stale reads fall behind and a new leader apply more before it begins.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// Bytes of a group's entries that may wait; whoever brings more waits itself. A node has a dozen groups.
-const WAITING_BYTES_MAX: usize = 512 << 10;
+const WAITING_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Default)]
 struct Waiting {

@@ -19,6 +19,10 @@ const KEYSPACE: &str = "data";
 const CACHE_BYTES: u64 = 16 << 20;
 /// Rows in memory that are not in tables yet; twice that, while they are written. Larger ones save little processor time.
 const MEMTABLE_BYTES: u64 = 8 << 20;
+/// Threads that write tables and compact them. The first of them leaves compactions to the others and, while all others are busy, takes
+/// such a task from the queue and puts it back without pause: with two, fjall's choice on two processors, one computes for nothing as long
+/// as the other compacts.
+const WORKERS: usize = 4;
 /// Values of this size and above lie in files of their own, which compactions leave alone while most of what they hold is in use:
 /// mebibytes would be written again for every level.
 const APART_BYTES: u32 = 32 << 10;
@@ -71,6 +75,7 @@ impl Store {
     pub(super) fn open(folder: &Path, dead: DeadCopies) -> Result<Self, StoreError> {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
+            .worker_threads(WORKERS)
             .manual_journal_persist(true)
             .with_compaction_filter_factories(Arc::new(move |name| (name == KEYSPACE).then(|| dead.factory())))
             .open()
