@@ -52,8 +52,10 @@ pub fn calls(input: &[u8]) {
         2 => drop(decode_values(body)),
         3 => drop(decode_page(body)),
         _ => {
-            let Ok((app, topic, message)) = topics::decode(body.clone()) else { return };
-            assert_eq!(topics::encode(app, &topic, &message), body);
+            let Ok((app, messages)) = topics::decode(body) else { return };
+            let again = topics::encode(app, &messages).into_iter();
+            let again = again.flat_map(|batch| topics::decode(batch).expect("what was written can be read").1);
+            assert_eq!(again.collect::<Vec<_>>(), messages);
         }
     }
 }

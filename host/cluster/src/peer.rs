@@ -9,7 +9,7 @@
 //! byte. Whatever one node has to send when its socket is writable leaves in one write.
 //!
 //! Bounded: a frame's length, the bytes of requests being served for one peer (reading stops until some are answered),
-//! the bytes queued for one peer (further requests fail at once), the time until a frame has come or gone whole.
+//! the bytes queued for one peer (further requests fail at once, and of what needs no answer much less may wait), the time until a frame has come or gone whole.
 //! Requests of one peer are *started* in their order of arrival.
 //!
 //! Nobody proves who he is yet: a hello is believed. But one that names no member of the cluster is a stranger's, who may ask to join and
@@ -54,6 +54,8 @@ const SERVING_BYTES_MAX: usize = 64 << 20;
 const STRANGER_SERVING_BYTES: usize = SERVING_BYTES_MAX / 4;
 /// Bytes waiting to be sent to one peer.
 const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// What needs no answer may be lost, and is once this much waits: it must hold up neither calls nor Raft.
+const QUEUED_ONE_WAY_BYTES_MAX: usize = 4 << 20;
 /// Bytes waiting to be sent to a stranger.
 const STRANGER_QUEUED_BYTES_MAX: usize = 256 << 10;
 /// Bytes put together into one write.
@@ -88,7 +90,7 @@ pub enum Service {
     Calls = 2,
     /// A meta entry to propose.
     Propose = 3,
-    /// A message of a topic (one-way); see [`crate::topics`].
+    /// Messages of topics (one-way); see [`crate::topics`].
     Publish = 4,
     /// Are you there? Answered with the wall time, `u64` microseconds since the Unix epoch.
     Ping = 5,
@@ -177,7 +179,8 @@ impl Queue {
     }
     fn push(&self, frame: Outgoing) -> bool {
         let size = frame.size();
-        if self.bytes.fetch_add(size, Ordering::Relaxed) > self.bytes_max {
+        let bytes_max = if frame.kind == ONE_WAY { self.bytes_max.min(QUEUED_ONE_WAY_BYTES_MAX) } else { self.bytes_max };
+        if self.bytes.fetch_add(size, Ordering::Relaxed) > bytes_max {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             return false;
         }

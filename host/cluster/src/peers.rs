@@ -43,7 +43,7 @@ pub trait PeerNetwork: Send + Sync + 'static {
         body: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
-    /// Sends what needs no answer; lost if the node cannot be reached.
+    /// Sends what needs no answer; lost if the node cannot be reached, or too much waits for it.
     fn tell(&self, to: NodeId, service: Service, body: Bytes);
     /// Asks the node at `address`, whoever it is, on a connection of its own. For joining.
     fn ask(

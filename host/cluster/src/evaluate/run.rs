@@ -22,6 +22,7 @@ use super::{
 };
 use crate::calls::{Answer, Miss, Reply, Request};
 use crate::timers::Pause;
+use crate::topics;
 
 /// How long a handler may wait in `consensus.barrier`.
 const BARRIER_MAX: Duration = Duration::from_millis(500);
@@ -210,7 +211,7 @@ impl Host {
         let transaction = self.transaction(partition, evaluation, &app, asked.mode == Mode::Read);
         let (effects, answer) = self.call(partition, evaluation, &app, transaction, body);
         let answer = answer.map_err(Miss::Error);
-        let publish = self.publisher(app.id, effects.publishes);
+        let publish = self.publisher(app.id, &effects.publishes);
         if answer.is_err() || effects.writes.is_empty() {
             return asked.publishing(publish).answer_unwritten(evaluation, reads, answer);
         }
@@ -314,14 +315,14 @@ impl Host {
     pub(super) fn publisher(
         &self,
         app: recoil_base::AppId,
-        publishes: Vec<(Bytes, Bytes)>,
+        publishes: &[topics::Message],
     ) -> impl FnOnce() + Send + 'static {
-        let topics = (!publishes.is_empty()).then(|| self.parts.topics.clone());
+        // Put together here, on the app's own processor time.
+        let batches = topics::encode(app, publishes);
+        let topics = (!batches.is_empty()).then(|| self.parts.topics.clone());
         move || {
             if let Some(topics) = topics {
-                for (topic, message) in &publishes {
-                    topics.publish(app, topic, message);
-                }
+                topics.publish(batches);
             }
         }
     }
@@ -398,7 +399,7 @@ impl Host {
         result?;
         let now_us = evaluation.next_now(&self.parts.clock);
         let part = call_writes(partition.key, evaluation, app, now_us, effects.writes, vec![]);
-        let publish = self.publisher(app.id, effects.publishes);
+        let publish = self.publisher(app.id, &effects.publishes);
         let committed = Box::new(move |outcome| {
             if outcome == recoil_consensus::Outcome::Committed {
                 publish();

@@ -80,7 +80,7 @@ impl Host {
         let answer: Answer = Ok(encode_answers(&done.answers));
         let parts = self.parts_of(&app, anchor.key, &mut evaluations, &done, &asked, &answer);
         let times: Vec<_> = parts.iter().map(|part| (part.partition, part.now_us)).collect();
-        let (waiter, reply) = answer_decided(asked.reply, answer.clone(), self.publisher(app.id, done.publishes));
+        let (waiter, reply) = answer_decided(asked.reply, answer.clone(), self.publisher(app.id, &done.publishes));
         let waiter = count_writes(&app.usage, &parts, waiter);
         match session.append(parts, waiter) {
             Ok(number) => {

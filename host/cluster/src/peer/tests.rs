@@ -90,3 +90,16 @@ async fn a_peer_learnt_of_on_several_ways_at_once_is_reached() {
     }
     tasks.stop().await;
 }
+
+/// Red with one limit for all frames: messages that may be lost would fill the queue before calls.
+#[test]
+fn what_may_be_lost_leaves_room_for_what_may_not() {
+    let (queue, mut outgoing) = Queue::new(QUEUED_BYTES_MAX);
+    let frame = |kind| Outgoing { kind, id: 0, service: Some(Service::Publish), body: vec![0; 1 << 20].into() };
+    let told = (0..100).filter(|_| queue.push(frame(ONE_WAY))).count();
+    assert_eq!(told, QUEUED_ONE_WAY_BYTES_MAX >> 20);
+    let asked = (0..100).filter(|_| queue.push(frame(REQUEST))).count();
+    assert_eq!(asked, (QUEUED_BYTES_MAX - QUEUED_ONE_WAY_BYTES_MAX) >> 20);
+    assert!(!queue.push(frame(ONE_WAY)));
+    assert!(outgoing.try_recv().is_ok());
+}
