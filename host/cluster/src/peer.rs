@@ -179,7 +179,8 @@ impl Queue {
     }
     fn push(&self, frame: Outgoing) -> bool {
         let size = frame.size();
-        let bytes_max = if frame.kind == ONE_WAY { self.bytes_max.min(QUEUED_ONE_WAY_BYTES_MAX) } else { self.bytes_max };
+        let bytes_max =
+            if frame.kind == ONE_WAY { self.bytes_max.min(QUEUED_ONE_WAY_BYTES_MAX) } else { self.bytes_max };
         if self.bytes.fetch_add(size, Ordering::Relaxed) > bytes_max {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             return false;
