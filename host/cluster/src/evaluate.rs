@@ -15,6 +15,8 @@
 //! - The writing calls of an origin are evaluated in the order of their numbers, each once ([`origins`]). A transaction is a call of
 //!   the lowest of its partitions.
 //!
+//! An app whose manifest says so has instances that answer for any partition ([`shared`]) in place of one for each.
+//!
 //! Bounded: the bytes that wait in mailboxes, the session's backlog, handler instances of a node.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -40,6 +42,7 @@ use crate::topics::Topics;
 use origins::Origins;
 pub use pool::EvaluationPool;
 use recent::Recent;
+pub use shared::SharedInstances;
 use usage::Counted;
 pub use usage::Usage;
 
@@ -47,6 +50,7 @@ mod origins;
 mod pool;
 mod recent;
 mod run;
+mod shared;
 mod transact;
 mod usage;
 mod view;
@@ -120,12 +124,19 @@ pub struct EvaluatedApp {
     pub settings: Settings,
     /// What it has under way here.
     pub usage: Arc<Usage>,
+    /// Its instances, if they may answer for any partition.
+    pub shared: Option<SharedInstances>,
 }
 
 impl EvaluatedApp {
     pub(super) fn environment(&self) -> Environment {
         let (app, settings) = (self.name.clone(), self.settings.clone());
         Environment { app, log: self.log.clone(), limits: self.limits, settings }
+    }
+
+    /// Memory between calls is a cache: an app that has used half of its own keeps no large instances.
+    pub(super) fn is_short_of_memory(&self) -> bool {
+        self.code.memory_bytes() > self.limits.app_memory_bytes_max / 2
     }
 }
 
@@ -513,7 +524,8 @@ impl Host {
                 return Err(Miss::Again);
             }
             let local = self.parts.locals.get(partition.key).ok_or(Miss::NotLeader(None))?;
-            let now_us = machine::read_clock(&self.parts.data, &local).map_err(|error| storage_failed(&error))?;
+            let now_us =
+                machine::read_clock(&self.parts.data, partition.group).map_err(|error| storage_failed(&error))?;
             let consensus = run::consensus(session.clone(), group, self.numbers.clone(), self.parts.runtime.clone());
             *slot = Some(Evaluation {
                 session,

@@ -24,7 +24,7 @@ mod timers;
 pub mod topics;
 
 pub use clocks::PeerClocks;
-pub use evaluate::{EvaluatedApp, EvaluationPool, Host, HostParts, Usage};
+pub use evaluate::{EvaluatedApp, EvaluationPool, Host, HostParts, SharedInstances, Usage};
 pub use meta::{MetaCommand, MetaState};
 pub use peer::{PeerService, Service, TcpPeers};
 pub use peers::{PeerNetwork, Peers};

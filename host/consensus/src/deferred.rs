@@ -1,8 +1,8 @@
 //! Deferred applying: committed entries wait a moment, so that many reach the data in one sorted batch.
 //!
 //! The log is the truth and leaders read through their overlays, so nothing needs a committed entry to be in the data at once. What
-//! waiting saves: a key written again is written once; rows that every entry changes (a partition's clock, what is remembered of an
-//! origin's calls, how far the group is) are written once a batch; and sorted batches cost the store about half.
+//! waiting saves: a key written again is written once; rows that every entry changes (what is remembered of an origin's calls,
+//! how far the group is) are written once a batch; and sorted batches cost the store about half.
 //!
 //! So openraft's applied index may be ahead of the data. Who relies on the data asks for it first: a snapshot, an installation, a leader
 //! that begins a session (its start entry is not deferred, and is answered when it is in the data), the meta group (never deferred).

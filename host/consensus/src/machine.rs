@@ -1,8 +1,8 @@
 //! Applying committed entries to the data.
 //!
 //! One [`Applier`] thread a node does it for all groups, since fjall may block and halts its caller under backpressure: no
-//! tokio worker ever waits for it. What changes in one batch: the entries' writes, each written partition's clock, the
-//! group's applied id, membership and chain. Entries wait a moment for more to come ([`crate::deferred`]). Batches are not fsynced:
+//! tokio worker ever waits for it. What changes in one batch: the entries' writes, and the group's applied id, membership, chain and
+//! clock. Entries wait a moment for more to come ([`crate::deferred`]). Batches are not fsynced:
 //! the log is the truth, and what a crash loses is applied again from it. [`Builder`] persists the data, and only that permits a
 //! purge.
 
@@ -15,7 +15,7 @@ use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
 use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId, task};
-use recoil_storage::{Batch, Data, DataError, Write, key};
+use recoil_storage::{Batch, Data, Write, key};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -91,6 +91,10 @@ pub(crate) struct GroupRow {
     /// The package versions that the chain in force may carry.
     #[serde(default)]
     pub(crate) versions: BTreeMap<AppId, Digest>,
+    /// The hybrid-logical time of the newest write, microseconds: no partition's clock may go back behind it. One for all, since a row for
+    /// each would be written with every batch; a partition that moves takes its group's along.
+    #[serde(default)]
+    pub(crate) clock_us: u64,
 }
 
 /// The last entry of the chain in force.
@@ -214,7 +218,8 @@ impl Core {
             switched.push((partition, local));
         }
         let (chain, versions) = (staged.chain(), staged.versions());
-        let row = GroupRow { applied: meta.last_log_id, membership: meta.last_membership, chain, versions };
+        let clock_us = staged.clock_us().max(self.row.clock_us);
+        let row = GroupRow { applied: meta.last_log_id, membership: meta.last_membership, chain, versions, clock_us };
         batch.put(group_key(self.group), row.encode());
         self.data.commit(batch).map_err(io::Error::other)?;
         self.data.persist().map_err(io::Error::other)?;
@@ -253,7 +258,7 @@ impl Core {
             if local.group != self.group || local.epoch != part.epoch {
                 continue;
             }
-            batch.put(clock_key(&local), part.now_us.to_be_bytes().to_vec());
+            row.clock_us = row.clock_us.max(part.now_us);
             for app in part.apps {
                 for call in &app.calls {
                     let noted = self.records.note(&self.data, part.partition, &local, app.app, call);
@@ -270,17 +275,10 @@ impl Core {
     }
 }
 
-/// Where a partition's hybrid-logical time is kept: app 0, kind 1, `clock`.
-pub(crate) fn clock_key(local: &Local) -> Vec<u8> {
-    let mut full = key::prefix(local.copy, AppId(0)).to_vec();
-    full.extend_from_slice(b"\x01clock");
-    full
-}
-
-/// The hybrid-logical time of the last write that a copy holds, microseconds; 0 before the first. Blocks.
-pub fn read_clock(data: &Data, local: &Local) -> Result<u64, DataError> {
-    let stored = data.get(&clock_key(local))?;
-    Ok(stored.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_be_bytes))
+/// The hybrid-logical time of the newest write that a group's data hold, microseconds; 0 before the first. Blocks.
+pub fn read_clock(data: &Data, group: GroupId) -> io::Result<u64> {
+    let stored = data.get(&group_key(group)).map_err(io::Error::other)?;
+    stored.map_or(Ok(0), |row| Ok(GroupRow::decode(&row)?.clock_us))
 }
 
 /// One group's state machine, as openraft drives it.
@@ -452,7 +450,7 @@ mod tests {
         }
         let mut core = core(folder.path());
         assert_eq!(core.row.applied.unwrap().index, 2);
-        assert_eq!(read_clock(&core.data, &core.locals.get(PARTITION).unwrap()).unwrap(), 11);
+        assert_eq!(read_clock(&core.data, GROUP).unwrap(), 11);
         assert_eq!(core.apply(vec![entry(3, 3, put("b", 1))]).unwrap(), [Reply::Applied]);
         assert!(has(&core, "a") && has(&core, "b"));
     }

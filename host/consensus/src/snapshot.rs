@@ -226,6 +226,10 @@ impl Staged {
         self.row.versions.clone()
     }
 
+    pub(crate) fn clock_us(&self) -> u64 {
+        self.row.clock_us
+    }
+
     /// The copies, now somebody else's to keep.
     pub(crate) fn take(&self) -> Vec<(PartitionRef, u64, CopyId)> {
         std::mem::take(&mut self.copies.lock())

@@ -13,14 +13,14 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use recoil_base::{AppId, Shutdown, task};
 use recoil_cluster::meta::{App, AppState};
-use recoil_cluster::{EvaluatedApp, MetaCommand, MetaState};
+use recoil_cluster::{EvaluatedApp, MetaCommand, MetaState, SharedInstances};
 use recoil_engine::{
     AppCode, AppLog, Environment, HttpError, HttpRequest, HttpResponse, HttpService, LIMITS, Limits, LogLevel, Roles,
     Settings,
 };
 use recoil_gateway::http::{HttpServer, Request, Responder, Response, StatusCode, StreamBody};
 use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState, end_reading};
-use recoil_package::{Limits as ManifestLimits, Manifest, Protocol};
+use recoil_package::{Instances, Limits as ManifestLimits, Manifest, Protocol};
 use recoil_storage::key;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -176,6 +176,7 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
         log: log.clone(),
         settings: settings.clone(),
         usage: Arc::default(),
+        shared: (app.manifest.instances == Instances::Shared).then(SharedInstances::default),
     };
     let mut loaded = parts.apps.loaded.lock();
     let is_current = parts.states.borrow().apps.values().any(|now| now.id == app.id && now.install == app.install);

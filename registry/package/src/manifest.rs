@@ -47,6 +47,9 @@ pub struct Manifest {
     /// Ports the package wants; `[[listener]]` in `recoil.toml`.
     #[serde(default, rename = "listener", skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,
+    /// Which partitions a handler instance answers for.
+    #[serde(default, skip_serializing_if = "Instances::is_default")]
+    pub instances: Instances,
     /// What of the contract the package may call; the rest refuses.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub permissions: BTreeSet<Permission>,
@@ -56,6 +59,24 @@ pub struct Manifest {
     /// What an operator may change while the app runs; `[[setting]]` in `recoil.toml`.
     #[serde(default, rename = "setting", skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
+}
+
+/// Which partitions a handler instance answers for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instances {
+    /// For one: what it keeps in memory between calls is of that partition, and goes when the partition's leader changes.
+    #[default]
+    PerPartition,
+    /// For any, one call after the other. For handlers that keep nothing of a partition in memory between calls: a node needs as many
+    /// as it evaluates calls at a time, whatever the number of partitions.
+    Shared,
+}
+
+impl Instances {
+    fn is_default(&self) -> bool {
+        *self == Instances::default()
+    }
 }
 
 /// A setting: its default also says of which type it is.

@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use recoil_package::Limits;
+use recoil_package::{Instances, Limits};
 
 struct Package {
     name: &'static str,
@@ -33,6 +33,15 @@ pub fn write_package(file: &Path, name: &str, port: u16, limits: &[(&str, u64)])
     manifest.name = name.to_owned();
     manifest.listeners[0].port = port;
     manifest.limits = Limits(limits.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect());
+    let archive = recoil_package::embed(component(), &manifest).expect("it takes a manifest");
+    std::fs::write(file, archive).expect("the file can be written");
+}
+
+/// Changes a package that was written so that its instances answer for any partition.
+pub fn share_instances(file: &Path) {
+    let archive = std::fs::read(file).expect("it has been written");
+    let mut manifest = recoil_package::read(&archive).expect("it has a manifest");
+    manifest.instances = Instances::Shared;
     let archive = recoil_package::embed(component(), &manifest).expect("it takes a manifest");
     std::fs::write(file, archive).expect("the file can be written");
 }

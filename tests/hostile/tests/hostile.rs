@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use recoil_cluster_tests::{Cluster, Ports, Redis, Reply, eventually};
-use recoil_hostile::{Hostile, write_package};
+use recoil_hostile::{Hostile, share_instances, write_package};
 
 /// Peak resident memory of a node: two apps at their limits, and what a debug build needs by itself.
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
@@ -109,6 +109,27 @@ fn peak_bytes(process: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+/// Red when what the manifest says of instances is ignored, one way or the other.
+#[test]
+fn instances_answer_for_one_partition_or_for_any_as_the_manifest_says() {
+    let mut side = Side::by_side(&[]);
+    let shared = side.port + 10;
+    let file = side.cluster.path("shared.wasm");
+    write_package(&file, "shared", shared, &[]);
+    share_instances(&file);
+    side.cluster.ctl(0, &["install", "--yes", file.to_str().unwrap()]).ok();
+    // Of calls to many partitions, those that were the first of their instance.
+    let made = |port: u16| {
+        let port = port + side.cluster.ports().offset;
+        let mut asked = Hostile::connect(port, PATIENCE).expect("the port is open");
+        (0..400).filter(|key| asked.ask(&format!("key:{key}"), "count", 0).unwrap() == "ok 1").count()
+    };
+    let (own, shared) = (made(side.port), made(shared));
+    assert!(own > 150 && shared <= 16, "{own} and {shared} instances were made");
+    side.check("counting");
+    side.stop();
 }
 
 /// Red for a misbehaviour when the limit that its error names is not enforced.

@@ -1,7 +1,7 @@
 //! `recoilctl inspect`.
 
 use recoil_gateway::api::{AppDetail, AppState};
-use recoil_package::Manifest;
+use recoil_package::{Instances, Manifest};
 
 use super::uninstall::path_segment;
 use super::{Format, Output, VerbError};
@@ -39,6 +39,13 @@ fn permissions(manifest: &Manifest) -> String {
     names.join(", ")
 }
 
+fn instances(manifest: &Manifest) -> &'static str {
+    match manifest.instances {
+        Instances::PerPartition => "one for each partition",
+        Instances::Shared => "shared by all partitions of a node",
+    }
+}
+
 fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
     let AppDetail { summary, roles, limits, settings, manifest, on_nodes } = detail;
     let mut facts = vec![
@@ -50,6 +57,7 @@ fn print(detail: &AppDetail, output: &mut Output) -> std::io::Result<()> {
         ["license", manifest.license.as_str()].map(str::to_owned),
         ["roles".to_owned(), roles.join(", ")],
         ["permissions".to_owned(), permissions(manifest)],
+        ["handler instances", instances(manifest)].map(str::to_owned),
     ];
     for listener in &summary.listeners {
         facts.push([format!("listener {}", listener.name), listener.addresses.join(" ")]);

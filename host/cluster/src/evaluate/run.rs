@@ -237,15 +237,16 @@ impl Host {
         mut transaction: Transaction,
         body: &CallBody,
     ) -> (Effects, Result<Bytes, CallError>) {
-        let slot = &mut evaluation.apps.entry(app.id).or_default().instance;
-        let (transaction, result) = if matches!(body, CallBody::Handle(_) | CallBody::Fire { .. }) {
+        let runs_guest = matches!(body, CallBody::Handle(_) | CallBody::Fire { .. });
+        let (transaction, result) = if let Some(shared) = app.shared.as_ref().filter(|_| runs_guest) {
+            shared.evaluate(app, transaction, body)
+        } else if runs_guest {
+            let slot = &mut evaluation.apps.entry(app.id).or_default().instance;
             let evaluated = match self.instance(partition, slot, app) {
                 Ok(instance) => instance.evaluate(transaction, body),
                 Err(error) => (transaction, Err(error)),
             };
-            // Memory between calls is a cache: an app that has used half of its own keeps no large ones.
-            let short = app.code.memory_bytes() > app.limits.app_memory_bytes_max / 2;
-            if short && slot.as_ref().is_some_and(|instance| instance.memory_bytes() > 0) {
+            if app.is_short_of_memory() && slot.as_ref().is_some_and(|instance| instance.memory_bytes() > 0) {
                 *slot = None;
                 self.instances.fetch_sub(1, Ordering::Relaxed);
             }
@@ -298,14 +299,15 @@ impl Host {
         };
         let view = StaleView::new(&self.parts.data, &local, app.id);
         let mut transaction = Transaction::new(Arc::new(view), info, app.limits.transaction);
-        // An instance of its own: the leader's may remember what is not committed yet.
-        let answer = match body {
-            CallBody::Handle(_) => {
+        let answer = match (body, &app.shared) {
+            (CallBody::Handle(_), Some(shared)) => shared.evaluate(&app, transaction, body).1,
+            // An instance of its own: the leader's may remember what is not committed yet.
+            (CallBody::Handle(_), None) => {
                 self.make_room();
                 app.code.new_handler(app.environment()).and_then(|mut instance| instance.evaluate(transaction, body).1)
             }
-            CallBody::Fire { .. } => Err(CallError::Rejected("a timer cannot fire in a stale read".into())),
-            storage => evaluate_storage(&mut transaction, storage),
+            (CallBody::Fire { .. }, _) => Err(CallError::Rejected("a timer cannot fire in a stale read".into())),
+            (storage, _) => evaluate_storage(&mut transaction, storage),
         };
         let answer = answer.and_then(|answer| app.usage.answer(answer, &app.limits));
         (call.reply)(answer.map_err(Miss::Error));

@@ -1,14 +1,20 @@
 //! What the handler does wrong.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use recoil_sdk::{Entry, Error, KeyRange, Transaction, log};
 
 const FAR_US: u64 = 1 << 52;
 
+/// Calls of `count` on this instance.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
 pub(crate) fn misbehave(transaction: &mut dyn Transaction, word: &str, number: usize) -> Result<Vec<u8>, Error> {
     match word {
         "echo" => return Ok(number.to_string().into_bytes()),
+        // What an instance remembers.
+        "count" => return Ok((COUNT.fetch_add(1, Ordering::Relaxed) + 1).to_string().into_bytes()),
         "put" => transaction.put(b"key", number.to_string().as_bytes())?,
         "get" => return Ok(transaction.get(b"key")?.unwrap_or_default()),
         // Time, memory, stack.

@@ -85,6 +85,7 @@ impl World {
             log: AppLog::new(clock, AppLogOptions::default()),
             settings: Default::default(),
             usage: Default::default(),
+            shared: None,
         });
         let opened = Group::open(&context, GroupId(1), MachineKind::Partitions, std::sync::Arc::new(|_| {}));
         let group = opened.await.unwrap();
