@@ -1,7 +1,9 @@
 package recoil_test
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"recoil.dev/recoil"
@@ -61,4 +63,41 @@ func ExampleStorage() {
 	// fruit/apple
 	// fruit/pear
 	// <nil>
+}
+
+// firstLive keeps each partition on the nodes that serve, the first ones of the view.
+func firstLive(view recoil.View) ([]recoil.Placement, error) {
+	var live []recoil.Node
+	for _, node := range view.Nodes {
+		if node.State == recoil.Live && len(live) < 3 {
+			live = append(live, node.ID)
+		}
+	}
+	if len(live) == 0 {
+		return nil, errors.New("no node is live")
+	}
+	var plan []recoil.Placement
+	for _, p := range view.Partitions {
+		if !slices.Equal(p.Replicas, live) {
+			plan = append(plan, recoil.Placement{Keyspace: p.Keyspace, ID: p.ID, Replicas: live, Reason: "the first that are live"})
+		}
+	}
+	return plan, nil
+}
+
+// A plan is a function of its view: a test needs no cluster.
+func ExampleScheduler() {
+	main := func() { recoil.Scheduler(firstLive) }
+	main()
+
+	plan, err := firstLive(recoil.View{
+		Nodes:      []recoil.ViewNode{{ID: 1, State: recoil.Down}, {ID: 2}, {ID: 3}},
+		Partitions: []recoil.ViewPartition{{ID: 0, Replicas: []recoil.Node{2, 3}}, {ID: 1}},
+	})
+	fmt.Println(plan, err)
+	_, err = firstLive(recoil.View{})
+	fmt.Println(err)
+	// Output:
+	// [{0 1 [2 3] the first that are live}] <nil>
+	// no node is live
 }

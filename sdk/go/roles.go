@@ -4,10 +4,11 @@ import "fmt"
 
 // The roles that main has registered.
 var roles struct {
-	handler  func(Tx, []byte) ([]byte, error)
-	timer    func(tx Tx, id, payload []byte) error
-	listener func(Conn, Router) error
-	http     func(*HTTPRequest, Router) (*HTTPResponse, error)
+	handler   func(Tx, []byte) ([]byte, error)
+	timer     func(tx Tx, id, payload []byte) error
+	listener  func(Conn, Router) error
+	http      func(*HTTPRequest, Router) (*HTTPResponse, error)
+	scheduler func(View) ([]Placement, error)
 }
 
 // The build drops the exports of the roles whose functions are not in the program (see cmd/finish), so they must not be
@@ -64,6 +65,21 @@ func HTTPHandler(respond func(request *HTTPRequest, router Router) (*HTTPRespons
 		twice("HTTPHandler")
 	}
 	roles.http = respond
+}
+
+// Scheduler registers the function that decides where partitions live: the host asks it in the place of its own scheduler. A
+// plan holds only the partitions that should change, the most urgent first.
+//
+// A plan is a function of the view and of nothing else: there is no storage, router or partition here, and a test makes a
+// [View] and looks at what comes back. The host checks every answer (nodes, quorum, placement rules). It goes on with its own
+// scheduler, and its log says why, when a plan is refused or comes too late, and upon an error or a panic.
+//
+//go:noinline
+func Scheduler(plan func(view View) ([]Placement, error)) {
+	if roles.scheduler != nil {
+		twice("Scheduler")
+	}
+	roles.scheduler = plan
 }
 
 func twice(role string) {

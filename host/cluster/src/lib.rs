@@ -1,7 +1,7 @@
 //! The cluster: what its nodes agree on, where partitions live, how calls reach them and how they are evaluated there.
 //!
 //! - [`meta`]: members, map, groups, packages, apps: the state of the meta group.
-//! - [`placement`]: the map made from members; [`routing`]: the table made from the map.
+//! - [`placement`]: the map made from members, and [`plan`]: by a package's scheduler; [`routing`]: the table made from the map.
 //! - [`peers`]: the way to other nodes; [`peer`]: TCP streams between them; [`clocks`]: what their clocks say; [`calls`] and [`topics`]: what travels on them beside Raft.
 //! - [`router`]: a listener's call → node; [`evaluate`]: mailbox, overlay, instance → session.
 //!
@@ -18,6 +18,7 @@ mod outbox;
 pub mod peer;
 pub mod peers;
 pub mod placement;
+pub mod plan;
 pub mod router;
 pub mod routing;
 mod timers;

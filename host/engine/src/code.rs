@@ -4,8 +4,8 @@
 //! the whole world), so what was not granted of the contract, and what of WASI the host does not provide, is linked to a refusal that traps
 //! when it is called. What is neither WASI's nor the contract's does not load.
 //!
-//! Invariant: what loads has a handler of the contract's shape, or answers HTTP requests as `wasi:http` has it and owns no data; calling an
-//! instance of it cannot fail for its type.
+//! Invariant: what loads has a handler of the contract's shape, or answers HTTP requests as `wasi:http` has it and owns no data, or only plans
+//! where partitions live; calling an instance of it cannot fail for its type.
 
 pub(crate) mod cache;
 
@@ -40,12 +40,20 @@ pub struct Roles {
     pub scheduler: bool,
 }
 
+impl Roles {
+    /// True for what plans and does nothing else: it is no app.
+    pub fn is_only_scheduler(self) -> bool {
+        self == Roles { scheduler: true, ..Roles::default() }
+    }
+}
+
 /// The functions of an instance that the host calls.
 pub(crate) struct Exports {
     pub(crate) handle: Option<ComponentExportIndex>,
     pub(crate) fire: Option<ComponentExportIndex>,
     pub(crate) serve: Option<ComponentExportIndex>,
     pub(crate) respond: Option<ComponentExportIndex>,
+    pub(crate) plan: Option<ComponentExportIndex>,
 }
 
 /// A component ready to run. Made by [`Engine::load`].
@@ -78,7 +86,7 @@ impl AppCode {
         if !foreign.is_empty() {
             return Err(EngineError::Imports { imports: foreign.join(", ") });
         }
-        if found.handler.is_none() && !found.incoming {
+        if found.handler.is_none() && !found.incoming && !found.roles.is_only_scheduler() {
             let exports = if found.all.is_empty() { "nothing".to_owned() } else { found.all.join(", ") };
             return Err(EngineError::NoHandler { exports });
         }
@@ -90,6 +98,7 @@ impl AppCode {
             fire: optional(&found.timer, "fire", FIRE)?,
             serve: optional(&found.listener, "serve", SERVE)?,
             respond: optional(&found.http, "handle", RESPOND)?,
+            plan: optional(&found.scheduler, "plan", PLAN)?,
         };
         let wasmtime = engine.wasmtime();
         let handlers = link(wasmtime, &component, granted, handler::link)?;
@@ -128,6 +137,7 @@ struct Found {
     timer: Option<String>,
     listener: Option<String>,
     http: Option<String>,
+    scheduler: Option<String>,
     /// `wasi:http/incoming-handler` is there.
     incoming: bool,
     roles: Roles,
@@ -162,7 +172,10 @@ impl Found {
                     found.http = Some(name.to_owned());
                 }
                 "state-machine" => roles.state_machine = true,
-                "scheduler" => roles.scheduler = true,
+                "scheduler" => {
+                    roles.scheduler = true;
+                    found.scheduler = Some(name.to_owned());
+                }
                 _ => {}
             }
         }
@@ -184,6 +197,13 @@ const SERVE: &str = "func(own<resource>) -> result<_, string>";
 const RESPOND: &str = "func(record { method: string, path: string, query: string, headers: list<tuple<string, list<u8>>>, \
                        body: list<u8>, peer-address: string }) -> result<record { status: u16, headers: \
                        list<tuple<string, list<u8>>>, body: list<u8> }, string>";
+const PLAN: &str = "func(record { nodes: list<record { id: u32, state: enum { live, draining, down }, locality: \
+                    list<tuple<string, string>>, capacity-bytes: u64, used-bytes: u64, cpu-load: f32 }>, rules: \
+                    list<record { keyspace: u32, replication: u8, required: list<tuple<string, string>>, spread-by: list<string>, \
+                    leader-preference: list<tuple<string, string>> }>, partitions: list<record { keyspace: u32, id: u32, \
+                    replicas: list<u32>, load: record { reads-per-second: f32, writes-per-second: f32, \
+                    cpu-seconds-per-second: f32, bytes: u64 } }> }) -> result<list<record { keyspace: u32, id: u32, \
+                    replicas: list<u32>, reason: string }>, string>";
 
 /// The exported function `interface`#`name`, if it is what the contract says.
 fn function(
@@ -226,6 +246,8 @@ fn type_name(of: &Type) -> String {
                 record.fields().map(|field| format!("{}: {}", field.name, type_name(&field.ty))).collect();
             format!("record {{ {} }}", fields.join(", "))
         }
+        Type::Float32 => "f32".to_owned(),
+        Type::Enum(of) => format!("enum {{ {} }}", of.names().collect::<Vec<_>>().join(", ")),
         Type::String => "string".to_owned(),
         Type::List(list) => format!("list<{}>", type_name(&list.ty())),
         Type::Result(result) => format!("result<{}, {}>", or_none(result.ok()), or_none(result.err())),

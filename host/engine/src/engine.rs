@@ -70,7 +70,9 @@ pub enum EngineError {
     )]
     Invalid(String),
     /// A component that lacks what makes it a package.
-    #[error("the component exports no recoil:plugin/handler@0.1: a package needs one; it exports {exports}")]
+    #[error(
+        "the component exports no recoil:plugin/handler@0.1: a package needs one, but for a scheduler; it exports {exports}"
+    )]
     NoHandler {
         /// What it exports.
         exports: String,

@@ -5,6 +5,8 @@
 //! - A failed call (rejected, trapped, late) gives its transaction back empty.
 //! - A trap poisons: the instance must be dropped and made anew. An `err` does not.
 //!
+//! What runs to its end without a partition, as a scheduler does, has the same store, start and limits ([`AppCode::store`]).
+//!
 //! Deliberately absent: retries, queues, and who owns the partition. Calls block; never call from an async task.
 
 mod host;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use recoil_base::{Clock, task};
 use tokio::time::Instant;
-use wasmtime::component::{HasSelf, Linker, TypedFunc};
+use wasmtime::component::{HasSelf, Instance, Linker, TypedFunc};
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
@@ -134,6 +136,17 @@ impl AppCode {
             let why = "the package exports no recoil:plugin/handler: it owns no data, and takes no calls";
             return Err(CallError::Rejected(why.to_owned()));
         };
+        let mut store = self.store(environment);
+        let (handle, fire) = self.start(&mut store, "handler", |store, instance| {
+            let handle = instance.get_typed_func(&mut *store, handle)?;
+            let fire = self.exports.fire.as_ref().map(|fire| instance.get_typed_func(store, fire)).transpose()?;
+            Ok((handle, fire))
+        })?;
+        Ok(HandlerInstance { ticker: self.engine.ticker().clone(), store, handle, fire, poisoned: false })
+    }
+
+    /// What an instance that is called without waiting lives in.
+    pub(crate) fn store(&self, environment: Environment) -> Store<HandlerState> {
         let limits = environment.limits;
         let state = HandlerState {
             wasi: Wasi::new(&environment.log),
@@ -151,32 +164,57 @@ impl AppCode {
         store.set_hostcall_fuel(limits.host_call_bytes_max);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline()));
+        store
+    }
+
+    /// Makes the instance in its store, and answers what `exports` finds in it. The role is for the words of a failure.
+    pub(crate) fn start<T>(
+        &self,
+        store: &mut Store<HandlerState>,
+        role: &str,
+        exports: impl FnOnce(&mut Store<HandlerState>, Instance) -> wasmtime::Result<T>,
+    ) -> Result<T, CallError> {
         let _running = self.engine.ticker().run();
         let before = task::touched_bytes();
-        let made = self.handlers.instantiate(&mut store).and_then(|instance| {
-            let handle = instance.get_typed_func(&mut store, handle)?;
-            let fire = self.exports.fire.as_ref().map(|fire| instance.get_typed_func(&mut store, fire)).transpose()?;
-            Ok((handle, fire))
-        });
+        let made = self.handlers.instantiate(&mut *store).and_then(|instance| exports(store, instance));
         store.data().limiter.account().touch(task::touched_bytes() - before);
-        match made {
-            Ok((handle, fire)) => {
-                Ok(HandlerInstance { ticker: self.engine.ticker().clone(), store, handle, fire, poisoned: false })
-            }
-            Err(error) if trap::is_pool_exhausted(&error) => Err(CallError::Unavailable(
-                "no room for another instance on this node; retry, or raise its instance limit".to_owned(),
-            )),
-            Err(error) => {
-                let why = trap::describe(&error, circumstances(&mut store));
-                store.data().environment.log.push(
-                    LogLevel::Error,
-                    None,
-                    &format!("the handler could not start: {why}"),
+        made.map_err(|error| {
+            if trap::is_pool_exhausted(&error) {
+                return CallError::Unavailable(
+                    "no room for another instance on this node; retry, or raise its instance limit".to_owned(),
                 );
-                Err(CallError::Failed(format!("the handler could not start: {why}")))
             }
-        }
+            let why = format!("the {role} could not start: {}", trap::describe(&error, circumstances(store)));
+            store.data().environment.log.push(LogLevel::Error, None, &why);
+            CallError::Failed(why)
+        })
     }
+}
+
+/// Calls an instance. The error is a trap, described, and in the app's log.
+pub(crate) fn call<T>(
+    ticker: &Ticker,
+    store: &mut Store<HandlerState>,
+    role: &str,
+    call: impl FnOnce(&mut Store<HandlerState>) -> wasmtime::Result<T>,
+) -> Result<T, String> {
+    let state = store.data_mut();
+    state.limiter.take_refused();
+    state.lasting = None;
+    let partition = state.transaction.as_ref().map(|transaction| transaction.info().partition);
+    let _running = ticker.run();
+    let before = state.limiter.account().is_metered().then(task::touched_bytes);
+    store.set_epoch_deadline(1);
+    let answer = call(store);
+    if let Some(before) = before {
+        // Whoever keeps the instance looks at what the app holds.
+        store.data().limiter.account().touch(task::touched_bytes() - before);
+    }
+    answer.map_err(|error| {
+        let why = trap::describe(&error, circumstances(store));
+        store.data().environment.log.push(LogLevel::Error, partition, &format!("the {role} failed: {why}"));
+        why
+    })
 }
 
 impl HandlerInstance {
@@ -256,30 +294,11 @@ impl HandlerInstance {
         if self.poisoned {
             return (transaction, Err("the instance trapped before and cannot be used".to_owned()));
         }
-        let partition = transaction.info().partition;
         let state = self.store.data_mut();
-        state.wasi.set_partition(partition);
-        state.limiter.take_refused();
+        state.wasi.set_partition(transaction.info().partition);
         state.transaction = Some(transaction);
-        state.lasting = None;
-        let _running = self.ticker.run();
-        let before = state.limiter.account().is_metered().then(task::touched_bytes);
-        self.store.set_epoch_deadline(1);
-        let answer = call(&mut self.store);
-        if let Some(before) = before {
-            // Whoever keeps the instance looks at what the app holds.
-            self.store.data().limiter.account().touch(task::touched_bytes() - before);
-        }
-        let answer = answer.map_err(|error| {
-            self.poisoned = true;
-            let why = trap::describe(&error, circumstances(&mut self.store));
-            self.store.data().environment.log.push(
-                LogLevel::Error,
-                Some(partition),
-                &format!("the handler failed: {why}"),
-            );
-            why
-        });
+        let answer = self::call(&self.ticker, &mut self.store, "handler", call);
+        self.poisoned = answer.is_err();
         let transaction = self.store.data_mut().transaction.take();
         (transaction.expect("a call leaves its transaction in place"), answer)
     }
@@ -312,10 +331,12 @@ fn circumstances(store: &mut Store<HandlerState>) -> Circumstances {
 }
 
 impl HandlerState {
-    /// The call's transaction; there is none while an instance starts.
+    /// The call's transaction; there is none while an instance starts, nor in a scheduler.
     fn transaction(&mut self) -> Result<&mut Transaction, StorageError> {
         self.transaction.as_mut().ok_or_else(|| {
-            StorageError::Unavailable("storage is there during a call, not while an instance starts".to_owned())
+            StorageError::Unavailable(
+                "storage is there during a call of the handler, not while an instance starts or plans".to_owned(),
+            )
         })
     }
 }

@@ -1,8 +1,9 @@
 //! The engine: compiles packages and runs their instances.
 //!
 //! Only this room names wasmtime. It turns a component into [`AppCode`], code into [`HandlerInstance`]s (one per partition,
-//! called synchronously on evaluation threads), into listener instances (one per connection, on fibers, [`AppCode::serve`]) and
-//! into HTTP instances (one per request under way, on fibers, [`HttpService`]), and gives all of them what the contract in `wit/` promises.
+//! called synchronously on evaluation threads), into listener instances (one per connection, on fibers, [`AppCode::serve`]),
+//! into HTTP instances (one per request under way, on fibers, [`HttpService`]) and into plans ([`AppCode::plan`]), and gives all of them
+//! what the contract in `wit/` promises.
 //!
 //! What a handler reads and writes is a [`Transaction`] over a [`View`]: evaluation is pure, its result is data ([`Effects`]),
 //! and the rooms above replicate it. [`Overlay`] holds writes that are on their way. What a listener asks of partitions
@@ -28,6 +29,7 @@ mod http;
 mod limits;
 mod listener;
 mod overlay;
+pub mod scheduler;
 mod ticker;
 pub mod timers;
 mod transaction;

@@ -20,7 +20,7 @@ use recoil_engine::{
 };
 use recoil_gateway::http::{HttpServer, Request, Responder, Response, StatusCode, StreamBody};
 use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState, end_reading};
-use recoil_package::{Instances, Limits as ManifestLimits, Manifest, Protocol};
+use recoil_package::{Instances, Limits as ManifestLimits, Manifest, Protocol, SettingValue};
 use recoil_storage::key;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -119,7 +119,7 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
             });
         }
         if let Some(loaded) = parts.apps.loaded.lock().get(&app.id) {
-            loaded.settings.replace(settings_in_force(app));
+            loaded.settings.replace(settings_in_force(&app.manifest, &app.settings));
         }
         if known && app.state == AppState::Serving {
             parts.host.serve_app(app.id);
@@ -139,9 +139,12 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
     }
 }
 
-fn settings_in_force(app: &App) -> BTreeMap<String, String> {
-    let values = app.manifest.settings_in_force(&app.settings);
-    values.into_iter().map(|(name, value)| (name, value.to_string())).collect()
+/// What an app, or a package that is none, is set to, as its instances are given it.
+pub(crate) fn settings_in_force(
+    manifest: &Manifest,
+    changed: &BTreeMap<String, SettingValue>,
+) -> BTreeMap<String, String> {
+    manifest.settings_in_force(changed).into_iter().map(|(name, value)| (name, value.to_string())).collect()
 }
 
 async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<(), String> {
@@ -166,7 +169,7 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
     let limits = limits(&app.manifest.limits);
     let (log, name): (AppLog, Arc<str>) = (AppLog::new(parts.clock.clone(), limits.log()), name.into());
     let settings = Settings::default();
-    settings.replace(settings_in_force(app));
+    settings.replace(settings_in_force(&app.manifest, &app.settings));
     let evaluated = EvaluatedApp {
         id: app.id,
         name: name.clone(),
@@ -190,9 +193,15 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<
 
 /// What this version of the host cannot run is refused by name.
 pub(crate) fn check_roles(roles: Roles, manifest: &Manifest) -> Result<(), String> {
-    let refused = [(roles.state_machine, "state-machine"), (roles.scheduler, "scheduler")];
-    if let Some((_, role)) = refused.iter().find(|(exported, _)| *exported) {
-        return Err(format!("the component exports recoil:plugin/{role}, which this version of Recoil does not run"));
+    if roles.state_machine {
+        return Err(
+            "the component exports recoil:plugin/state-machine, which this version of Recoil does not run".to_owned()
+        );
+    }
+    if roles.is_only_scheduler() {
+        return Err("the component is a scheduler and nothing else, so there is no app to install: start the nodes of a new cluster with \
+                    --scheduler FILE"
+            .to_owned());
     }
     for listener in &manifest.listeners {
         let (protocol, role, exported) = match listener.protocol {

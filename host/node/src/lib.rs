@@ -1,7 +1,7 @@
 //! A node: it puts the rooms together, and is the same under `recoil start` and in the simulator.
 //!
 //! Everything a node does after its start follows from the meta state: [`membership`] brings the node into a cluster and does the meta
-//! leader's chores, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`apps`] makes installed packages ready and switches
+//! leader's chores, of which [`scheduler`] makes the map, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`apps`] makes installed packages ready and switches
 //! them on, [`admin`] answers operators. Each is a loop over the newest state and idempotent, so that a crash anywhere is
 //! resumed by looking again.
 //!
@@ -18,6 +18,7 @@ mod meta_machine;
 mod node;
 mod registry;
 mod repair;
+mod scheduler;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 

@@ -13,12 +13,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use recoil_base::{AppId, NodeId, random};
 use recoil_cluster::meta::AppState;
-use recoil_cluster::{MetaCommand, MetaState, Service, placement};
+use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::ProposeError;
 use serde::{Deserialize, Serialize};
 
 use crate::meta_machine::decode_answer;
 use crate::node::{NodeError, Parts};
+use crate::scheduler::{self, Scheduler};
 
 /// Voters of the meta group; further members follow without a vote.
 const META_VOTERS_MAX: usize = 5;
@@ -244,12 +245,14 @@ pub(crate) async fn register(parts: &Parts) -> Result<(), String> {
 }
 
 /// What the meta leader does beside answering: admitting members to the meta group, making the map, switching apps on.
-pub(crate) async fn run_chores(parts: Arc<Parts>) {
+pub(crate) async fn run_chores(parts: Arc<Parts>, mut scheduler: Option<Scheduler>) {
     loop {
         tokio::time::sleep(CHORES_EVERY).await;
         let Some(meta) = parts.meta() else { continue };
         let numbers = meta.numbers();
         let state = parts.states.borrow().clone();
+        // Its code is of no more use.
+        scheduler.take_if(|_| !state.keyspaces.is_empty());
         if numbers.leader != Some(parts.node) || state.cluster.is_empty() {
             continue;
         }
@@ -269,7 +272,7 @@ pub(crate) async fn run_chores(parts: Arc<Parts>) {
             // One at a time, looking again in between.
             break;
         }
-        for command in due(&parts, &state) {
+        for command in due(&parts, &state, scheduler.as_ref()).await {
             if let Err(error) = parts.change(&command, &[]).await {
                 tracing::warn!(%error, "a change that is due could not be made; it is tried again");
             }
@@ -277,12 +280,12 @@ pub(crate) async fn run_chores(parts: Arc<Parts>) {
     }
 }
 
-fn due(parts: &Parts, state: &MetaState) -> Vec<MetaCommand> {
+async fn due(parts: &Parts, state: &MetaState, scheduler: Option<&Scheduler>) -> Vec<MetaCommand> {
     let mut due = Vec::new();
     let live = |node: &NodeId| parts.peers.is_live(*node);
     let nodes: Vec<NodeId> = state.members.keys().copied().collect();
     if state.keyspaces.is_empty() && nodes.len() >= state.expect as usize && nodes.iter().all(live) {
-        let map = placement::place(&nodes, state.partitions, state.replication);
+        let map = scheduler::make_map(parts, state, scheduler).await;
         due.push(MetaCommand::MakeMap { sets: map.sets, partitions: map.partitions });
     }
     for app in state.apps.values().filter(|app| app.state == AppState::Installing) {

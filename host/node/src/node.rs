@@ -20,7 +20,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::apps::Apps;
 use crate::meta_machine::MetaMachine;
-use crate::{accept, apps, groups, leadership, membership, registry, repair};
+use crate::{accept, apps, groups, leadership, membership, registry, repair, scheduler};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
@@ -72,6 +72,8 @@ pub struct NodeOptions {
     pub packages: Vec<BundledPackage>,
     /// What pushing to the cluster's registry needs; without it, a client on the node's machine.
     pub registry_token: Option<String>,
+    /// A package whose scheduler makes the partition map, if this node does; without it, or a good answer of it, the built-in one does.
+    pub scheduler: Option<PathBuf>,
 }
 
 impl NodeOptions {
@@ -89,6 +91,7 @@ impl NodeOptions {
             shared,
             packages: vec![],
             registry_token: None,
+            scheduler: None,
         }
     }
 }
@@ -116,6 +119,17 @@ pub enum NodeError {
     /// The WebAssembly engine.
     #[error("cannot start the WebAssembly engine: {0}")]
     Engine(String),
+    /// The package that is to place partitions.
+    #[error(
+        "cannot use the scheduler in {}: {why}. Name a package that exports recoil:plugin/scheduler, as `recoilctl build` makes it, or start \
+         without --scheduler", file.display()
+    )]
+    Scheduler {
+        /// Its file.
+        file: PathBuf,
+        /// Why not.
+        why: String,
+    },
 }
 
 /// How the nodes of one process share what is the process's.
@@ -360,6 +374,10 @@ impl Node {
     }
 
     async fn begin(parts: &Arc<Parts>, machine: MetaMachine, open: impl FnOnce(&Arc<Parts>)) -> Result<(), NodeError> {
+        let scheduler = match &parts.options.scheduler {
+            Some(file) => Some(scheduler::load(&parts.shared, file).await?),
+            None => None,
+        };
         let applied = Arc::new(|_: &BTreeSet<recoil_consensus::PartitionRef>| {});
         // The stored state is published by the machine's loading, so peers are known before the group speaks.
         let kind = MachineKind::Custom(Box::new(machine));
@@ -381,7 +399,7 @@ impl Node {
         *parts.bootstrapped.lock() = new;
 
         parts.tasks.spawn(follow(parts.clone()));
-        parts.tasks.spawn(membership::run_chores(parts.clone()));
+        parts.tasks.spawn(membership::run_chores(parts.clone(), scheduler));
         parts.tasks.spawn(leadership::run(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());
         parts.tasks.spawn(parts.router.clone().run(parts.tasks.clone()));

@@ -57,6 +57,12 @@ impl Shape {
         self.exports.iter().any(|export| export.starts_with("wasi:http/incoming-handler@0.2."))
     }
 
+    /// True if the only role is to plan where partitions live: such a component owns no data either.
+    fn is_only_scheduler(&self) -> bool {
+        let mut roles = self.exports.iter().filter(|export| export.starts_with("recoil:plugin/"));
+        self.has_role("scheduler") && roles.all(|role| role.starts_with("recoil:plugin/scheduler@"))
+    }
+
     /// Permissions that what is imported needs and the manifest does not ask for. Only a hint: some tool chains import what is never called.
     pub fn unasked(&self, manifest: &Manifest) -> Vec<(&str, Permission)> {
         let imported = self.imports.iter().filter_map(|import| {
@@ -75,7 +81,8 @@ impl Shape {
             Protocol::Http => ("http-handler", format!("listener '{}' with protocol http", listener.name)),
         });
         let handler = ("handler", "package, as every other,".to_owned());
-        for (role, what) in std::iter::once(handler).chain(needed) {
+        let handler = Some(handler).filter(|_| !self.is_only_scheduler());
+        for (role, what) in handler.into_iter().chain(needed) {
             let replaced = matches!(role, "handler" | "http-handler") && self.has_incoming_handler();
             if !self.has_role(role) && !replaced {
                 let exports = if self.exports.is_empty() { "nothing".to_owned() } else { self.exports.join(", ") };
@@ -116,6 +123,12 @@ mod tests {
         let mut asking = manifest("");
         asking.permissions.insert(Permission::Storage);
         assert_eq!(storing.unasked(&asking), []);
+        let scheduler = Shape { exports: vec!["recoil:plugin/scheduler@0.1.0".into()], imports: vec![] };
+        scheduler.check(&manifest("")).unwrap();
+        assert!(scheduler.check(&manifest(r#"{"name": "raw", "protocol": "tcp", "port": 1}"#)).is_err());
+        let timer =
+            Shape { exports: [scheduler.exports, vec!["recoil:plugin/timer@0.1.0".into()]].concat(), imports: vec![] };
+        assert!(timer.check(&manifest("")).unwrap_err().to_string().contains("recoil:plugin/handler"));
         let later = Shape { exports: vec!["recoil:plugin/handler@0.2.0".into()], imports: vec![] };
         assert!(later.check(&manifest("")).is_err());
     }

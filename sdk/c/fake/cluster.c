@@ -17,6 +17,7 @@ __attribute__((weak)) recoil_handler *recoil_exported_handler;
 __attribute__((weak)) recoil_timer *recoil_exported_timer;
 __attribute__((weak)) recoil_listener *recoil_exported_listener;
 __attribute__((weak)) recoil_http_handler *recoil_exported_http_handler;
+__attribute__((weak)) recoil_scheduler *recoil_exported_scheduler;
 
 struct subscription {
     struct subscription *before;
@@ -93,7 +94,8 @@ uint32_t recoil_fake_owner(recoil_bytes key) {
     /* FNV-1a: a test can rely on it, and a package cannot know it. */
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (size_t at = 0; at < key.size; at++) hash = (hash ^ key.data[at]) * UINT64_C(0x100000001b3);
-    if (fake_partition_count == 0) recoil_trap("there is no cluster: recoil_fake_start makes one");
+    if (fake_partition_count == 0)
+        recoil_trap("there is no cluster: recoil_fake_start makes one, which a scheduler does not reach");
     return (uint32_t)((hash >> 32) % fake_partition_count);
 }
 
@@ -149,6 +151,16 @@ recoil_status recoil_fake_write(uint32_t partition, recoil_bytes request, recoil
 
 recoil_status recoil_fake_read(uint32_t partition, recoil_bytes request, recoil_bytes *answer) {
     return evaluate(by_id(partition), request, true, answer);
+}
+
+recoil_status recoil_fake_plan(const recoil_view *view, recoil_plan *plan) {
+    if (recoil_exported_scheduler == NULL) recoil_trap("the package has no RECOIL_EXPORT_SCHEDULER");
+    uint32_t count = fake_partition_count;
+    *plan = (recoil_plan){NULL, 0};
+    fake_partition_count = 0;
+    recoil_status status = recoil_exported_scheduler(view, plan);
+    fake_partition_count = count;
+    return status;
 }
 
 /** The partition of a call that may be made now. */

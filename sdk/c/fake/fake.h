@@ -81,5 +81,6 @@ extern recoil_handler *recoil_exported_handler;
 extern recoil_timer *recoil_exported_timer;
 extern recoil_listener *recoil_exported_listener;
 extern recoil_http_handler *recoil_exported_http_handler;
+extern recoil_scheduler *recoil_exported_scheduler;
 
 #endif

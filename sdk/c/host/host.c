@@ -90,6 +90,11 @@ const void *recoil_export_respond(recoil_http_handler *handler, const recoil_htt
     return end(status, made);
 }
 
+const void *recoil_export_plan(recoil_scheduler *scheduler, const recoil_view *view) {
+    outcome *made = begin();
+    return end(scheduler(view, &made->plan), made);
+}
+
 /* ---- Statuses ---- */
 
 static const recoil_code storage_codes[] = {

@@ -79,7 +79,7 @@ typedef struct optional_event {
     } event;
 } optional_event;
 
-/* What a role answers: its success may be nothing, bytes or an HTTP response, its failure is a text. */
+/* What a role answers: its success may be nothing, bytes, an HTTP response or a plan, its failure is a text. */
 typedef struct outcome {
     uint8_t is_failure;
     union {
@@ -90,6 +90,7 @@ typedef struct outcome {
             size_t header_count;
             recoil_bytes body;
         } response;
+        recoil_plan plan;
     };
 } outcome;
 
@@ -174,6 +175,37 @@ _Static_assert(
     offsetof(outcome, response.body) == WIT_HTTP_HANDLER_HANDLE_PAYLOAD_AT + WIT_HTTP_HANDLER_RESPONSE_BODY_AT, "body"
 );
 
+AT(outcome, plan, SCHEDULER_PLAN_PAYLOAD);
+
+SIZE(recoil_view_node, SCHEDULER_NODE);
+AT(recoil_view_node, id, SCHEDULER_NODE_ID);
+AT(recoil_view_node, state, SCHEDULER_NODE_STATE);
+AT(recoil_view_node, locality, SCHEDULER_NODE_LOCALITY);
+AT(recoil_view_node, capacity_bytes, SCHEDULER_NODE_CAPACITY_BYTES);
+AT(recoil_view_node, used_bytes, SCHEDULER_NODE_USED_BYTES);
+AT(recoil_view_node, cpu_load, SCHEDULER_NODE_CPU_LOAD);
+SIZE(recoil_load, SCHEDULER_LOAD);
+AT(recoil_load, reads_per_second, SCHEDULER_LOAD_READS_PER_SECOND);
+AT(recoil_load, writes_per_second, SCHEDULER_LOAD_WRITES_PER_SECOND);
+AT(recoil_load, cpu_seconds_per_second, SCHEDULER_LOAD_CPU_SECONDS_PER_SECOND);
+AT(recoil_load, bytes, SCHEDULER_LOAD_BYTES);
+SIZE(recoil_view_partition, SCHEDULER_PARTITION);
+AT(recoil_view_partition, keyspace, SCHEDULER_PARTITION_KEYSPACE);
+AT(recoil_view_partition, id, SCHEDULER_PARTITION_ID);
+AT(recoil_view_partition, replicas, SCHEDULER_PARTITION_REPLICAS);
+AT(recoil_view_partition, load, SCHEDULER_PARTITION_LOAD);
+SIZE(recoil_rule, SCHEDULER_RULE);
+AT(recoil_rule, keyspace, SCHEDULER_RULE_KEYSPACE);
+AT(recoil_rule, replication, SCHEDULER_RULE_REPLICATION);
+AT(recoil_rule, required, SCHEDULER_RULE_REQUIRED);
+AT(recoil_rule, spread_by, SCHEDULER_RULE_SPREAD_BY);
+AT(recoil_rule, leader_preference, SCHEDULER_RULE_LEADER_PREFERENCE);
+SIZE(recoil_placement, SCHEDULER_PLACEMENT);
+AT(recoil_placement, keyspace, SCHEDULER_PLACEMENT_KEYSPACE);
+AT(recoil_placement, id, SCHEDULER_PLACEMENT_ID);
+AT(recoil_placement, replicas, SCHEDULER_PLACEMENT_REPLICAS);
+AT(recoil_placement, reason, SCHEDULER_PLACEMENT_REASON);
+
 NUMBER(RECOIL_LOG_TRACE, LOG_LEVEL_TRACE);
 NUMBER(RECOIL_LOG_DEBUG, LOG_LEVEL_DEBUG);
 NUMBER(RECOIL_LOG_INFO, LOG_LEVEL_INFO);
@@ -185,6 +217,9 @@ NUMBER(RECOIL_STALE_READ, ROUTER_MODE_STALE_READ);
 NUMBER(RECOIL_LEADER, CONSENSUS_ROLE_LEADER);
 NUMBER(RECOIL_FOLLOWER, CONSENSUS_ROLE_FOLLOWER);
 NUMBER(RECOIL_LEARNER, CONSENSUS_ROLE_LEARNER);
+NUMBER(RECOIL_LIVE, SCHEDULER_NODE_STATE_LIVE);
+NUMBER(RECOIL_DRAINING, SCHEDULER_NODE_STATE_DRAINING);
+NUMBER(RECOIL_DOWN, SCHEDULER_NODE_STATE_DOWN);
 NUMBER(0, ROUTER_ADDRESS_KEY);
 NUMBER(1, ROUTER_ADDRESS_PARTITION);
 

@@ -535,6 +535,114 @@ void recoil_http_add_header(recoil_http_response *response, const char *name, re
 /** Makes the response one with a status and a body of that type. */
 void recoil_http_respond(recoil_http_response *response, uint16_t status, const char *content_type, recoil_bytes body);
 
+/**
+ * @} @name Schedulers
+ * A plan is a function of the view and of nothing else: there is no storage, router or partition here.
+ * @{
+ */
+
+/** What a node is to the cluster. */
+typedef enum recoil_node_state {
+    /** It serves. */
+    RECOIL_LIVE,
+    /** It serves and is about to leave: nothing new should go there. */
+    RECOIL_DRAINING,
+    /** It does not answer. */
+    RECOIL_DOWN
+} recoil_node_state;
+
+/** A key and its value: where a node is, as `zone` and `a`, or where a replica must be. */
+typedef struct recoil_label {
+    recoil_bytes key;
+    recoil_bytes value;
+} recoil_label;
+
+/** A node. */
+typedef struct recoil_view_node {
+    /** Its member number. */
+    uint32_t id;
+    /** A @ref recoil_node_state. */
+    uint8_t state;
+    /** Where it is, from the widest to the narrowest. */
+    const recoil_label *locality;
+    size_t locality_count;
+    /** What its disk holds, and what of that is taken. */
+    uint64_t capacity_bytes, used_bytes;
+    /** What of its processors is busy. */
+    float cpu_load;
+} recoil_view_node;
+
+/** What a partition costs. */
+typedef struct recoil_load {
+    float reads_per_second, writes_per_second, cpu_seconds_per_second;
+    /** What it holds. */
+    uint64_t bytes;
+} recoil_load;
+
+/** A partition and where it is now. */
+typedef struct recoil_view_partition {
+    uint32_t keyspace;
+    uint32_t id;
+    /** Nodes, the preferred leader first; none if it is nowhere yet. */
+    const uint32_t *replicas;
+    size_t replica_count;
+    recoil_load load;
+} recoil_view_partition;
+
+/** What holds for a keyspace. */
+typedef struct recoil_rule {
+    uint32_t keyspace;
+    /** Replicas of each partition. */
+    uint8_t replication;
+    /** Labels that every replica's node must have. */
+    const recoil_label *required;
+    size_t required_count;
+    /** Keys of labels whose values replicas should differ in. */
+    const recoil_bytes *spread_by;
+    size_t spread_by_count;
+    /** Labels that the leader's node should have, if one can. */
+    const recoil_label *leader_preference;
+    size_t leader_preference_count;
+} recoil_rule;
+
+/** All that a plan is made of. */
+typedef struct recoil_view {
+    const recoil_view_node *nodes;
+    size_t node_count;
+    const recoil_rule *rules;
+    size_t rule_count;
+    const recoil_view_partition *partitions;
+    size_t partition_count;
+} recoil_view;
+
+/** Where a partition should be. */
+typedef struct recoil_placement {
+    uint32_t keyspace;
+    uint32_t id;
+    /** Nodes, the preferred leader first. They may be those of the view. */
+    const uint32_t *replicas;
+    size_t replica_count;
+    /** Why, for operators. */
+    recoil_bytes reason;
+} recoil_placement;
+
+/** Where partitions should be: only those that should change, the most urgent first. */
+typedef struct recoil_plan {
+    /** Made by recoil_add_placement(). */
+    recoil_placement *placements;
+    size_t count;
+} recoil_plan;
+
+/**
+ * Decides where partitions live: the host asks it in the place of its own scheduler; `*plan` begins without placements.
+ * The host checks every answer (nodes, quorum, placement rules). It goes on with its own scheduler, and its log says
+ * why, when a plan is refused or comes too late, and upon a failure or a trap.
+ */
+typedef recoil_status recoil_scheduler(const recoil_view *view, recoil_plan *plan);
+
+/** One more placement. */
+void recoil_add_placement(recoil_plan *plan, recoil_placement placement);
+
 /** @} @name Log and settings @{ */
 
 /** How much a line matters. */
@@ -570,7 +678,7 @@ bool recoil_setting_boolean(const char *name, bool otherwise);
 #ifdef __wasm__
 #include "recoil_export.h"
 #else
-/** Exports a @ref recoil_handler, which every package has. */
+/** Exports a @ref recoil_handler, which every package has but one that is only a scheduler. */
 #define RECOIL_EXPORT_HANDLER(function) recoil_handler *recoil_exported_handler = function
 /** Exports a @ref recoil_timer. */
 #define RECOIL_EXPORT_TIMER(function) recoil_timer *recoil_exported_timer = function
@@ -578,6 +686,8 @@ bool recoil_setting_boolean(const char *name, bool otherwise);
 #define RECOIL_EXPORT_LISTENER(function) recoil_listener *recoil_exported_listener = function
 /** Exports a @ref recoil_http_handler. */
 #define RECOIL_EXPORT_HTTP_HANDLER(function) recoil_http_handler *recoil_exported_http_handler = function
+/** Exports a @ref recoil_scheduler. */
+#define RECOIL_EXPORT_SCHEDULER(function) recoil_scheduler *recoil_exported_scheduler = function
 #endif
 
 /** @} */

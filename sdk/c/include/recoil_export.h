@@ -15,6 +15,7 @@ const void *
 recoil_export_fire(recoil_timer *timer, const uint8_t *id, size_t id_size, const uint8_t *payload, size_t payload_size);
 const void *recoil_export_serve(recoil_listener *listener, uint32_t connection);
 const void *recoil_export_respond(recoil_http_handler *handler, const recoil_http_request *request);
+const void *recoil_export_plan(recoil_scheduler *scheduler, const recoil_view *view);
 
 /** The name of an interface of the contract, in the one version that this SDK speaks. */
 #define RECOIL_INTERFACE(name) "recoil:plugin/" name "@0.1.0"
@@ -67,5 +68,20 @@ const void *recoil_export_respond(recoil_http_handler *handler, const recoil_htt
         return recoil_export_respond(function, &request);                                                       \
     }                                                                                                           \
     RECOIL_EXPORT_END(recoil_exported_respond, "http-handler", "handle")
+
+#define RECOIL_EXPORT_SCHEDULER(function)                                                              \
+    RECOIL_EXPORTED("scheduler", "plan")                                                               \
+    const void *recoil_exported_plan(                                                                  \
+        const recoil_view_node *nodes, size_t node_count, const recoil_rule *rules, size_t rule_count, \
+        const recoil_view_partition *partitions, size_t partition_count                                \
+    );                                                                                                 \
+    const void *recoil_exported_plan(                                                                  \
+        const recoil_view_node *nodes, size_t node_count, const recoil_rule *rules, size_t rule_count, \
+        const recoil_view_partition *partitions, size_t partition_count                                \
+    ) {                                                                                                \
+        recoil_view view = {nodes, node_count, rules, rule_count, partitions, partition_count};        \
+        return recoil_export_plan(function, &view);                                                    \
+    }                                                                                                  \
+    RECOIL_EXPORT_END(recoil_exported_plan, "scheduler", "plan")
 
 #endif

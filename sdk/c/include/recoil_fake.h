@@ -66,6 +66,11 @@ recoil_fake_http(const char *method, const char *target, recoil_bytes body, reco
 /** The same for a request with headers. */
 recoil_status recoil_fake_http_request(const recoil_http_request *request, recoil_http_response *response);
 
+/** @} @name Plans @{ */
+
+/** Runs the exported scheduler. The cluster that recoil_fake_start() made is out of its reach. */
+recoil_status recoil_fake_plan(const recoil_view *view, recoil_plan *plan);
+
 /** @} @name Checks @{ */
 
 /** Ends the test unless the condition holds. */

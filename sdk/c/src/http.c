@@ -75,16 +75,8 @@ recoil_optional recoil_http_query_value(const recoil_http_request *request, cons
 }
 
 void recoil_http_add_header(recoil_http_response *response, const char *name, recoil_bytes value) {
-    /* Room doubles at powers of two: none of it is freed before the answer is. */
-    size_t count = response->header_count;
-    if ((count & (count - 1)) == 0) {
-        recoil_http_header *headers = recoil_alloc((count == 0 ? 1 : count * 2) * sizeof *headers);
-        if (count > 0) memcpy(headers, response->headers, count * sizeof *headers);
-        response->headers = headers;
-    }
-    response->headers[count].name = recoil_text(name);
-    response->headers[count].value = value;
-    response->header_count = count + 1;
+    response->headers = recoil_one_more(response->headers, response->header_count, sizeof *response->headers);
+    response->headers[response->header_count++] = (recoil_http_header){recoil_text(name), value};
 }
 
 void recoil_http_respond(recoil_http_response *response, uint16_t status, const char *content_type, recoil_bytes body) {

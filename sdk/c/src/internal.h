@@ -14,6 +14,9 @@ void *recoil_memory_enter(void);
 /** Frees the inner call's memory, and goes on with the outer one's. */
 void recoil_memory_leave(void *outer);
 
+/** The items, perhaps elsewhere, with room for one more behind `count` of this size. Where they were stays as it is. */
+void *recoil_one_more(void *items, size_t count, size_t size);
+
 /** Ends the instance: what went wrong is for who reads the log. */
 _Noreturn void recoil_trap(const char *why);
 

@@ -37,6 +37,13 @@ void *recoil_alloc(size_t size) {
     return allocated;
 }
 
+void *recoil_one_more(void *items, size_t count, size_t size) {
+    if ((count & (count - 1)) != 0) return items; /* room doubles at powers of two */
+    void *moved = recoil_alloc((count == 0 ? 1 : count * 2) * size);
+    if (count > 0) memcpy(moved, items, count * size);
+    return moved;
+}
+
 static void free_down_to(const struct chunk *kept) {
     while (top != kept) {
         struct chunk *before = top->before;

@@ -73,6 +73,27 @@ static recoil_status respond(const recoil_http_request *request, recoil_http_res
 }
 RECOIL_EXPORT_HTTP_HANDLER(respond);
 
+/* Turns the replicas of every partition around. */
+static recoil_status schedule(const recoil_view *view, recoil_plan *plan) {
+    recoil_bytes answer;
+    recoil_status call = recoil_call(recoil_to_partition(0, TEXT("x"), RECOIL_WRITE), &answer);
+    RECOIL_CHECK(call.code == RECOIL_REJECTED);
+    if (view->node_count == 0) return recoil_fail("no nodes");
+    for (size_t at = 0; at < view->partition_count; at++) {
+        const recoil_view_partition *partition = &view->partitions[at];
+        uint32_t *replicas = recoil_alloc(partition->replica_count * sizeof *replicas);
+        for (size_t place = 0; place < partition->replica_count; place++) {
+            replicas[partition->replica_count - 1 - place] = partition->replicas[place];
+        }
+        recoil_placement placement = {
+            partition->keyspace, partition->id, replicas, partition->replica_count, TEXT("turned\xff")
+        };
+        recoil_add_placement(plan, placement);
+    }
+    return recoil_ok();
+}
+RECOIL_EXPORT_SCHEDULER(schedule);
+
 static void bytes_are_taken_apart(void) {
     uint64_t number = 7;
     RECOIL_CHECK(recoil_parse(TEXT("18446744073709551615"), &number) && number == UINT64_MAX);
@@ -264,6 +285,30 @@ static void requests_are_taken_apart_and_decoded(void) {
     RECOIL_CHECK_TEXT(response.body, "7");
 }
 
+static void a_plan_is_made_of_a_view(void) {
+    recoil_fake_start(1, 1);
+    const uint32_t replicas[] = {7, 8, 9};
+    recoil_view_node node = {.id = 7, .state = RECOIL_DRAINING};
+    recoil_view_partition partitions[100];
+    for (uint32_t id = 0; id < 100; id++) {
+        partitions[id] =
+            (recoil_view_partition){.keyspace = 2, .id = id, .replicas = replicas, .replica_count = id % 4};
+    }
+    recoil_view view = {.nodes = &node, .node_count = 1, .partitions = partitions, .partition_count = 100};
+    recoil_plan plan;
+    RECOIL_CHECK_OK(recoil_fake_plan(&view, &plan));
+    RECOIL_CHECK(plan.count == 100);
+    for (uint32_t id = 0; id < 100; id++) {
+        recoil_placement made = plan.placements[id];
+        RECOIL_CHECK(made.keyspace == 2 && made.id == id && made.replica_count == id % 4);
+        for (size_t at = 0; at < id % 4; at++) RECOIL_CHECK(made.replicas[at] == replicas[id % 4 - 1 - at]);
+        RECOIL_CHECK_TEXT(made.reason, "turned\xef\xbf\xbd");
+    }
+    view.node_count = 0;
+    RECOIL_CHECK_TEXT(recoil_fake_plan(&view, &plan).text, "no nodes");
+    RECOIL_CHECK(plan.count == 0 && recoil_fake_calls() == 0);
+}
+
 static void a_test_gives_the_settings(void) {
     recoil_fake_start(1, 1);
     int64_t number;
@@ -300,6 +345,7 @@ int main(void) {
     a_cursor_pages_through_everything_in_both_directions();
     connections_are_read_by_lines_and_sizes();
     requests_are_taken_apart_and_decoded();
+    a_plan_is_made_of_a_view();
     a_test_gives_the_settings();
     memory_is_released_to_its_moment();
     return 0;

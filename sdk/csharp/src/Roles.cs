@@ -1,4 +1,6 @@
 #nullable enable
+using System.Collections.Generic;
+
 namespace Recoil
 {
     /// <summary>Owns data. There is one instance for each partition, on the partition's leader; requests are answered one at a time.</summary>
@@ -50,6 +52,22 @@ namespace Recoil
         /// goes into a response.
         /// </summary>
         HttpResponse Respond(HttpRequest request, Router router);
+    }
+
+    /// <summary>
+    /// Decides where partitions live: the host asks it in the place of its own scheduler. A plan is a function of the view and of nothing
+    /// else, so that a test makes a <see cref="View"/> and looks at what comes back. Every plan has an instance of its own and the limits of
+    /// a handler's call; of the host, only <see cref="Log"/> and <see cref="Settings"/> are there.
+    /// </summary>
+    public interface IScheduler
+    {
+        /// <summary>Where partitions should be: only those that should change, the most urgent first.</summary>
+        /// <remarks>
+        /// The host checks every answer (nodes, quorum, placement rules). It goes on with its own scheduler, and its log says why, when a
+        /// plan is refused, comes too late, or when this throws: the text of a <see cref="RecoilException"/> is told as it is, of any other
+        /// exception also the class.
+        /// </remarks>
+        IReadOnlyList<Placement> Plan(View view);
     }
 
     /// <summary>

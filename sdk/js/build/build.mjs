@@ -25,12 +25,14 @@ const ROLES = {
   timer: { exported: "timer", interface: "timer", made: (its) => `timerRole(${its})` },
   listener: { exported: "tcpListener", interface: "tcp-listener", made: (its) => `listenerRole(${its})` },
   httpHandler: { exported: "httpHandler", interface: "http-handler", made: (its) => `httpHandlerRole(${its})` },
+  scheduler: { exported: "scheduler", interface: "scheduler", made: (its) => `schedulerRole(${its})` },
 };
 
 /** Names that are meant as a role's, in small letters. */
 const MISNAMED = {
   handlers: "handler", handle: "handler", timers: "timer", fire: "timer", listeners: "listener", serve: "listener",
   tcplistener: "listener", tcphandler: "listener", httplistener: "httpHandler", http: "httpHandler", httphandlers: "httpHandler",
+  schedulers: "scheduler", plan: "scheduler",
   ...Object.fromEntries(Object.keys(ROLES).map((name) => [name.toLowerCase(), name])),
 };
 
@@ -93,7 +95,7 @@ function rolesOf(entry, exported) {
       throw new BuildError(`${entry} exports \`${name}\`, which is no role: name it \`${meant}\``);
     }
   }
-  if (roles.includes("handler")) return roles;
+  if (roles.includes("handler") || roles.join() === "scheduler") return roles; // a scheduler may be alone
   if (exported.includes("default")) {
     throw new BuildError(`${entry} has a default export, but roles are exported by their names:\n  ${EXAMPLE}`);
   }

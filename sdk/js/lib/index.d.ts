@@ -3,7 +3,7 @@
  *
  * A package is one WebAssembly component. What its first module *exports* are its roles: `handler` owns data, one instance for
  * each partition, each request a transaction; `timer` is told when time has come; `listener` speaks a network protocol and sends
- * requests to partitions; `httpHandler` answers HTTP requests.
+ * requests to partitions; `httpHandler` answers HTTP requests; `scheduler` decides where partitions live.
  *
  * ```js
  * export const handler = {
@@ -69,6 +69,88 @@ export interface HttpHandler {
    * goes into an answer.
    */
   handle(request: HttpRequest, router: Router): HttpResponse | HttpAnswer;
+}
+
+/** Decides where partitions live, in the place of the host's own scheduler. A package with no other role needs no handler. */
+export interface Scheduler {
+  /**
+   * Says where partitions should be: only those that should change, most urgent first.
+   *
+   * A plan is a function of its view: there is nothing else to look at. One that is refused for the rules it breaks, an exception and
+   * a plan that takes too long leave the placement to the host's own scheduler, with the reason in the node's log.
+   */
+  plan(view: View): Placement[];
+}
+
+// What a scheduler is shown, and what it plans
+
+/** All that a plan is made of. */
+export interface View {
+  nodes: ViewNode[];
+  rules: Rule[];
+  partitions: ViewPartition[];
+}
+
+/** What a node is to the cluster: `draining` serves and is about to leave, `down` does not answer. */
+export type NodeState = "live" | "draining" | "down";
+
+/** A key and its value, as `zone` and `a`: where a node is, or where a replica must be. */
+export type Label = [key: string, value: string];
+
+/** A node of the cluster. */
+export interface ViewNode {
+  /** The number that `replicas` name it by. */
+  id: number;
+  state: NodeState;
+  /** Where it is, from the widest to the narrowest. */
+  locality: Label[];
+  /** What its disk holds. On QuickJS, numbers of bytes above 2^53 are the nearest that a `number` can be. */
+  capacityBytes: bigint;
+  /** What of that is taken. */
+  usedBytes: bigint;
+  /** What of its processors is busy. */
+  cpuLoad: number;
+}
+
+/** What a partition costs. */
+export interface Load {
+  readsPerSecond: number;
+  writesPerSecond: number;
+  cpuSecondsPerSecond: number;
+  /** What it holds. */
+  bytes: bigint;
+}
+
+/** A partition and where it is now. */
+export interface ViewPartition {
+  keyspace: number;
+  id: number;
+  /** Nodes, the preferred leader first; none if it is nowhere yet. */
+  replicas: number[];
+  load: Load;
+}
+
+/** What holds for a keyspace. */
+export interface Rule {
+  keyspace: number;
+  /** How many replicas each partition has. */
+  replication: number;
+  /** What every replica's node must have. */
+  required: Label[];
+  /** Keys of labels in whose values replicas should differ. */
+  spreadBy: string[];
+  /** What the leader's node should have, if one can. */
+  leaderPreference: Label[];
+}
+
+/** Where a partition should be. */
+export interface Placement {
+  keyspace: number;
+  id: number;
+  /** Nodes, the preferred leader first. */
+  replicas: number[];
+  /** Why, for operators. */
+  reason: string;
 }
 
 // Errors

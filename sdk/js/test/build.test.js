@@ -25,11 +25,19 @@ function build(files, ...args) {
   return { isBuilt: status === 0, said: stderr, component: () => readFileSync(join(place, "build", "component.wasm"), "latin1") };
 }
 
+const ROLES = ["handler", "timer", "tcp-listener", "http-handler", "scheduler"];
+const rolesOf = (component) => ROLES.filter((role) => component.includes(`recoil:plugin/${role}@0.1.0#`));
+
 test("a package has the roles that its first module exports", () => {
   const { isBuilt, said, component } = build({ "index.js": `${HANDLER}export const timer = { fire() {} };\nexport const other = 1;` });
   assert.ok(isBuilt, said);
-  const exported = (role) => component().includes(`recoil:plugin/${role}@0.1.0#`);
-  assert.deepEqual(["handler", "timer", "tcp-listener", "http-handler"].map(exported), [true, true, false, false]);
+  assert.deepEqual(rolesOf(component()), ["handler", "timer"]);
+});
+
+test("a scheduler alone needs no handler", () => {
+  const { isBuilt, said, component } = build({ "index.js": "export const scheduler = { plan: () => [] };" });
+  assert.ok(isBuilt, said);
+  assert.deepEqual(rolesOf(component()), ["scheduler"]);
 });
 
 test("TypeScript and dependencies are taken along", () => {
@@ -45,6 +53,10 @@ test("TypeScript and dependencies are taken along", () => {
 /** What is wrong, and what is said of it. */
 const MISTAKES = {
   "no handler": [{ "index.js": "export const timer = {};" }, /index.js exports no `handler`, which every package has \(exported: timer\)/],
+  "no handler beside a scheduler": [
+    { "index.js": "export const scheduler = { plan: () => [] };\nexport const timer = { fire() {} };" },
+    /index.js exports no `handler`, which every package has \(exported: scheduler, timer\)/,
+  ],
   "a default export": [{ "index.js": "export default { handle() {} };" }, /roles are exported by their names/],
   "a wrong name": [{ "index.js": `${HANDLER}export const tcp_listener = {};` }, /exports `tcp_listener`, which is no role: name it `listener`/],
   "no function": [

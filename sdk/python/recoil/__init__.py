@@ -2,7 +2,7 @@
 
 A package is a WebAssembly component. The classes of its module are its roles: a `Handler` owns data, one instance for each
 partition, each request a transaction; a `Timer` is told when time has come; a `Listener` speaks a network protocol and sends
-requests to partitions; an `HttpHandler` answers HTTP requests.
+requests to partitions; an `HttpHandler` answers HTTP requests; a `Scheduler` places the partitions of a cluster.
 
     import recoil
 
@@ -27,7 +27,7 @@ Invariant: package code reaches the host through `Transaction`, `Router` and `Co
 contract is blocking, an instance is cheap, and overlap comes from `Router.call_many`) and serialization (bring your own).
 """
 
-from recoil import consensus, encoding, log, settings
+from recoil import consensus, encoding, log, scheduler, settings
 from recoil.connection import Connection
 from recoil.errors import (
     Broken,
@@ -49,7 +49,7 @@ from recoil.errors import (
     UnknownOutcome,
 )
 from recoil.http import HttpRequest, HttpResponse
-from recoil.roles import Handler, HttpHandler, Listener, Timer
+from recoil.roles import Handler, HttpHandler, Listener, Scheduler, Timer
 from recoil.router import Mode, PartitionInfo, Pending, RoutedCall, Router, Subscription
 from recoil.storage import ALL_KEYS, Entry, KeyRange, Storage
 from recoil.transaction import PartitionPlace, Transaction
@@ -81,6 +81,7 @@ __all__ = [
     "Rejected",
     "RoutedCall",
     "Router",
+    "Scheduler",
     "Storage",
     "StorageError",
     "StorageUnavailable",
@@ -94,5 +95,6 @@ __all__ = [
     "consensus",
     "encoding",
     "log",
+    "scheduler",
     "settings",
 ]

@@ -14,7 +14,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,10 +31,10 @@ import encodings.utf_8_sig
 from componentize_py_types import Err
 from wit_world.imports import tcp
 
-from recoil import _host, errors, log
+from recoil import _host, errors, log, scheduler as records
 from recoil._check import octets, text, whole
 from recoil.http import HttpRequest, HttpResponse
-from recoil.roles import Handler, HttpHandler, Listener, Timer
+from recoil.roles import Handler, HttpHandler, Listener, Scheduler, Timer
 
 _T = TypeVar("_T")
 _instances: dict[type, Any] = {}
@@ -163,3 +163,40 @@ def http_handler(role: type[HttpHandler]) -> type:
 
 def _header(value: str | bytes) -> bytes:
     return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else octets("a header", value)
+
+
+def scheduler(role: type[Scheduler]) -> type:
+    """The export `scheduler`."""
+    from wit_world.exports import scheduler as wit  # is only in the bindings of packages that have the role
+
+    def partition(it: wit.Partition) -> records.Partition:
+        load = it.load
+        costs = records.Load(load.reads_per_second, load.writes_per_second, load.cpu_seconds_per_second, load.bytes)
+        return records.Partition(it.keyspace, it.id, it.replicas, costs)
+
+    def node(it: wit.Node) -> records.Node:
+        state = records.NodeState[it.state.name]
+        return records.Node(it.id, state, it.locality, it.capacity_bytes, it.used_bytes, it.cpu_load)
+
+    def rule(it: wit.Rule) -> records.Rule:
+        return records.Rule(it.keyspace, it.replication, it.required, it.spread_by, it.leader_preference)
+
+    def placement(it: records.Placement) -> wit.Placement:
+        if not isinstance(it, records.Placement):
+            raise TypeError(f"what {role.__name__}.plan returns must be a list of Placement, not of {type(it).__name__}")
+        replicas = [whole("a replica", replica) for replica in it.replicas]
+        return wit.Placement(whole("a keyspace", it.keyspace), whole("a partition's id", it.id), replicas, text(it.reason))
+
+    def plan(view: wit.View) -> list[wit.Placement]:
+        nodes, rules = [node(it) for it in view.nodes], [rule(it) for it in view.rules]
+        shown = records.View(nodes, rules, [partition(it) for it in view.partitions])
+        answer = _instance(role).plan(shown)
+        if not isinstance(answer, Sequence):
+            raise TypeError(f"what {role.__name__}.plan returns must be a list of Placement, not {type(answer).__name__}")
+        return [placement(it) for it in answer]
+
+    class Exported:
+        def plan(self, view: wit.View) -> list[wit.Placement]:
+            return _guarded(lambda: plan(view))
+
+    return Exported

@@ -6,10 +6,12 @@ what the module does is done when the package is built, what `__init__` does whe
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from recoil.connection import Connection
 from recoil.http import HttpRequest, HttpResponse
 from recoil.router import Router
+from recoil.scheduler import Placement, View
 from recoil.transaction import Transaction
 
 
@@ -60,4 +62,20 @@ class HttpHandler(ABC):
 
         An exception is answered with status 500 and written to the package's log; what the client should know goes into an
         answer.
+        """
+
+
+class Scheduler(ABC):
+    """Decides where partitions live, in the place of the host's own scheduler. A package with no other role needs no handler.
+
+    Each plan is made by an instance of its own, and is a function of the view: of the host, only `log` and `settings` are
+    there.
+    """
+
+    @abstractmethod
+    def plan(self, view: View) -> Sequence[Placement]:
+        """Where partitions should be: only those that should change, the most urgent first.
+
+        The host checks every answer, and goes on with its own scheduler when one is refused or comes too late, and when this
+        raises an exception; why is in the node's log.
         """

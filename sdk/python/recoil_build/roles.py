@@ -34,11 +34,14 @@ class Role:
         return self.export.replace("-", "_")
 
 
+HANDLER = Role(recoil.Handler, "handler", "Handler", "handle", "handle(self, transaction, request)")
+SCHEDULER = Role(recoil.Scheduler, "scheduler", "Scheduler", "plan", "plan(self, view)")
 ROLES = (
-    Role(recoil.Handler, "handler", "Handler", "handle", "handle(self, transaction, request)"),
+    HANDLER,
     Role(recoil.Timer, "timer", "Timer", "fire", "fire(self, transaction, id, payload)"),
     Role(recoil.Listener, "tcp-listener", "TcpListener", "serve", "serve(self, connection, router)"),
     Role(recoil.HttpHandler, "http-handler", "HttpHandler", "respond", "respond(self, request, router)"),
+    SCHEDULER,
 )
 
 RESERVED = ("recoil", "recoil_build", "recoil_main", "wit_world")
@@ -52,7 +55,7 @@ def find(module: str, folders: list[Path]) -> dict[Role, str]:
         raise BuildError(f"the module cannot be called {module}, which is taken: name it otherwise")
     imported = _import(module, folders)
     found = {role: name for role in ROLES if (name := _class_for(role, imported))}
-    if ROLES[0] not in found:
+    if HANDLER not in found and list(found) != [SCHEDULER]:
         raise BuildError(
             f"{imported.__file__} has no handler, and every package owns data: write a class that extends recoil.Handler, "
             "with a method handle(self, transaction, request)" + _misled(imported)
@@ -141,6 +144,6 @@ def _check(role: Role, name: str, value: type) -> None:
 def _misled(module: ModuleType) -> str:
     """A hint for who wrote the method and forgot the base class."""
     for name, value in vars(module).items():
-        if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, ROLES[0].method):
+        if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, HANDLER.method):
             return f"; {name} has the method, but does not extend recoil.Handler"
     return ""

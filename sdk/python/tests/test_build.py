@@ -30,6 +30,14 @@ class RolesTest(unittest.TestCase):
         hidden = HANDLER + "class _Other(recoil.Handler):\n    handle = Counter.handle\n"
         self.assertEqual(self.find(hidden), {"handler": "Counter"})
 
+    def test_a_scheduler_alone_needs_no_handler(self) -> None:
+        planner = "import recoil\nclass Planner(recoil.Scheduler):\n    def plan(self, view): return []\n"
+        self.assertEqual(self.find(planner), {"scheduler": "Planner"})
+        self.assertEqual(self.find(HANDLER + planner), {"handler": "Counter", "scheduler": "Planner"})
+        timer = planner + "class Bell(recoil.Timer):\n    def fire(self, transaction, id, payload): pass\n"
+        with self.assertRaisesRegex(BuildError, "has no handler"):
+            self.find(timer)
+
     def test_what_is_wrong_is_said_in_words_of_the_source(self) -> None:
         for source, said in (
             ("", "has no handler"),

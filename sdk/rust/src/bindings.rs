@@ -73,3 +73,18 @@ pub mod http_handler {
         runtime_path: "::recoil_sdk::wit_bindgen_rt",
     });
 }
+
+/// The role of [`crate::Scheduler`].
+pub mod scheduler {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package recoil:sdk-scheduler; world scheduler-role { export recoil:plugin/scheduler@0.1.0; }",
+        world: "recoil:sdk-scheduler/scheduler-role",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_scheduler",
+        default_bindings_module: "recoil_sdk::bindings::scheduler",
+        runtime_path: "::recoil_sdk::wit_bindgen_rt",
+        additional_derives: [PartialEq],
+    });
+}

@@ -2,7 +2,8 @@
 //!
 //! A package is a WebAssembly component. What it *exports* are its roles: a [`Handler`] owns data, one instance for each
 //! partition, each request a transaction; a [`Timer`] is told when time has come; a [`Listener`] speaks a network
-//! protocol and sends requests to partitions; an [`HttpHandler`] answers HTTP requests. [`export!`] exports the roles you name and no other.
+//! protocol and sends requests to partitions; an [`HttpHandler`] answers HTTP requests; a [`Scheduler`] decides where partitions live.
+//! [`export!`] exports the roles you name and no other.
 //!
 //! ```
 //! use recoil_sdk::{Error, Handler, Transaction};
@@ -49,6 +50,7 @@ pub mod http;
 pub mod log;
 pub mod roles;
 pub mod router;
+pub mod scheduler;
 pub mod settings;
 pub mod storage;
 pub mod transaction;
@@ -58,7 +60,7 @@ pub use wit_bindgen::rt as wit_bindgen_rt;
 
 pub use connection::{Connection, ConnectionError, Event};
 pub use http::{HttpRequest, HttpResponse};
-pub use roles::{Error, Handler, HttpHandler, Listener, Timer};
+pub use roles::{Error, Handler, HttpHandler, Listener, Scheduler, Timer};
 pub use router::{Address, CallError, Mode, PartitionInfo, Pending, RoutedCall, Router, Subscription};
 pub use storage::{Entry, KeyRange, Storage, StorageError, StorageExt};
 pub use transaction::{PartitionPlace, Transaction};

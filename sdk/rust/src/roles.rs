@@ -3,6 +3,7 @@
 use crate::connection::{Connection, ConnectionError};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::router::{CallError, Router};
+use crate::scheduler::{Placement, View};
 use crate::storage::StorageError;
 use crate::transaction::Transaction;
 
@@ -37,6 +38,15 @@ pub trait HttpHandler {
     /// Answer one request. An error is answered with status 500 and written to the package's log; what the client should know goes
     /// into an answer.
     fn respond(request: &HttpRequest, router: &dyn Router) -> Result<HttpResponse, Error>;
+}
+
+/// Decides where partitions live, in the place of the host's own scheduler. A package with no other role needs no handler.
+pub trait Scheduler {
+    /// Where partitions should be: only those that should change, most urgent first.
+    ///
+    /// A plan is a function of its view: there is nothing else to look at. One that is refused for the rules it breaks, an error, a panic
+    /// and a plan that takes too long leave the placement to the host's own scheduler, with the reason in the node's log.
+    fn plan(view: &View) -> Result<Vec<Placement>, Error>;
 }
 
 /// Why a role refused, in words for the caller. Anything that is an error becomes one by `?`.
@@ -121,8 +131,8 @@ impl From<crate::encoding::DecodeError> for Error {
 
 /// Export a type's roles, once for each package: `recoil_sdk::export!(MyPackage: handler, timer, tcp_listener);`
 ///
-/// Name the roles that the type implements ([`Handler`], [`Timer`], [`Listener`], [`HttpHandler`]) and that the package shall have: the
-/// host gives a package the roles it exports. Compiled natively, as for a unit test, it only checks that they are
+/// Name the roles that the type implements ([`Handler`], [`Timer`], [`Listener`], [`HttpHandler`], [`Scheduler`]) and that the package
+/// shall have: the host gives a package the roles it exports. Compiled natively, as for a unit test, it only checks that they are
 /// implemented.
 #[macro_export]
 macro_rules! export {
@@ -190,11 +200,24 @@ macro_rules! __export_role {
     $crate::bindings::http_handler::export_http_handler!(Exported with_types_in $crate::bindings::http_handler);
         };
     };
+    ($package:ident scheduler) => {
+        const _: () = {
+            use $crate::bindings::scheduler::exports::recoil::plugin::scheduler::{Guest, Placement, View};
+            struct Exported;
+            impl Guest for Exported {
+                fn plan(view: View) -> ::std::result::Result<::std::vec::Vec<Placement>, ::std::string::String> {
+                    $crate::roles::export_plan::<$package>(&view)
+                }
+            }
+            #[cfg(target_arch = "wasm32")]
+    $crate::bindings::scheduler::export_scheduler!(Exported with_types_in $crate::bindings::scheduler);
+        };
+    };
     ($package:ident $other:ident) => {
         ::std::compile_error!(::std::concat!(
             "'",
             ::std::stringify!($other),
-            "' is not a role: handler, timer, tcp_listener and http_handler are"
+            "' is not a role: handler, timer, tcp_listener, http_handler and scheduler are"
         ));
     };
 }
@@ -226,4 +249,9 @@ pub fn export_respond<H: HttpHandler>(
     let HttpResponse { status, headers, body } =
         H::respond(&request, &crate::host::HostRouter).map_err(Error::into_message)?;
     Ok(Response { status, headers, body })
+}
+
+#[doc(hidden)]
+pub fn export_plan<S: Scheduler>(view: &View) -> Result<Vec<Placement>, String> {
+    S::plan(view).map_err(Error::into_message)
 }

@@ -3,7 +3,7 @@
 //! `PROTOCOL.md` says what the package does; `packages/` has it in every language; [`cases`] ask. Most cases are texts in `cases/`, run
 //! in the listener over TCP and HTTP and in a handler ([`Script`]); those that need several connections, nodes, clocks or the
 //! operator's hand are functions. `tests/languages.rs` builds the packages, installs each in one simulated cluster and prints a table of
-//! cases and languages; `src/bin/costs.rs` measures what a language costs.
+//! cases and languages; `tests/scheduler.rs` has each plan, alone in an engine; `src/bin/costs.rs` measures what a language costs.
 //!
 //! Invariant: nothing here knows a language. What one of them does otherwise is a failure of it or an allowance of the protocol.
 //!
@@ -19,6 +19,7 @@ mod client;
 mod language;
 mod report;
 mod script;
+pub mod suite;
 mod wire;
 
 pub use alone::{Rows, transaction};

@@ -53,7 +53,9 @@ pub(super) fn build(folder: &Path) -> Result<Built, VerbError> {
     })?;
     let component = recoil_component::componentize(&built).map_err(|error| local(&made, error.to_string()))?;
     let shape = recoil_package::shape(&component).map_err(|error| local(&made, error.to_string()))?;
-    shape.check(&source.manifest).map_err(|error| VerbError::Local(with_advice(&error, &steps.command)))?;
+    shape
+        .check(&source.manifest)
+        .map_err(|error| VerbError::Local(with_advice(&error, &source.manifest, &steps.command)))?;
     let archive =
         recoil_package::embed(&component, &source.manifest).map_err(|error| VerbError::Local(error.to_string()))?;
     let file = folder.join(format!("{}.wasm", source.manifest.name));
@@ -61,13 +63,13 @@ pub(super) fn build(folder: &Path) -> Result<Built, VerbError> {
     Ok(Built { file, archive, shape, manifest: source.manifest })
 }
 
-/// What is wrong and, of a role that is missing, how its author writes it.
-fn with_advice(error: &PackageError, command: &str) -> String {
-    let advice = match error {
-        PackageError::MissingExport { role, .. } => advice(command, role),
-        _ => None,
-    };
-    advice.map_or_else(|| error.to_string(), |advice| format!("{error}; {advice}"))
+/// What is wrong and, of a role that is missing, how its author writes it. What listens nowhere may be meant for a scheduler.
+fn with_advice(error: &PackageError, manifest: &Manifest, command: &str) -> String {
+    let PackageError::MissingExport { role, .. } = error else { return error.to_string() };
+    let may_plan = *role == "handler" && manifest.listeners.is_empty();
+    let instead = advice(command, "scheduler").filter(|_| may_plan);
+    let instead = instead.map(|advice| format!("for a package that only places partitions, {advice}"));
+    [Some(error.to_string()), advice(command, role), instead].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// How a package is given a role, in the words of the SDK that it is built with: by a script of that SDK, or by cargo.
@@ -77,29 +79,36 @@ fn advice(command: &str, role: &str) -> Option<String> {
         None if command.starts_with("cargo ") => "rust",
         None => return None,
     };
-    let at = ["handler", "tcp-listener", "http-handler"].iter().position(|known| *known == role)?;
+    let at = ["handler", "tcp-listener", "http-handler", "scheduler"].iter().position(|known| *known == role)?;
     Some(match sdk {
         "c" => {
-            let export = ["RECOIL_EXPORT_HANDLER", "RECOIL_EXPORT_LISTENER", "RECOIL_EXPORT_HTTP_HANDLER"][at];
-            format!("in C, write {export}(function);")
+            let exports = ["HANDLER", "LISTENER", "HTTP_HANDLER", "SCHEDULER"];
+            format!("in C, write RECOIL_EXPORT_{}(function);", exports[at])
         }
         "csharp" => {
-            let interface = ["IHandler", "IListener", "IHttpHandler"][at];
+            let interface = ["IHandler", "IListener", "IHttpHandler", "IScheduler"][at];
             format!("in C#, the package's class implements {interface}")
         }
-        "go" => format!("in Go, main calls recoil.{}", ["Handler", "Listener", "HTTPHandler"][at]),
+        "go" => format!("in Go, main calls recoil.{}", ["Handler", "Listener", "HTTPHandler", "Scheduler"][at]),
         "java" => {
-            let interface = ["Handler", "Listener", "HttpHandler"][at];
+            let interface = ["Handler", "Listener", "HttpHandler", "Scheduler"][at];
             format!("in Java, the package's class implements {interface}")
         }
         "js" => {
-            let export = ["handler", "listener", "httpHandler"][at];
+            let export = ["handler", "listener", "httpHandler", "scheduler"][at];
             format!("in JavaScript, the package's first module has `export const {export}`")
         }
-        "python" => format!("in Python, a class extends recoil.{}", ["Handler", "Listener", "HttpHandler"][at]),
+        "python" => {
+            let class = ["Handler", "Listener", "HttpHandler", "Scheduler"][at];
+            format!("in Python, a class extends recoil.{class}")
+        }
         "rust" => {
-            let (name, interface) =
-                [("handler", "Handler"), ("tcp_listener", "Listener"), ("http_handler", "HttpHandler")][at];
+            let (name, interface) = [
+                ("handler", "Handler"),
+                ("tcp_listener", "Listener"),
+                ("http_handler", "HttpHandler"),
+                ("scheduler", "Scheduler"),
+            ][at];
             format!("in Rust, implement {interface} and name {name} in recoil_sdk::export!")
         }
         _ => return None,

@@ -39,6 +39,8 @@ fn exports_tell_the_roles() {
 fn what_is_not_a_package_is_refused_with_the_reason() {
     let why = refusal(&guest::no_handler());
     assert!(why.contains("no recoil:plugin/handler") && why.contains("test:guest/stray"), "{why}");
+    let why = refusal(&guest::scheduler_with_timer());
+    assert!(why.contains("no recoil:plugin/handler") && why.contains("recoil:plugin/timer"), "{why}");
     let why = refusal(b"\0asm junk");
     assert!(why.contains("not a valid WebAssembly component"), "{why}");
     let module = wat::parse_str("(module)").unwrap();

@@ -36,6 +36,8 @@ const WORLDS: &str = "package test:guest;
     }
     world web { include recoil:plugin/http-plugin@0.1.0; }
     world data { include recoil:plugin/data-plugin@0.1.0; }
+    world plans { include recoil:plugin/platform@0.1.0; export recoil:plugin/scheduler@0.1.0; }
+    world planning-data { include plans; export recoil:plugin/timer@0.1.0; }
     world none { export stray; }";
 
 /// The guest of `guest.wat`: a handler, a timer and a listener.
@@ -58,6 +60,39 @@ pub(crate) fn handler_with_memory(pages: u32, body: &str) -> Vec<u8> {
           (func (export "recoil:plugin/handler@0.1.0#handle") (param $at i32) (param $length i32) (result i32) {body}))"#
     );
     component("data", &module)
+}
+
+/// A scheduler alone, whose `plan` has this body: `$nodes`, `$rules` and `$partitions`, each with its number; 64 free bytes at 64 and 1,000
+/// at 128.
+pub(crate) fn scheduler(body: &str) -> Vec<u8> {
+    component("plans", &scheduler_module(body, ""))
+}
+
+/// A scheduler with a timer, and no handler that could set it.
+pub(crate) fn scheduler_with_timer() -> Vec<u8> {
+    let timer = r#"(func (export "recoil:plugin/timer@0.1.0#fire") (param i32 i32 i32 i32) (result i32) unreachable)"#;
+    component("planning-data", &scheduler_module("unreachable", timer))
+}
+
+fn scheduler_module(body: &str, more: &str) -> String {
+    format!(
+        r#"(module
+          (import "recoil:plugin/storage@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32)))
+          (import "recoil:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))
+          (memory (export "memory") 2)
+          (global $heap (mut i32) (i32.const 2048))
+          (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
+            (global.get $heap)
+            (global.set $heap (i32.and (i32.add (i32.add (global.get $heap) (local.get $size)) (i32.const 7)) (i32.const -8))))
+          (func $answer (param $case i32) (param $at i32) (param $length i32) (result i32)
+            (i32.store8 (i32.const 64) (local.get $case))
+            (i32.store (i32.const 68) (local.get $at))
+            (i32.store (i32.const 72) (local.get $length))
+            (i32.const 64))
+          (func (export "recoil:plugin/scheduler@0.1.0#plan")
+            (param $nodes i32) (param i32) (param $rules i32) (param i32) (param $partitions i32) (param i32) (result i32) {body})
+          {more})"#
+    )
 }
 
 /// A component that exports something else than a handler.

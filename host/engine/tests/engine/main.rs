@@ -5,6 +5,7 @@ mod guest;
 mod handlers;
 mod http;
 mod listeners;
+mod schedulers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};

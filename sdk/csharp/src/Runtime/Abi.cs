@@ -30,12 +30,20 @@ namespace Recoil.Runtime
         internal static string Text(long pointer, long length)
             => length == 0 ? "" : Encoding.UTF8.GetString((byte*)(int)pointer, (int)length);
 
-        internal static int[] Numbers(byte* at)
+        internal static int[] Numbers(byte* at) => Items(at, sizeof(int), Number);
+
+        /// <summary>Reads what lies at a place.</summary>
+        internal delegate T Reader<T>(byte* at);
+
+        /// <summary>The list at this place, each item of which has that many bytes.</summary>
+        internal static T[] Items<T>(byte* at, int itemBytes, Reader<T> item) => Items(Number(at), Number(at + 4), itemBytes, item);
+
+        internal static T[] Items<T>(long pointer, long length, int itemBytes, Reader<T> item)
         {
-            byte* items = (byte*)Number(at);
-            int[] numbers = new int[Number(at + 4)];
-            for (int i = 0; i < numbers.Length; i++) numbers[i] = Number(items + 4 * i);
-            return numbers;
+            byte* at = (byte*)(int)pointer;
+            var items = new T[(int)length];
+            for (int i = 0; i < items.Length; i++, at += itemBytes) items[i] = item(at);
+            return items;
         }
 
         /// <summary>Throws what a <c>result</c> at this place says, if it is an error: a variant of these kinds.</summary>
@@ -105,6 +113,14 @@ namespace Recoil.Runtime
 
         /// <summary>Where the items lie.</summary>
         internal byte* Items { get; }
+
+        /// <summary>Lets a list at this place of the items have these numbers. Bytes are put behind all numbers, which are aligned so.</summary>
+        internal void Put(byte* at, IReadOnlyList<int> numbers)
+        {
+            ((int*)at)[0] = (int)free;
+            ((int*)at)[1] = numbers.Count;
+            for (int i = 0; i < numbers.Count; i++, free += sizeof(int)) *(int*)free = numbers[i];
+        }
 
         /// <summary>Lets a list at this place of the items have these bytes.</summary>
         internal void Put(byte* at, byte[] bytes)

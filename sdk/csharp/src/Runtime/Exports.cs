@@ -29,6 +29,8 @@ namespace Recoil.Runtime
                         return Serve((int)parameters[0]);
                     case Exp.http_handler_handle:
                         return Respond(parameters);
+                    case Exp.scheduler_plan:
+                        return Plan(parameters);
                     default:
                         WarmUp.Settle();
                         return 0;
@@ -91,6 +93,14 @@ namespace Recoil.Runtime
             return Return(response ?? throw new InvalidOperationException("IHttpHandler.Respond has answered null"));
         }
 
+        private static long Plan(long* parameters)
+        {
+            View view = Placements.View(parameters);
+            Guest.Release();
+            IReadOnlyList<Placement>? plan = Package.As<IScheduler>().Plan(view);
+            return Placements.Return(plan ?? throw new InvalidOperationException("IScheduler.Plan has answered null"));
+        }
+
         private static void DropResources()
         {
             HostPending.DropAll();
@@ -99,10 +109,8 @@ namespace Recoil.Runtime
 
         private static HttpRequest Request(long* parameters)
         {
-            byte* header = (byte*)(int)parameters[6];
-            var headers = new HttpHeader[(int)parameters[7]];
-            for (int i = 0; i < headers.Length; i++, header += 2 * Abi.List)
-                headers[i] = new HttpHeader(Abi.Text(header), Abi.Bytes(header + Abi.List));
+            HttpHeader[] headers = Abi.Items(parameters[6], parameters[7], 2 * Abi.List,
+                header => new HttpHeader(Abi.Text(header), Abi.Bytes(header + Abi.List)));
             return new HttpRequest(Abi.Text(parameters[0], parameters[1]), Abi.Text(parameters[2], parameters[3]),
                 Abi.Text(parameters[4], parameters[5]), headers, Abi.Bytes(parameters[8], parameters[9]),
                 Abi.Text(parameters[10], parameters[11]));

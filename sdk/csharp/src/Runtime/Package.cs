@@ -32,19 +32,21 @@ namespace Recoil.Runtime
             if (found.Count != 1)
             {
                 string names = found.Count == 0 ? "none does" : "these do: " + string.Join(", ", found);
-                throw new PackageException("a package is one class that implements IHandler and, if it wants, ITimer, IListener and "
-                    + "IHttpHandler; of this one's classes " + names);
+                throw new PackageException("a package is one class that implements IHandler and, if it wants, ITimer, IListener, "
+                    + "IHttpHandler and IScheduler, or IScheduler alone; of this one's classes " + names);
             }
             type = found[0];
             if (type.GetConstructor(Type.EmptyTypes) == null)
                 throw new PackageException(type + ": the class that is the package needs a public constructor without parameters");
             Roles = RolesOf(type);
-            if (!typeof(IHandler).IsAssignableFrom(type)) throw new PackageException(type + ": a package has a handler: implement IHandler");
+            if (!typeof(IHandler).IsAssignableFrom(type) && Roles != Role<IScheduler>(type, Exp.scheduler_plan))
+                throw new PackageException(type + ": a package has a handler: implement IHandler");
         }
 
         private static long RolesOf(Type candidate)
             => Role<IHandler>(candidate, Exp.handler_handle) | Role<ITimer>(candidate, Exp.timer_fire)
-                | Role<IListener>(candidate, Exp.tcp_listener_serve) | Role<IHttpHandler>(candidate, Exp.http_handler_handle);
+                | Role<IListener>(candidate, Exp.tcp_listener_serve) | Role<IHttpHandler>(candidate, Exp.http_handler_handle)
+                | Role<IScheduler>(candidate, Exp.scheduler_plan);
 
         private static long Role<TRole>(Type candidate, int export) => typeof(TRole).IsAssignableFrom(candidate) ? 1L << export : 0;
 

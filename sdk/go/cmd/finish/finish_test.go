@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -35,7 +36,7 @@ func link(t *testing.T, source string) []byte {
 }
 
 func TestOnlyRegisteredRolesAreExported(t *testing.T) {
-	linked := link(t, `package main
+	checkRoles(t, `package main
 
 import "recoil.dev/recoil"
 
@@ -43,7 +44,24 @@ func main() {
 	recoil.Handler(func(tx recoil.Tx, request []byte) ([]byte, error) { return request, nil })
 	recoil.Timer(func(tx recoil.Tx, id, payload []byte) error { return nil })
 }
-`)
+`, "/handler@", "/timer@")
+}
+
+func TestASchedulerNeedsNoHandler(t *testing.T) {
+	checkRoles(t, `package main
+
+import "recoil.dev/recoil"
+
+func main() {
+	recoil.Scheduler(func(view recoil.View) ([]recoil.Placement, error) { return nil, nil })
+}
+`, "/scheduler@")
+}
+
+// checkRoles finishes a program, which then has these roles and no other.
+func checkRoles(t *testing.T, source string, roles ...string) {
+	t.Helper()
+	linked := link(t, source)
 	finished, err := finish(linked)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +75,7 @@ func main() {
 		names = append(names, e.name)
 	}
 	for name := range registrars {
-		want := strings.Contains(name, "/handler@") || strings.Contains(name, "/timer@")
+		want := slices.ContainsFunc(roles, func(role string) bool { return strings.Contains(name, role) })
 		if _, ok := m.function(name); ok != want {
 			t.Errorf("%s is exported: %v; all: %q", name, ok, names)
 		}

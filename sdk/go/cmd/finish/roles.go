@@ -13,6 +13,7 @@ var registrars = map[string]string{
 	"recoil:plugin/timer@0.1.0#fire":          "recoil.dev_recoil.Timer",
 	"recoil:plugin/tcp-listener@0.1.0#serve":  "recoil.dev_recoil.Listener",
 	"recoil:plugin/http-handler@0.1.0#handle": "recoil.dev_recoil.HTTPHandler",
+	"recoil:plugin/scheduler@0.1.0#plan":      "recoil.dev_recoil.Scheduler",
 }
 
 // dropUnregistered drops the exports of roles that the program does not register.
@@ -21,8 +22,8 @@ func dropUnregistered(m *module) error {
 	for _, name := range m.names {
 		linked[name] = true
 	}
-	if !linked[registrars["recoil:plugin/handler@0.1.0#handle"]] {
-		return errors.New("main registers no handler, which every package has: call recoil.Handler in main, and whatever else the package shall be")
+	if !linked[registrars["recoil:plugin/handler@0.1.0#handle"]] && !linked[registrars["recoil:plugin/scheduler@0.1.0#plan"]] {
+		return errors.New("main registers no handler, which every package has but one that is only a scheduler: call recoil.Handler in main, and whatever else the package shall be")
 	}
 	m.exports = slices.DeleteFunc(m.exports, func(e export) bool {
 		registrar, isRole := registrars[e.name]

@@ -10,6 +10,7 @@ import { HttpRequest, HttpResponse } from "../http.js";
 import { closeAll } from "../resources.js";
 import { handlerFunction, roleMethod } from "../role.js";
 import { Router } from "../router.js";
+import { toPlan, toView } from "../scheduler.js";
 import { Transaction } from "../transaction.js";
 import { describe } from "../values.js";
 import { advice } from "./advice.js";
@@ -72,6 +73,11 @@ export function httpHandlerRole(role) {
       return { status, headers, body };
     }),
   };
+}
+
+export function schedulerRole(role) {
+  const plan = roleMethod(role, "scheduler", "plan");
+  return { plan: (view) => guarded("scheduler.plan", () => toPlan(plan(toView(view)))) };
 }
 
 function toRequest({ headers, body, ...rest }) {

@@ -8,4 +8,5 @@ func main() {
 	recoil.Timer(fire)
 	recoil.Listener(serve)
 	recoil.HTTPHandler(respond)
+	recoil.Scheduler(plan)
 }

@@ -73,3 +73,35 @@ func TestAHandlersErrorIsItsText(t *testing.T) {
 		}
 	}
 }
+
+// viewOfTwo has a node that is live and one that is not, and three partitions.
+func viewOfTwo() recoil.View {
+	labels := []recoil.Label{{Key: "region", Value: "eu"}, {Key: "zone", Value: "a"}}
+	return recoil.View{
+		Nodes: []recoil.ViewNode{
+			{ID: 7, State: recoil.Draining, Locality: labels, CapacityBytes: 1<<64 - 1, UsedBytes: 5, CPULoad: 0.25},
+			{ID: 9, CapacityBytes: 10},
+		},
+		Rules: []recoil.Rule{{Keyspace: 1, Replication: 2, Required: labels[:1], SpreadBy: []string{"zone"}}},
+		Partitions: []recoil.ViewPartition{
+			{Keyspace: 1, ID: 0, Replicas: []recoil.Node{7, 9}, Load: recoil.Load{ReadsPerSecond: 1.5, CPUSecondsPerSecond: 0.125, Bytes: 3}},
+			{Keyspace: 1, ID: 1, Replicas: []recoil.Node{9, 8}},
+			{Keyspace: 2, ID: 2},
+		},
+	}
+}
+
+func TestAPlanTellsWhatTheViewSays(t *testing.T) {
+	plan, err := plan(viewOfTwo())
+	want := "[{1 0 [9 7] node 7 draining region=eu,zone=a 5/18446744073709551615 250; rule 2 region=eu zone -; load 1500 0 125 3} " +
+		"{2 2 [9] node 9 live - 0/10 0; rule none; load 0 0 0 0}]"
+	if got := fmt.Sprint(plan); got != want || err != nil {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestAPlanWithoutNodesIsAnError(t *testing.T) {
+	if _, err := plan(recoil.View{}); err == nil || err.Error() != "no nodes" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,12 +1,15 @@
-"""The conformance package: four roles behind the protocol of `PROTOCOL.md`."""
+"""The conformance package: four roles behind the protocol of `PROTOCOL.md`, and the scheduler of `planner`."""
 
 import recoil
 
 import anywhere
 import owner
+from planner import Planner
 from protocol import Commands, Invalid, answered, frame, pack, take_frame, unpack
 from session import COMMANDS as LISTENER_COMMANDS
 from session import Session
+
+__all__ = ["Frames", "Owner", "Planner", "Web"]
 
 
 def run(request: bytes, storage: recoil.Storage, commands: Commands, on: object) -> list[bytes]:

@@ -4,8 +4,9 @@ import unittest
 
 import recoil
 from recoil.fake import FakeCluster, FakeConnection
+from recoil.scheduler import Load, Node, NodeState, Partition, Placement, Rule, View
 
-from app import Frames, Owner, Web
+from app import Frames, Owner, Planner, Web
 from protocol import answered, frame, pack
 
 
@@ -45,6 +46,29 @@ class ConformanceTest(unittest.TestCase):
         self.ask(b"call", b"write", b"k", pack([b"set-timer", b"t", b"1000", b"payload"]))
         self.assertEqual(self.cluster.advance(1000), 1)
         self.assertEqual(self.cluster.partition(self.cluster.owner(b"k")).rows[b"fired:t"], b"payload")
+
+    def test_a_plan_tells_what_the_view_says(self) -> None:
+        region, zone = ("region", "eu"), ("zone", "a")
+        view = View(
+            [Node(7, NodeState.DRAINING, [region, zone], (1 << 64) - 1, 5, 0.25), Node(9, capacity_bytes=10)],
+            [Rule(1, 2, [region], ["zone"])],
+            [Partition(1, 0, [7, 9], Load(1.5, 0.0, 0.125, 3)), Partition(1, 1, [9, 8]), Partition(2, 2, [])],
+        )
+        first = "node 7 draining region=eu,zone=a 5/18446744073709551615 250; rule 2 region=eu zone -; load 1500 0 125 3"
+        second = "node 9 live - 0/10 0; rule none; load 0 0 0 0"
+        self.assertEqual(Planner().plan(view), [Placement(1, 0, [9, 7], first), Placement(2, 2, [9], second)])
+        nowhere = Planner().plan(View([Node(1, NodeState.DOWN)], partitions=[Partition(1, 0, [])]))
+        self.assertEqual(nowhere, [Placement(1, 0, [], "node none; rule none; load 0 0 0 0")])
+
+    def test_what_cannot_be_planned_is_an_error(self) -> None:
+        nodes = [Node(1)]
+        for view, said in (
+            (View(), "no nodes"),
+            (View(nodes, [Rule(3, 255)]), "there is no order 3"),
+            (View(nodes, [Rule(1, 255)]), "thrown while planning"),
+        ):
+            with self.subTest(said), self.assertRaisesRegex(Exception, said):
+                Planner().plan(view)
 
 
 if __name__ == "__main__":

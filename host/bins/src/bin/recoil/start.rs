@@ -32,6 +32,10 @@ pub(super) struct Start {
     /// this machine.
     #[arg(long, value_name = "FILE")]
     registry_token_file: Option<PathBuf>,
+    /// A package whose scheduler places the partitions of a new cluster, in place of the built-in one. Give it to every node: the one that
+    /// leads asks its own.
+    #[arg(long, value_name = "FILE")]
+    scheduler: Option<PathBuf>,
     /// Purge logs after a few KiB, for tests of what comes after.
     #[arg(long, hide = true)]
     purge_early: bool,
@@ -49,6 +53,7 @@ impl Start {
             port_offset: self.port_offset,
             packages: node_packages(),
             registry_token: self.registry_token_file.as_deref().map(read_token).transpose()?,
+            scheduler: self.scheduler,
             ..NodeOptions::new(self.data_dir.clone(), self.listen, Shared::new(shared_options)?)
         };
         if self.purge_early {

@@ -44,6 +44,7 @@ impl Running {
 pub(super) struct Cluster {
     slots: Vec<Slot>,
     shared: Arc<Shared>,
+    scheduler: Option<PathBuf>,
     partitions: u32,
     base_port: u16,
     port_offset: u16,
@@ -92,6 +93,7 @@ impl Cluster {
         Ok(Cluster {
             slots,
             shared,
+            scheduler: arguments.scheduler.clone(),
             partitions: arguments.partitions,
             base_port: arguments.base_port,
             port_offset: arguments.port_offset,
@@ -121,6 +123,7 @@ impl Cluster {
             partitions: self.partitions,
             port_offset: self.port_offset.checked_add(k as u16).context("--port-offset is too large")?,
             packages: node_packages(),
+            scheduler: self.scheduler.clone(),
             ..NodeOptions::new(self.slots[k].data_dir.clone(), address(k), self.shared.clone())
         };
         let node = Node::start(options, Shutdown::new()).await.with_context(|| format!("cannot start node {k}"))?;

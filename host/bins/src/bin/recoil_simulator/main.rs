@@ -42,6 +42,9 @@ struct Arguments {
     /// Install a package that comes with the program; may be repeated.
     #[arg(long, value_name = "NAME")]
     install: Vec<String>,
+    /// A package whose scheduler places the partitions of a new cluster, in place of the built-in one.
+    #[arg(long, value_name = "FILE")]
+    scheduler: Option<PathBuf>,
     /// Write a JSON file here once every partition has a leader and the apps asked for are serving.
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,

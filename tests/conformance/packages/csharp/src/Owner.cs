@@ -50,7 +50,8 @@ namespace Conformance
                     Environment.FailFast("asked to trap");
                     return Anywhere.Nothing;
                 case "loop":
-                    while (true) Counter++;
+                    Loop();
+                    return Anywhere.Nothing;
                 case "bomb":
                     for (var taken = new List<byte[]>(); ;) taken.Add(new byte[1 << 20]);
                 case "recurse":
@@ -58,6 +59,12 @@ namespace Conformance
                 default:
                     throw Refusal.Invalid($"there is no command '{command}' here");
             }
+        }
+
+        /// <summary>Never ends.</summary>
+        public static void Loop()
+        {
+            while (true) Counter++;
         }
 
         private static long Barrier()

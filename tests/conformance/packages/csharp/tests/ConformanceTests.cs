@@ -75,6 +75,21 @@ public class ConformanceTests
     }
 
     [Test]
+    public void APlanHasLiveReplicasFirstAndTellsWhatItWasShown()
+    {
+        var down = new Node(1, NodeState.Down, new[] { ("zone", "a") }, ulong.MaxValue, 5, 0.5f);
+        var live = new Node(2, NodeState.Live, new (string, string)[0], 0, 0, 0);
+        var load = new Load(1.5f, 0, 0, 7);
+        var partitions = new[] { new Partition(3, 4, new[] { 1, 2 }, load), new Partition(3, 5, new[] { 2, 1 }, load) };
+        Placement placement = app.Plan(new View(new[] { down, live }, new Rule[0], partitions)).Single();
+        Assert.Equal((3, 4), (placement.Keyspace, placement.Id));
+        Assert.Equal(new[] { 2, 1 }, placement.Replicas);
+        Assert.Equal("node 1 down zone=a 5/18446744073709551615 500; rule none; load 1500 0 0 7", placement.Reason);
+        var nothing = new View(new Node[0], new Rule[0], new Partition[0]);
+        Assert.Equal("no nodes", Assert.Throws<RecoilException>(() => app.Plan(nothing)).Reason);
+    }
+
+    [Test]
     public void NamesAreTheContracts()
     {
         Assert.Equal("stale-read", Wire.Kebab(nameof(Mode.StaleRead)));

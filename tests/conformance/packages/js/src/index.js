@@ -2,3 +2,4 @@
 
 export { handler, timer } from "./handler.js";
 export { httpHandler, listener } from "./listener.js";
+export { scheduler } from "./planner.js";

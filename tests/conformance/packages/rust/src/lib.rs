@@ -2,18 +2,19 @@
 //!
 //! A request is a [`list`](wire) of a command and its arguments, whatever brought it. [`commands`] runs those that need nothing but
 //! storage, wherever they are asked; [`handler`] and [`listener`] add what can only be done in their places; [`tcp`] and [`http`]
-//! carry requests to the listener.
+//! carry requests to the listener. [`planner`] is alone with its view.
 
 mod commands;
 mod handler;
 mod http;
 mod listener;
+mod planner;
 mod tcp;
 mod wire;
 
 struct Package;
 
-recoil_sdk::export!(Package: handler, timer, tcp_listener, http_handler);
+recoil_sdk::export!(Package: handler, timer, tcp_listener, http_handler, scheduler);
 
 #[cfg(test)]
 mod tests;

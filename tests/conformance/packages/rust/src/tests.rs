@@ -1,7 +1,8 @@
 //! The package on a cluster in memory. What all languages must do is the suite's business; this is what an author looks at first.
 
 use recoil_sdk::fake::{FakeCluster, FakeConnection};
-use recoil_sdk::{HttpHandler as _, HttpRequest, Listener as _};
+use recoil_sdk::scheduler::{Load, Node, NodeState, Partition, Rule, View};
+use recoil_sdk::{HttpHandler as _, HttpRequest, Listener as _, Scheduler as _};
 
 use crate::Package;
 use crate::wire::{decode, encode};
@@ -59,4 +60,35 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
     assert_eq!(ask(vec![0, 0, 0]).1[0], "invalid");
     assert_eq!(ask(encode(&["subscribe", "topic"])).1[0], "invalid");
     assert_eq!(ask(call("k", &["get", "a"])), (0, vec![]));
+}
+
+#[test]
+fn a_plan_tells_what_the_view_says() {
+    let labels = vec![("region".to_owned(), "eu".to_owned()), ("zone".to_owned(), "a".to_owned())];
+    let rule = Rule {
+        keyspace: 1,
+        replication: 2,
+        required: labels[..1].to_vec(),
+        spread_by: vec!["zone".to_owned()],
+        leader_preference: vec![],
+    };
+    let node =
+        |id, state, locality| Node { id, state, locality, capacity_bytes: u64::MAX, used_bytes: 5, cpu_load: 0.25 };
+    let partition = |keyspace, id, replicas: &[u32]| {
+        let load = Load { reads_per_second: 1.5, writes_per_second: 0.0, cpu_seconds_per_second: 0.125, bytes: 3 };
+        Partition { keyspace, id, replicas: replicas.to_vec(), load }
+    };
+    let view = View {
+        nodes: vec![node(7, NodeState::Draining, labels), node(9, NodeState::Live, vec![])],
+        rules: vec![rule],
+        partitions: vec![partition(1, 0, &[7, 9]), partition(1, 1, &[9, 8]), partition(2, 2, &[])],
+    };
+    let plan = Package::plan(&view).unwrap();
+    let shown: Vec<_> = plan.iter().map(|placed| (placed.id, &placed.replicas[..], &placed.reason[..])).collect();
+    let first =
+        "node 7 draining region=eu,zone=a 5/18446744073709551615 250; rule 2 region=eu zone -; load 1500 0 125 3";
+    let second = "node 9 live - 5/18446744073709551615 250; rule none; load 1500 0 125 3";
+    assert_eq!(shown, [(0, &[9, 7][..], first), (2, &[9], second)]);
+    let refused = Package::plan(&View { nodes: vec![], ..view }).unwrap_err();
+    assert_eq!(refused.message(), "no nodes");
 }

@@ -3,6 +3,7 @@ package recoil.sdk.internal;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.IntFunction;
 import org.teavm.interop.Address;
 import recoil.sdk.RecoilException;
 
@@ -33,6 +34,10 @@ final class Abi {
 
     static long longNumber(int at) {
         return Memory.at(at).getLong();
+    }
+
+    static float floatNumber(int at) {
+        return Memory.at(at).getFloat();
     }
 
     /** The list of bytes at {@code at}. */
@@ -70,13 +75,20 @@ final class Abi {
 
     /** The {@code list<u32>} at {@code at}. */
     static List<Integer> numbers(int at) {
-        int items = number(at);
-        int count = number(at + 4);
-        List<Integer> numbers = new ArrayList<>(count);
+        return list(at, Integer.BYTES, Abi::number);
+    }
+
+    /** The list at {@code at}, each item of which has {@code itemBytes}. */
+    static <T> List<T> list(int at, int itemBytes, IntFunction<T> item) {
+        return list(number(at), number(at + 4), itemBytes, item);
+    }
+
+    static <T> List<T> list(int pointer, int count, int itemBytes, IntFunction<T> item) {
+        List<T> list = new ArrayList<>(count);
         for (int i = 0; i < count; i++) {
-            numbers.add(number(items + 4 * i));
+            list.add(item.apply(pointer + itemBytes * i));
         }
-        return numbers;
+        return list;
     }
 
     static byte[] utf8(String text) {
@@ -87,6 +99,12 @@ final class Abi {
     static void putBytes(Address at, byte[] bytes) {
         at.putAddress(Address.ofData(bytes));
         at.add(4).putInt(bytes.length);
+    }
+
+    /** Lays down an array as a {@code list<u32>}. */
+    static void putNumbers(Address at, int[] numbers) {
+        at.putAddress(Address.ofData(numbers));
+        at.add(4).putInt(numbers.length);
     }
 
     /** A {@code list<list<u8>>} on its way to the host. */

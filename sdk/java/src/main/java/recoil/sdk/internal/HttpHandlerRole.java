@@ -1,7 +1,5 @@
 package recoil.sdk.internal;
 
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Objects;
 import java.util.function.Supplier;
 import org.teavm.interop.Address;
@@ -30,21 +28,16 @@ public final class HttpHandlerRole {
             int headersCount, int body, int bodyLength, int peerAddress, int peerAddressLength) {
         try {
             HttpRequest request = new HttpRequest(Abi.string(method, methodLength), Abi.string(path, pathLength),
-                    Abi.string(query, queryLength), headers(headers, headersCount), Abi.bytes(body, bodyLength),
-                    Abi.string(peerAddress, peerAddressLength));
+                    Abi.string(query, queryLength), Abi.list(headers, headersCount, HEADER, HttpHandlerRole::header),
+                    Abi.bytes(body, bodyLength), Abi.string(peerAddress, peerAddressLength));
             return answer(role.get().respond(request, new HostRouter()));
         } catch (Throwable cause) {
             return Roles.failed(cause);
         }
     }
 
-    private static List<HttpHeader> headers(int at, int count) {
-        List<HttpHeader> headers = new ArrayList<>(count);
-        for (int i = 0; i < count; i++) {
-            int header = at + HEADER * i;
-            headers.add(new HttpHeader(Abi.string(header), Abi.bytes(header + Abi.LIST)));
-        }
-        return headers;
+    private static HttpHeader header(int at) {
+        return new HttpHeader(Abi.string(at), Abi.bytes(at + Abi.LIST));
     }
 
     private static int answer(HttpResponse response) {

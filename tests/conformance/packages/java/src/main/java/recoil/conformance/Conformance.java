@@ -11,6 +11,7 @@ import recoil.sdk.HttpResponse;
 import recoil.sdk.Listener;
 import recoil.sdk.RecoilException;
 import recoil.sdk.Router;
+import recoil.sdk.Scheduler;
 import recoil.sdk.Timer;
 import recoil.sdk.Transaction;
 
@@ -19,8 +20,9 @@ import recoil.sdk.Transaction;
  *
  * <p>A request is a {@link Wire list} of a command and its arguments, whatever brought it. {@link Anywhere} runs those that need
  * nothing but storage, {@link Owner} those of a handler, {@link Caller} those of a listener; {@link Session} carries them over TCP.
+ * {@link Planner} is the scheduler.
  */
-public final class Conformance implements Handler, Timer, Listener, HttpHandler {
+public final class Conformance implements Handler, Timer, Listener, HttpHandler, Scheduler {
     private static final String BYTES = "application/octet-stream";
     private static final String STATUS = "/status/";
 
@@ -73,6 +75,11 @@ public final class Conformance implements Handler, Timer, Listener, HttpHandler 
             return HttpResponse.of(Integer.parseInt(path.substring(STATUS.length())));
         }
         return HttpResponse.text(404, "not found");
+    }
+
+    @Override
+    public List<Placement> plan(View view) {
+        return Planner.plan(view);
     }
 
     private static HttpResponse mirror(HttpRequest request) {

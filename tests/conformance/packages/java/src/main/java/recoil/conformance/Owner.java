@@ -57,9 +57,8 @@ final class Owner {
                 System.exit(1);
                 return NOTHING;
             case "loop":
-                for (long i = 0; ; i++) {
-                    counter = i;
-                }
+                loop();
+                return NOTHING;
             case "bomb":
                 for (List<byte[]> taken = new ArrayList<>(); ; ) {
                     taken.add(new byte[1 << 20]);
@@ -73,6 +72,13 @@ final class Owner {
 
     /** Seen from outside, so that the loop that counts it is not taken away. */
     static volatile long counter;
+
+    /** Never ends. */
+    static void loop() {
+        for (long i = 0; ; i++) {
+            counter = i;
+        }
+    }
 
     private static long recurse(long depth) {
         counter = depth;

@@ -12,6 +12,13 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import recoil.sdk.HttpRequest;
 import recoil.sdk.RecoilException;
+import recoil.sdk.Scheduler.Label;
+import recoil.sdk.Scheduler.Load;
+import recoil.sdk.Scheduler.Node;
+import recoil.sdk.Scheduler.NodeState;
+import recoil.sdk.Scheduler.Partition;
+import recoil.sdk.Scheduler.Placement;
+import recoil.sdk.Scheduler.View;
 import recoil.sdk.fake.FakeCluster;
 import recoil.sdk.fake.FakeConnection;
 
@@ -74,5 +81,17 @@ class ConformanceTest {
         assertEquals("invalid", ask(new byte[3]).get(0));
         assertEquals("invalid", ask(list("subscribe", "topic")).get(0));
         assertEquals(List.of(), ask(call("get", "a")));
+    }
+
+    @Test
+    void aPlanHasLiveReplicasFirstAndTellsWhatItWasShown() {
+        Node down = new Node(1, NodeState.DOWN, List.of(new Label("zone", "a")), -1, 5, 0.5f);
+        Node live = new Node(2, NodeState.LIVE, List.of(), 0, 0, 0);
+        Load load = new Load(1.5f, 0, 0, 7);
+        View view = new View(List.of(down, live), List.of(), List.of(new Partition(3, 4, List.of(1, 2), load),
+                new Partition(3, 5, List.of(2, 1), load)));
+        assertEquals(List.of(new Placement(3, 4, List.of(2, 1),
+                "node 1 down zone=a 5/18446744073709551615 500; rule none; load 1500 0 0 7")), app.plan(view));
+        assertEquals("no nodes", assertThrows(RecoilException.class, () -> app.plan(new View(List.of(), List.of(), List.of()))).reason());
     }
 }
