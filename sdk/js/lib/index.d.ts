@@ -104,7 +104,7 @@ export interface ViewNode {
   state: NodeState;
   /** Where it is, from the widest to the narrowest. */
   locality: Label[];
-  /** What its disk holds. On QuickJS, numbers of bytes above 2^53 are the nearest that a `number` can be. */
+  /** What its disk holds. */
   capacityBytes: bigint;
   /** What of that is taken. */
   usedBytes: bigint;

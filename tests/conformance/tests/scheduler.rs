@@ -211,23 +211,23 @@ fn partition(keyspace: u32, id: u32, replicas: &[u32]) -> Partition {
         reads_per_second: (id % 8000) as f32 / 4.0,
         writes_per_second: 0.5,
         cpu_seconds_per_second: 0.125,
-        bytes: u64::from(id) << 30,
+        bytes: u64::from(id) << 20,
     };
     Partition { keyspace, id, replicas: replicas.to_vec(), load }
 }
 
-/// Something of all that a view can have. Numbers below 2^31 are exact in every language; those of 64 bits are in this role, too.
+/// Something of all that a view can have, with the largest numbers that the contract allows: below 2^31 and below 2^53.
 fn everything() -> View {
     const LAST: u32 = i32::MAX as u32;
     let nodes = vec![
         Node {
             locality: pairs(&[("région", "Zürich-東京"), ("rack", ""), ("", "🦀"), ("zone", "a b;c\n\0d")]),
-            capacity_bytes: u64::MAX,
-            used_bytes: (1 << 53) + 1,
+            capacity_bytes: (1 << 53) - 1,
+            used_bytes: (1 << 52) + 1,
             cpu_load: 1536.5,
             ..node(7, NodeState::Live)
         },
-        Node { locality: vec![], capacity_bytes: u64::MAX - 1, used_bytes: 1 << 63, ..node(2, NodeState::Down) },
+        Node { locality: vec![], capacity_bytes: (1 << 53) - 2, used_bytes: 1 << 52, ..node(2, NodeState::Down) },
         Node { cpu_load: 0.0, capacity_bytes: 0, used_bytes: 0, ..node(0, NodeState::Draining) },
         Node { cpu_load: 0.125, ..node(LAST, NodeState::Live) },
         Node { locality: pairs(&[("zone", &"long ".repeat(2000))]), ..node(4, NodeState::Live) },
@@ -250,10 +250,10 @@ fn everything() -> View {
         bytes,
     };
     let partitions = vec![
-        Partition { load: load(0.125, 1536.5, 16_000.25, u64::MAX), ..partition(1, 0, &[7, 4]) },
+        Partition { load: load(0.125, 1536.5, 16_000.25, (1 << 53) - 1), ..partition(1, 0, &[7, 4]) },
         Partition { load: load(0.0, 0.0, 0.0, 0), ..partition(1, 1, &[2, 7, LAST]) },
-        Partition { load: load(3.375, 0.25, 2.0, (1 << 53) + 1), ..partition(1, LAST, &[]) },
-        Partition { load: load(16_777.0, 8.0, 0.5, u64::MAX - 1), ..partition(2, 1, &[0, 2, 99, 4, 7]) },
+        Partition { load: load(3.375, 0.25, 2.0, (1 << 52) + 1), ..partition(1, LAST, &[]) },
+        Partition { load: load(16_777.0, 8.0, 0.5, (1 << 53) - 2), ..partition(2, 1, &[0, 2, 99, 4, 7]) },
         partition(2, 5, &[]),
         partition(2, 6, &[2]),
         partition(3, 2, &[]),
