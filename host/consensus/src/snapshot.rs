@@ -182,7 +182,7 @@ pub(crate) struct Offer {
 /// A snapshot being loaded, or loaded and not yet installed. Dropped before [`Staged::take`], its copies die.
 pub struct Staged {
     data: Data,
-    row: GroupRow,
+    row: Box<GroupRow>,
     copies: Mutex<Vec<(PartitionRef, u64, CopyId)>>,
 }
 
@@ -193,7 +193,7 @@ impl Staged {
         row: GroupRow,
         partitions: &[(KeyspaceId, PartitionId, u64)],
     ) -> Result<Self, DataError> {
-        let staged = Staged { data, row, copies: Mutex::new(Vec::new()) };
+        let staged = Staged { data, row: Box::new(row), copies: Mutex::new(Vec::new()) };
         for (keyspace, partition, epoch) in partitions {
             let copy = staged.data.new_copy()?;
             staged.copies.lock().push((PartitionRef { keyspace: *keyspace, partition: *partition }, *epoch, copy));

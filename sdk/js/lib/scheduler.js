@@ -2,16 +2,16 @@
 
 import { describe, toArray, toObject, toWhole } from "./values.js";
 
-/** StarlingMonkey hands out a BigInt; QuickJS a number, which is rounded from 2^53 on, and negative within 2^31 of 2^64. */
-const toBigInt = (received) => BigInt.asUintN(64, BigInt(received));
-
-/** The view as authors have it. It is the one that was given, changed: there may be ten thousand partitions. */
+/**
+ * The view as authors have it. It is the one that was given, changed: there may be ten thousand partitions. StarlingMonkey hands out a
+ * BigInt where QuickJS does a number, which holds what the contract allows: less than 2^53.
+ */
 export function toView(view) {
   for (const node of view.nodes) {
-    node.capacityBytes = toBigInt(node.capacityBytes);
-    node.usedBytes = toBigInt(node.usedBytes);
+    node.capacityBytes = BigInt(node.capacityBytes);
+    node.usedBytes = BigInt(node.usedBytes);
   }
-  for (const { load } of view.partitions) load.bytes = toBigInt(load.bytes);
+  for (const { load } of view.partitions) load.bytes = BigInt(load.bytes);
   return view;
 }
 

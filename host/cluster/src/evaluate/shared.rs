@@ -30,7 +30,8 @@ impl SharedInstances {
             Err(error) => return (transaction, Err(error)),
         };
         let evaluated = instance.evaluate(transaction, body);
-        if !instance.is_poisoned() && !(app.is_short_of_memory() && instance.memory_bytes() > 0) {
+        let takes_room = app.is_short_of_memory() && instance.memory_bytes() > 0;
+        if !instance.is_poisoned() && !takes_room {
             self.idle.lock().push(instance);
         }
         evaluated
