@@ -14,7 +14,6 @@ const view = (number) => ({
 test("a view is the same on either engine", () => {
   assert.deepEqual(toView(view(Number)), view(BigInt));
   assert.deepEqual(toView(view(BigInt)), view(BigInt));
-  assert.deepEqual(toView(view(() => -2)), view(() => 2n ** 64n - 2n));
 });
 
 test("a plan is checked where it is answered", () => {
