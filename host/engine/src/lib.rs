@@ -1,7 +1,7 @@
 //! The engine: compiles packages and runs their instances.
 //!
-//! Only this room names wasmtime. It turns a component into [`AppCode`], code into [`HandlerInstance`]s (one per partition,
-//! called synchronously on evaluation threads), into listener instances (one per connection, on fibers, [`AppCode::serve`]),
+//! Only this room names wasmtime. It turns a component into [`AppCode`], code into [`HandlerInstance`]s (one per partition, or
+//! shared by them, called synchronously on evaluation threads), into listener instances (one per connection, on fibers, [`AppCode::serve`]),
 //! into HTTP instances (one per request under way, on fibers, [`HttpService`]) and into plans ([`AppCode::plan`]), and gives all of them
 //! what the contract in `wit/` promises.
 //!

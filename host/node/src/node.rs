@@ -35,6 +35,9 @@ const INSTANCES_MAX: u32 = 4000;
 /// Connections of apps on all nodes that share an engine: each has an instance, and handlers must find room beside them, however many
 /// clients come.
 const CONNECTIONS_MAX: usize = INSTANCES_MAX as usize / 4 * 3;
+/// Handler instances that a node keeps for partitions. Those that partitions share are not among them, and are made when a call is there:
+/// what connections and these leave is theirs.
+const HANDLERS_MAX: usize = INSTANCES_MAX as usize / 5;
 
 /// A package that comes with the program.
 #[derive(Clone, Copy, Debug)]
@@ -306,7 +309,7 @@ pub(crate) fn assemble(
         pool: options.shared.pool.clone(),
         runtime: Runtime::current(),
         topics: topics.clone(),
-        instances_max: INSTANCES_MAX as usize / 4,
+        instances_max: HANDLERS_MAX,
     });
     let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone(), start.0);
     let (machine, states) = MetaMachine::new();

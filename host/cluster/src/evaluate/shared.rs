@@ -2,6 +2,8 @@
 //!
 //! There are as many as calls are evaluated at a time, where there would be one for each partition: with thousands of partitions most
 //! calls would begin with making an instance. The one used last is used first, so that few are in use on a quiet node.
+//!
+//! Bounded by the evaluation threads; not counted among the instances that a node keeps for partitions, and never evicted for another.
 
 use bytes::Bytes;
 use parking_lot::Mutex;
