@@ -33,6 +33,7 @@ use recoil_engine::{
     AppCode, AppLog, CallError, ConsensusAccess, Environment, HandlerInstance, Limits, Mode, Overlay, Settings,
 };
 use recoil_storage::Data;
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 use crate::calls::{Answer, Miss, Reply, Request};
@@ -151,7 +152,7 @@ struct Evaluation {
     session: Arc<Session>,
     consensus: Arc<dyn ConsensusAccess>,
     local: Local,
-    apps: HashMap<AppId, AppEvaluation>,
+    apps: FxHashMap<AppId, AppEvaluation>,
     /// The newest batch that holds writes of this partition.
     newest: u64,
     /// The time of the newest writing transaction, microseconds.
@@ -173,7 +174,7 @@ struct Held {
     group: GroupId,
     count: u32,
     keyspace_name: Arc<str>,
-    shares: RwLock<HashMap<AppId, Arc<Partition>>>,
+    shares: RwLock<FxHashMap<AppId, Arc<Partition>>>,
 }
 
 /// One app's share of a partition: its own queue, overlay and instance, so that no app waits for another's calls. Their rows
@@ -219,9 +220,9 @@ pub struct HostParts {
 /// All partitions of a node.
 pub struct Host {
     parts: HostParts,
-    partitions: RwLock<HashMap<PartitionRef, Arc<Held>>>,
-    groups: RwLock<HashMap<GroupId, Arc<Group>>>,
-    apps: RwLock<HashMap<AppId, Arc<EvaluatedApp>>>,
+    partitions: RwLock<FxHashMap<PartitionRef, Arc<Held>>>,
+    groups: RwLock<FxHashMap<GroupId, Arc<Group>>>,
+    apps: RwLock<FxHashMap<AppId, Arc<EvaluatedApp>>>,
     /// Those that are switched on.
     serving: RwLock<BTreeSet<AppId>>,
     numbers: Arc<RwLock<HashMap<NodeId, u32>>>,
@@ -531,7 +532,7 @@ impl Host {
                 session,
                 consensus,
                 local,
-                apps: HashMap::new(),
+                apps: FxHashMap::default(),
                 newest: 0,
                 now_us,
                 origins: Origins::default(),

@@ -19,7 +19,6 @@ mod silence;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +30,7 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use recoil_base::{Clock, NodeId, Tasks};
 use recoil_consensus::TransportError;
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -193,7 +193,7 @@ type Reply = oneshot::Sender<Result<Bytes, TransportError>>;
 
 struct Connection {
     queue: Queue,
-    waiting: Mutex<HashMap<u64, Reply>>,
+    waiting: Mutex<FxHashMap<u64, Reply>>,
 }
 
 /// A request's place among those that wait for an answer, given back also when nobody waits any longer.
@@ -222,7 +222,7 @@ impl Peer {
 
 struct Inner {
     hello: Mutex<Hello>,
-    peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
+    peers: RwLock<FxHashMap<NodeId, Arc<Peer>>>,
     starts: Starts,
     /// Why another member says that this node is an old copy of itself.
     outdated: watch::Sender<Option<String>>,
@@ -613,6 +613,8 @@ async fn send_all(
 ) -> std::io::Result<()> {
     let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
     while let Some(first) = outgoing.recv().await {
+        // Whoever else is ready may have something for the same write: the system's call costs more than what it sends.
+        tokio::task::yield_now().await;
         let mut size = first.size();
         first.write(&mut buffer);
         while buffer.len() < WRITE_BYTES {

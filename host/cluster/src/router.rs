@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, Clock, GroupId, NodeId, PartitionId, Tasks};
 use recoil_consensus::{Origin, PartitionRef, TransportError};
 use recoil_engine::{Address, CallError, Mode, PartitionInfo, RoutedCall};
+use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::calls::{Answer, Batch, Collector, Miss, Part, PartitionCall, Request, decode_answers, encode_answers};
@@ -139,8 +140,8 @@ impl Router {
     /// Sends calls to the nodes that should serve them, as few frames as possible. They are sent, or failed, when this returns.
     fn send(&self, outbox: &mut Outbox, table: &Arc<RoutingTable>, tickets: &[Ticket]) -> Frames {
         let mut nodes: BTreeMap<(NodeId, usize), Frame> = BTreeMap::new();
-        let mut newest: HashMap<NodeId, usize> = HashMap::new();
-        let mut targets: HashMap<(GroupId, bool), Option<NodeId>> = HashMap::new();
+        let mut newest: FxHashMap<NodeId, usize> = FxHashMap::default();
+        let mut targets: FxHashMap<(GroupId, bool), Option<NodeId>> = FxHashMap::default();
         for ticket in tickets {
             let Some(call) = outbox.send(*ticket) else { continue };
             let stale = call.mode == Mode::StaleRead;

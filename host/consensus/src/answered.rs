@@ -11,11 +11,12 @@
 //!
 //! Deliberately absent: what answers mean, and when an origin is forgotten.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use recoil_base::{AppId, DecodeError, NodeId, Reader, Writer};
 use recoil_storage::{Batch, Data, DataError, Write, key};
+use rustc_hash::FxHashMap;
 
 use crate::command::PartitionRef;
 use crate::local::Local;
@@ -193,7 +194,7 @@ type Place = (PartitionRef, AppId, Origin);
 /// The records that the entries of one batch change: read once, written once.
 #[derive(Default)]
 pub(crate) struct Records {
-    cached: HashMap<Place, OriginRecord>,
+    cached: FxHashMap<Place, OriginRecord>,
     changed: BTreeMap<Place, Local>,
 }
 

@@ -4,12 +4,12 @@
 //! partition that the node does not know yet; and a partition's copy id changes only in one batch with the applied id of its group.
 //! Rows live under copy 0, the node's own: kind 0x20 `keyspace u32 BE | partition u32 BE`, value JSON.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use recoil_base::{AppId, CopyId, GroupId, KeyspaceId, PartitionId};
 use recoil_storage::{Batch, Data, DataError, key};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::command::PartitionRef;
@@ -42,14 +42,14 @@ pub struct Local {
 #[derive(Clone)]
 pub struct Locals {
     data: Data,
-    map: Arc<RwLock<HashMap<PartitionRef, Local>>>,
+    map: Arc<RwLock<FxHashMap<PartitionRef, Local>>>,
 }
 
 impl Locals {
     /// Reads the rows. Blocks; not for a tokio worker.
     pub fn open(data: Data) -> Result<Self, DataError> {
         let (start, end) = node_range(KIND_LOCAL);
-        let mut map = HashMap::new();
+        let mut map = FxHashMap::default();
         for row in data.snapshot().range(start, Some(end), false) {
             let (key, value) = row?;
             let Some(partition) = decode_partition(&key) else { continue };

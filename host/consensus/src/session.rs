@@ -7,7 +7,7 @@
 //! Invariants: waiters of a batch are told `Committed` only if every earlier batch of the chain was; after sealing, no batch
 //! closes and nothing is appended; every waiter is told exactly once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use openraft::{RaftMetrics, ReadPolicy};
 use parking_lot::Mutex;
 use recoil_base::{AppId, Digest, NodeId};
 use recoil_storage::Write;
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::answered::AnsweredCall;
@@ -61,14 +62,21 @@ struct OpenBatch {
     number: u64,
     bytes: usize,
     partitions: Vec<PartitionWrites>,
-    places: HashMap<PartitionRef, usize>,
+    places: FxHashMap<PartitionRef, usize>,
     versions: Vec<(AppId, Digest)>,
     waiters: Vec<Waiter>,
 }
 
 impl OpenBatch {
     fn new(number: u64) -> Self {
-        OpenBatch { number, bytes: 0, partitions: vec![], places: HashMap::new(), versions: vec![], waiters: vec![] }
+        OpenBatch {
+            number,
+            bytes: 0,
+            partitions: vec![],
+            places: FxHashMap::default(),
+            versions: vec![],
+            waiters: vec![],
+        }
     }
 }
 
@@ -90,7 +98,7 @@ struct Inner {
     /// Waiters for batches that are not committed yet.
     after: VecDeque<(u64, Waiter)>,
     /// The newest time written for each partition: apps are evaluated side by side, and a partition's clock must not go back.
-    clocks: HashMap<PartitionRef, u64>,
+    clocks: FxHashMap<PartitionRef, u64>,
 }
 
 /// See the module's essay.
@@ -135,7 +143,7 @@ impl Session {
                 flying: 0,
                 closed: VecDeque::new(),
                 after: VecDeque::new(),
-                clocks: HashMap::new(),
+                clocks: FxHashMap::default(),
             }),
             work: Notify::new(),
         })

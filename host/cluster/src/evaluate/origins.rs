@@ -8,13 +8,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-
 use recoil_base::AppId;
 use recoil_consensus::answered::{ANSWER_BYTES_MAX, origin_row, origins, read_origin};
 use recoil_consensus::{AnsweredCall, Known, Local, Origin, OriginRecord};
 use recoil_engine::{CallError, Mode};
 use recoil_storage::{Data, DataError, Write};
+use rustc_hash::FxHashMap;
 
 use super::{CallId, Evaluation, Host, Partition, storage_failed};
 use crate::calls::{Answer, Miss, decode_kept, encode_kept};
@@ -31,7 +30,7 @@ struct OriginCalls {
 /// All origins of an app on a partition.
 #[derive(Default)]
 pub(super) struct Origins {
-    known: HashMap<Origin, OriginCalls>,
+    known: FxHashMap<Origin, OriginCalls>,
 }
 
 impl Origins {

@@ -7,16 +7,21 @@
 //!
 //! Invariants:
 //! - A job of one app never waits for a job of another, as long as there are fewer than [`THREADS_MAX`] threads.
-//! - An app with a long job under way may use half of its threads, and at least one: its own short calls get through, if not as fast.
+//! - An app with long jobs under way may use half of its threads beside them, and at least one, as long as it has one left: its own short
+//!   calls get through, if not as fast.
 //! - A job that lasts holds up none that its thread has taken beside it: they are given back.
 //! - A thread that was put behind the others takes no more jobs of apps in good standing; it ends, or serves those that are not.
+//!
+//! A thread is woken for work that is worth it: short jobs are left to a thread that has begun just now, which takes several of
+//! them at once ([`SHORT`]). What is left to one whose job then lasts waits until the next look at the running jobs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use recoil_base::{AppId, Clock, task};
+use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
 /// Processor time after which a job goes on behind everything else.
@@ -34,6 +39,9 @@ const ACTIVE: Duration = Duration::from_secs(1);
 
 /// Jobs that a thread takes at once: what a job costs beside its work is paid once for all of them.
 const TAKEN_MAX: usize = 16;
+/// Work of this length is not worth another thread: jobs of an app that together should take no longer are taken together, and wait for
+/// a thread that began with the app's jobs no longer ago than this.
+const SHORT: Duration = Duration::from_micros(100);
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -46,6 +54,10 @@ struct AppJobs {
     waiting: VecDeque<Job>,
     running: usize,
     long: usize,
+    /// How long a job takes, about; nothing while none has ended.
+    job_time: Duration,
+    /// When a thread last began with jobs of the app.
+    begun_at: Duration,
     /// Processor time used beyond its share, down to nothing as time passes.
     used: Duration,
     settled_at: Duration,
@@ -58,18 +70,21 @@ struct Running {
     started_at: Duration,
     processor_time: Duration,
     long: bool,
+    count: u32,
     taken: Taken,
 }
 
 #[derive(Default)]
 struct State {
-    apps: HashMap<AppId, AppJobs>,
+    apps: FxHashMap<AppId, AppJobs>,
     /// Apps with waiting jobs, in the order of their turns.
     turns: VecDeque<AppId>,
-    running: HashMap<u64, Running>,
+    running: FxHashMap<u64, Running>,
     next: u64,
     threads: [usize; 2],
     idle: [usize; 2],
+    /// The watch looks at the running jobs again by itself.
+    watched: bool,
     stopped: bool,
 }
 
@@ -172,6 +187,9 @@ impl Shared {
             return;
         }
         let now = self.now();
+        if state.is_begun(app, now) {
+            return;
+        }
         let class = state.class(app, now, self.width);
         if state.idle[class as usize] > 0 {
             self.work[class as usize].notify_one();
@@ -195,6 +213,10 @@ impl Shared {
                 if state.stopped {
                     break;
                 }
+                // What waits is for a thread of the other class.
+                if let Some(next) = state.startable(self.width) {
+                    self.wake(&mut state, next);
+                }
                 state.idle[at] += 1;
                 let timed_out = self.work[at].wait_for(&mut state, IDLE).timed_out();
                 state.idle[at] -= 1;
@@ -208,9 +230,10 @@ impl Shared {
             state.next += 1;
             let processor_time = Duration::MAX; // looked up by the watch, if the job lasts
             let long = class == Class::Behind;
-            let running = Running { app, thread, started_at: now, processor_time, long, taken: taken.clone() };
+            let count = taken.lock().len() as u32;
+            let running = Running { app, thread, started_at: now, processor_time, long, count, taken: taken.clone() };
             state.running.insert(number, running);
-            if state.running.len() == 1 {
+            if !state.watched {
                 self.watch.notify_one();
             }
             // Two jobs may have woken one thread: the next one must not wait for this one's end.
@@ -225,11 +248,10 @@ impl Shared {
             }
             state = self.state.lock();
             let ended = state.end(number, self.now(), self.width);
-            if state.apps.get(&app).is_some_and(|jobs| !jobs.waiting.is_empty()) {
-                self.wake(&mut state, app);
-            }
             if class == Class::Normal && ended {
-                break; // it was put behind the others for good
+                // It was put behind the others for good.
+                self.wake(&mut state, app);
+                break;
             }
         }
         state.threads[at] -= 1;
@@ -244,7 +266,8 @@ impl Shared {
     fn watch(self: &Arc<Self>) {
         let mut state = self.state.lock();
         while !state.stopped {
-            if state.running.is_empty() {
+            state.watched = !state.running.is_empty();
+            if !state.watched {
                 self.watch.wait(&mut state);
                 continue;
             }
@@ -253,16 +276,15 @@ impl Shared {
             let State { running, apps, turns, .. } = &mut *state;
             let lasting =
                 running.values_mut().filter(|job| !job.long && now.saturating_sub(job.started_at) >= WATCH_EVERY);
-            let mut given_back = Vec::new();
             for job in lasting {
                 let rest = std::mem::take(&mut *job.taken.lock());
                 if !rest.is_empty() {
+                    job.count -= rest.len() as u32;
                     let waiting = &mut apps.entry(job.app).or_default().waiting;
                     if waiting.is_empty() {
                         turns.push_back(job.app);
                     }
                     rest.into_iter().rev().for_each(|job| waiting.push_front(job));
-                    given_back.push(job.app);
                 }
                 let Some(processor_time) = job.thread.processor_time() else { continue };
                 if job.processor_time == Duration::MAX {
@@ -275,7 +297,9 @@ impl Shared {
                     apps.entry(job.app).or_default().long += 1;
                 }
             }
-            given_back.into_iter().for_each(|app| self.wake(&mut state, app));
+            // Those that were given back, or left to a thread whose job turned out to last.
+            let waiting: Vec<AppId> = state.turns.iter().copied().collect();
+            waiting.into_iter().for_each(|app| self.wake(&mut state, app));
         }
     }
 }
@@ -295,8 +319,16 @@ impl State {
 
     fn may_start(&self, app: AppId, width: usize) -> bool {
         let Some(jobs) = self.apps.get(&app) else { return false };
-        let allowed = if jobs.long > 0 { (width / 2).max(1) } else { width };
+        let allowed = if jobs.long > 0 { (jobs.long + (width / 2).max(1)).min(width) } else { width };
         !jobs.waiting.is_empty() && jobs.running < allowed
+    }
+
+    /// True if a thread has begun with the app's jobs just now and will soon be back for those that wait, which take no longer than waking
+    /// another one for them.
+    fn is_begun(&self, app: AppId, now: Duration) -> bool {
+        let Some(jobs) = self.apps.get(&app) else { return false };
+        let begun = jobs.running > 0 && jobs.long == 0 && now.saturating_sub(jobs.begun_at) <= SHORT;
+        begun && jobs.job_time > Duration::ZERO && jobs.job_time * jobs.waiting.len() as u32 <= SHORT
     }
 
     fn startable(&self, width: usize) -> Option<AppId> {
@@ -312,10 +344,11 @@ impl State {
                 continue;
             }
             let jobs = self.apps.get_mut(&app)?;
-            let count = (jobs.waiting.len() / width).clamp(1, TAKEN_MAX);
+            let short = SHORT.as_nanos().checked_div(jobs.job_time.as_nanos()).unwrap_or(1) as usize;
+            let count = short.max(jobs.waiting.len() / width).clamp(1, TAKEN_MAX).min(jobs.waiting.len());
             taken.extend(jobs.waiting.drain(..count));
             jobs.running += 1;
-            jobs.active_at = now;
+            (jobs.active_at, jobs.begun_at) = (now, now);
             jobs.long += usize::from(class == Class::Behind);
             if !jobs.waiting.is_empty() {
                 self.turns.push_back(app);
@@ -337,6 +370,7 @@ impl State {
             jobs.running -= 1;
             jobs.long -= usize::from(job.long);
             jobs.active_at = now;
+            jobs.took(now.saturating_sub(job.started_at) / job.count.max(1));
             jobs.settle(now, width);
             jobs.used = (jobs.used + now.saturating_sub(job.started_at)).min(4 * BURST);
         }
@@ -345,6 +379,13 @@ impl State {
 }
 
 impl AppJobs {
+    /// A mean that follows the newer ones. A single job that was kept waiting by the system must not count for many.
+    fn took(&mut self, time: Duration) {
+        let mean =
+            if self.job_time == Duration::ZERO { time } else { (self.job_time * 7 + time.min(self.job_time * 4)) / 8 };
+        self.job_time = mean.max(Duration::from_nanos(100));
+    }
+
     /// Half of `width` processors pay back what was used.
     fn settle(&mut self, now: Duration, width: usize) {
         let passed = now.saturating_sub(self.settled_at);

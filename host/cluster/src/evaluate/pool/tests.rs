@@ -62,3 +62,31 @@ fn with_a_width_of_one_jobs_of_an_app_keep_their_order() {
     assert!(order.is_sorted());
     pool.stop();
 }
+
+/// Red when the watch gives back no jobs, and when it wakes no thread for those that were left.
+#[test]
+fn what_is_left_to_a_thread_whose_job_lasts_is_taken_by_another() {
+    let pool = EvaluationPool::start(2);
+    let (told, done) = mpsc::channel();
+    let short = || {
+        let told = told.clone();
+        (OTHER, job(move || told.send(()).unwrap_or_default()))
+    };
+    let wait = |what: &str| done.recv_timeout(Duration::from_secs(5)).unwrap_or_else(|_| panic!("{what} waits"));
+    for round in 0..20 {
+        // After many short jobs, short ones are expected.
+        pool.run((0..100).map(|_| short()));
+        (0..100).for_each(|_| wait("a short job"));
+        let (stop, running) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let lasting = (OTHER, spin(&stop, &running));
+        if round % 2 == 0 {
+            pool.run([lasting, short()]);
+        } else {
+            pool.run([lasting]);
+            pool.run([short()]);
+        }
+        wait("a job beside one that lasts");
+        stop.store(true, Ordering::Relaxed);
+    }
+    pool.stop();
+}
