@@ -1,14 +1,20 @@
 #!/bin/sh
 # Runs the tests of the package in this folder, natively, on the fakes; in the SDK's own folder, the SDK's: test.sh [PART OF A TEST'S NAME]…
+# What compiles them is told in compiler.sh.
 set -eu
 
 sdk=$(cd "$(dirname "$0")" && pwd)
-tools=$(sh "$sdk/build.sh" --tools) # fetches them if they are not there, and says where they are
 here=$(pwd)
+. "$sdk/compiler.sh"
+if [ -n "$project" ]; then
+	exec "$dotnet" run --project "$project" -- "$@"
+fi
+
+tools=$(sh "$sdk/build.sh" --tools) # fetches them if they are not there, and says where they are
 package=src
 [ "$here" != "$sdk" ] || package= # the SDK's sources are compiled anyway
 
-export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 export LD_LIBRARY_PATH="$tools/ssl${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 out=target/tests
 mkdir -p "$out"

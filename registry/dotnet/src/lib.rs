@@ -14,14 +14,19 @@
 //! leaves the result in slot 0; before the snapshot it is called a few times with -1, the number of no export. Numbers of exports and of the
 //! door's calls are the constants that [`Runtime::glue`] writes.
 //!
+//! Other assemblies may come with the package's (`brought`, `metadata`). What those are compiled against, .NET Standard or an older .NET,
+//! the class library forwards to itself.
+//!
 //! What is in static fields at the end of `Init` is in every instance. So the SDK has to take out what must differ (the thread's
 //! `Random.Shared`), and says in its own words what the runtime says badly: `PlatformNotSupportedException` is thrown for threads, waiting,
 //! processes and sockets with texts such as "Cannot wait on monitors on this runtime".
 //!
-//! Invariant: the same runtime and assembly make the same module, byte for byte. Deliberately absent: files, the compiler, and the tools'
+//! Invariant: the same runtime and assemblies make the same module, byte for byte. Deliberately absent: files, the compiler, and the tools'
 //! versions, which `sdk/csharp/build.sh` knows.
 
+mod brought;
 mod link;
+mod metadata;
 mod shim;
 mod snapshot;
 mod webcil;
@@ -31,6 +36,7 @@ use std::time::Duration;
 
 use recoil_component::ComponentError;
 
+use brought::Brought;
 use link::CoreModule;
 pub use link::LinkError;
 use shim::Shim;
@@ -73,6 +79,19 @@ pub enum DotnetError {
         /// What is wrong with it.
         why: WebcilError,
     },
+    /// The package's assembly has a name that is taken.
+    #[error(
+        "'{0}' is the name of an assembly of the class library: give the package's another one, AssemblyName in its project"
+    )]
+    Taken(String),
+    /// An assembly that the package brings.
+    #[error("{file}, which the project brings, {why}; leave out the reference to it, or take another version of it")]
+    Brought {
+        /// Its file.
+        file: String,
+        /// What is wrong with it.
+        why: WebcilError,
+    },
     /// The runtime and the contract do not go together.
     #[error(transparent)]
     Shim(#[from] ShimError),
@@ -103,6 +122,8 @@ pub struct Packed {
     pub module: Vec<u8>,
     /// What the package printed while it was made.
     pub said: String,
+    /// What of it will not work, each in a line for its author.
+    pub notes: Vec<String>,
 }
 
 impl Runtime {
@@ -142,9 +163,11 @@ impl Runtime {
         self.library.iter().map(file).collect()
     }
 
-    /// The module of the package whose assembly, a PE file, has that name.
-    pub fn pack(&self, name: &str, assembly: Vec<u8>) -> Result<Packed, DotnetError> {
-        webcil::check_pe(&assembly).map_err(|why| DotnetError::Assembly { name: name.to_owned(), why })?;
+    /// The module of the package whose assembly has that name, with those that it brings, each with the name of its file, which errors
+    /// have. All are PE files; of what is brought, the module gets what the package can reach.
+    pub fn pack(&self, name: &str, assembly: Vec<u8>, others: Vec<(String, Vec<u8>)>) -> Result<Packed, DotnetError> {
+        let mut brought = Brought::new(&self.library, name, assembly)?;
+        others.into_iter().try_for_each(|(file, other)| brought.add(&file, other))?;
         let native = CoreModule::parse(&self.native)?;
         let shim = self.shim(&native)?;
         let wasm = wat::parse_str(&shim.wat).map_err(|error| DotnetError::Text(error.to_string()))?;
@@ -152,18 +175,15 @@ impl Runtime {
 
         // Compiled once, run twice: to find out what is needed, and for the snapshot.
         let snapshots = Snapshots::new(&joint, MAKING_LIMIT)?;
-        let mut assemblies = self.library.clone();
-        assemblies.insert(name.to_owned(), assembly);
-        let reachable = snapshots.reachable(&assemblies, name)?;
-        assemblies.retain(|name, _| reachable.contains(name));
-        let snapshot = snapshots.take(&assemblies, name)?;
+        let notes = brought.retain(&snapshots.reachable(&brought.assemblies, name)?);
+        let snapshot = snapshots.take(&brought.assemblies, name)?;
 
         let is_kept = |export: &str| {
             let number = shim.exports.iter().position(|name| name == export);
             matches!(export, "memory" | "cabi_realloc" | "cabi_realloc_adapter")
                 || number.is_some_and(|number| snapshot.roles & (1 << number) != 0)
         };
-        Ok(Packed { module: link::keep_exports(&snapshot.module, is_kept)?, said: snapshot.said })
+        Ok(Packed { module: link::keep_exports(&snapshot.module, is_kept)?, said: snapshot.said, notes })
     }
 
     fn shim(&self, native: &CoreModule) -> Result<Shim, DotnetError> {
@@ -202,11 +222,12 @@ mod tests {
         for (native, expected) in [(&b"no module"[..], "the runtime is no module"), (&module, "is it the version that")]
         {
             let runtime = runtime(&[("dotnet.native.0123456789.wasm", native)]).unwrap();
-            let assembly = webcil::tests::assembly();
-            for error in [runtime.glue().err().unwrap(), runtime.pack("package", assembly).err().unwrap()] {
+            let said = metadata::tests::Said { name: "package", ..Default::default() };
+            let packed = runtime.pack("package", metadata::tests::assembly(&said), Vec::new());
+            for error in [runtime.glue().err().unwrap(), packed.err().unwrap()] {
                 assert!(error.to_string().contains(expected), "{error}");
             }
-            let error = runtime.pack("package", b"MZ".to_vec()).err().unwrap().to_string();
+            let error = runtime.pack("package", b"MZ".to_vec(), Vec::new()).err().unwrap().to_string();
             assert!(error.starts_with("package.dll holds a damaged assembly"), "{error}");
         }
     }

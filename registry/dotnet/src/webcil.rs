@@ -46,11 +46,13 @@ struct Section {
     stored: std::ops::Range<usize>,
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+/// A number of a file, which may end before it.
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+/// As [`u16_at`].
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -176,11 +178,6 @@ fn read(image: &[u8]) -> Result<(Vec<Section>, (u32, u32)), WebcilError> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A PE file that holds nothing.
-    pub(crate) fn assembly() -> Vec<u8> {
-        to_pe(&image()).unwrap()
-    }
-
     /// Of two sections, of 6 and of 700 bytes.
     fn image() -> Vec<u8> {
         let mut image = MAGIC.to_vec();
@@ -189,6 +186,18 @@ pub(crate) mod tests {
         image.extend([6_u32, 0x2000, 6, 60, 900, 0x4000, 700, 66].iter().flat_map(|value| value.to_le_bytes()));
         image.extend([b'a'; 6]);
         image.extend([b'b'; 700]);
+        image
+    }
+
+    /// A bare image with one section at an address, where its CLI header lies.
+    pub(crate) fn image_of(address: u32, section: &[u8]) -> Vec<u8> {
+        let length = section.len() as u32;
+        let mut image = [&MAGIC[..], &[0, 0, 0, 0, 1, 0, 0, 0]].concat();
+        let start = (HEADER_BYTES + SECTION_BYTES) as u32;
+        for value in [address, 72, 0, 0, length, address, length, start] {
+            image.extend(value.to_le_bytes());
+        }
+        image.extend(section);
         image
     }
 

@@ -34,10 +34,13 @@ enum Step {
     },
     /// Make the core module of a package.
     Pack {
+        /// The module to write.
+        #[arg(long, value_name = "FILE")]
+        module: PathBuf,
         /// The package's assembly, as the compiler has made it.
         assembly: PathBuf,
-        /// The module to write.
-        module: PathBuf,
+        /// Assemblies that it brings.
+        others: Vec<PathBuf>,
     },
 }
 
@@ -50,9 +53,12 @@ impl Dotnet {
                 let references = runtime.references().map_err(local)?;
                 references.iter().try_for_each(|(name, bytes)| write(&folder.join(name), bytes))
             }
-            Step::Pack { assembly, module } => {
+            Step::Pack { module, assembly, others } => {
                 let name = assembly.file_stem().unwrap_or_default().to_string_lossy();
-                let packed = runtime.pack(&name, read(assembly)?).map_err(local)?;
+                let others = others.iter().map(|file| Ok((file.display().to_string(), read(file)?)));
+                let others = others.collect::<Result<_, VerbError>>()?;
+                let packed = runtime.pack(&name, read(assembly)?, others).map_err(local)?;
+                packed.notes.iter().for_each(|note| eprintln!("note: {note}"));
                 // What the package prints while it is made is its author's.
                 eprint!("{}", packed.said);
                 write(module, &packed.module)

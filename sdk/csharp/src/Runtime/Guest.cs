@@ -114,6 +114,8 @@ namespace Recoil.Runtime
                     foreach (AssemblyName reference in assembly.GetReferencedAssemblies())
                         if (!used.Contains(reference.Name!) && seen.Add(reference.Name!)) Console.WriteLine("assembly " + reference.Name);
                 }
+                // A facade may refer to another one: what has been loaded on the way to a type is on the way at run time, too.
+                foreach (Assembly loaded in AppDomain.CurrentDomain.GetAssemblies()) Console.WriteLine("assembly " + loaded.GetName().Name);
                 block[0] = Done;
             }
             catch (Exception failure)
