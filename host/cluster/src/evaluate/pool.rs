@@ -7,8 +7,8 @@
 //!
 //! Invariants:
 //! - A job of one app never waits for a job of another, as long as there are fewer than [`THREADS_MAX`] threads.
-//! - An app with long jobs under way may use half of its threads beside them, and at least one, as long as it has one left: its own short
-//!   calls get through, if not as fast.
+//! - An app with a long job under way may use half of its threads, and the rest behind everything else: its own short calls get through, if
+//!   not as fast.
 //! - A job that lasts holds up none that its thread has taken beside it: they are given back.
 //! - A thread that was put behind the others takes no more jobs of apps in good standing; it ends, or serves those that are not.
 //!
@@ -274,8 +274,7 @@ impl Shared {
             self.watch.wait_for(&mut state, WATCH_EVERY);
             let now = self.now();
             let State { running, apps, turns, .. } = &mut *state;
-            let lasting =
-                running.values_mut().filter(|job| !job.long && now.saturating_sub(job.started_at) >= WATCH_EVERY);
+            let lasting = running.values_mut().filter(|job| now.saturating_sub(job.started_at) >= WATCH_EVERY);
             for job in lasting {
                 let rest = std::mem::take(&mut *job.taken.lock());
                 if !rest.is_empty() {
@@ -285,6 +284,9 @@ impl Shared {
                         turns.push_back(job.app);
                     }
                     rest.into_iter().rev().for_each(|job| waiting.push_front(job));
+                }
+                if job.long {
+                    continue;
                 }
                 let Some(processor_time) = job.thread.processor_time() else { continue };
                 if job.processor_time == Duration::MAX {
@@ -305,7 +307,7 @@ impl Shared {
 }
 
 impl State {
-    /// The share of an app is half of what it may have under way; more only counts while another app has work.
+    /// The share of an app is half of what it may have under way; more only counts while another app has work, or long jobs of its own.
     fn class(&mut self, app: AppId, now: Duration, width: usize) -> Class {
         let contended = self.apps.iter().any(|(other, jobs)| {
             *other != app
@@ -314,13 +316,13 @@ impl State {
         });
         let Some(jobs) = self.apps.get_mut(&app) else { return Class::Normal };
         jobs.settle(now, width);
-        if contended && jobs.used > BURST { Class::Behind } else { Class::Normal }
+        let is_beside = jobs.long > 0 && jobs.running >= (width / 2).max(1);
+        if is_beside || contended && jobs.used > BURST { Class::Behind } else { Class::Normal }
     }
 
     fn may_start(&self, app: AppId, width: usize) -> bool {
         let Some(jobs) = self.apps.get(&app) else { return false };
-        let allowed = if jobs.long > 0 { (jobs.long + (width / 2).max(1)).min(width) } else { width };
-        !jobs.waiting.is_empty() && jobs.running < allowed
+        !jobs.waiting.is_empty() && jobs.running < width
     }
 
     /// True if a thread has begun with the app's jobs just now and will soon be back for those that wait, which take no longer than waking
