@@ -2,7 +2,7 @@
 //!
 //! Each package is built and then run on an engine of its own, on one thread, without a cluster: no storage, network or consensus is
 //! measured. Times are medians. The handler call is `bump` with a key of 16 bytes and a value of 128: it gets the key, puts the value and
-//! answers what was there.
+//! answers what was there. Beside it is `echo` of the same value, which is the call and the protocol alone.
 
 // Measured against the clock on the wall.
 #![allow(clippy::disallowed_methods)]
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use recoil_base::{Clock, Digest};
-use recoil_conformance::{Answer, Language, Rows, Table, list, transaction};
+use recoil_conformance::{Language, Rows, Table, list, transaction};
 use recoil_engine::call::relative_key;
 use recoil_engine::{AppLog, AppLogOptions, Engine, EngineOptions, Environment, HandlerInstance, Limits};
 
@@ -45,8 +45,16 @@ fn main() -> ExitCode {
 }
 
 fn measure_all(languages: impl Iterator<Item = Language>) -> ExitCode {
-    let headings =
-        ["language", "component, KB", "compile, ms", "instantiate, µs", "first call, µs", "call, µs", "instance, KiB"];
+    let headings = [
+        "language",
+        "component, KB",
+        "compile, ms",
+        "instantiate, µs",
+        "first call, µs",
+        "call, µs",
+        "echo, µs",
+        "instance, KiB",
+    ];
     let mut table = Table::new(headings.map(str::to_owned));
     let mut code = ExitCode::SUCCESS;
     for language in languages {
@@ -72,6 +80,7 @@ struct Costs {
     instantiate: Duration,
     first_call: Duration,
     call: Duration,
+    echo: Duration,
     instance_bytes: usize,
 }
 
@@ -92,15 +101,16 @@ impl Costs {
         let environment = Environment { app: "costs".into(), log, limits, settings: Default::default() };
         let new = || code.new_handler(environment.clone()).map_err(anyhow::Error::from);
 
+        let (bump, echo) = (Asked::bump(), Asked::echo());
         // The first of all is not like the others: pages of the code are read, and the pool's first slot is made.
-        call(&mut new()?)?;
+        bump.call(&mut new()?)?;
         let (mut instantiate, mut first_call) = (Vec::new(), Vec::new());
         for _ in 0..INSTANCES {
             let begun = Instant::now();
             let mut instance = new()?;
             instantiate.push(begun.elapsed());
             let begun = Instant::now();
-            call(&mut instance)?;
+            bump.call(&mut instance)?;
             first_call.push(begun.elapsed());
         }
         Ok(Costs {
@@ -108,12 +118,13 @@ impl Costs {
             compile,
             instantiate: median(instantiate),
             first_call: median(first_call),
-            call: steady_call(&mut new()?)?,
-            instance_bytes: memory_of_one(new)?,
+            call: bump.steady_call(&mut new()?)?,
+            echo: echo.steady_call(&mut new()?)?,
+            instance_bytes: memory_of_one(new, &bump)?,
         })
     }
 
-    fn cells(&self, language: String) -> [String; 7] {
+    fn cells(&self, language: String) -> [String; 8] {
         let us = |time: Duration| match time.as_secs_f64() * 1e6 {
             us if us < 100.0 => format!("{us:.1}"),
             us => format!("{us:.0}"),
@@ -125,32 +136,19 @@ impl Costs {
             us(self.instantiate),
             us(self.first_call),
             us(self.call),
+            us(self.echo),
             self.instance_bytes.div_ceil(1024).to_string(),
         ]
     }
 }
 
-fn steady_call(instance: &mut HandlerInstance) -> anyhow::Result<Duration> {
-    for _ in 0..CALLS_BEFORE {
-        call(instance)?;
-    }
-    let round = |_| {
-        let begun = Instant::now();
-        for _ in 0..CALLS {
-            call(instance)?;
-        }
-        Ok(begun.elapsed() / CALLS as u32)
-    };
-    Ok(median((0..ROUNDS).map(round).collect::<anyhow::Result<_>>()?))
-}
-
 /// Memory that an instance has for itself once it has answered a call. What all instances of an app share is not counted.
-fn memory_of_one(new: impl Fn() -> anyhow::Result<HandlerInstance>) -> anyhow::Result<usize> {
+fn memory_of_one(new: impl Fn() -> anyhow::Result<HandlerInstance>, asked: &Asked) -> anyhow::Result<usize> {
     let before = private_bytes()?;
     let mut alive = Vec::with_capacity(INSTANCES_ALIVE);
     for _ in 0..INSTANCES_ALIVE {
         let mut instance = new()?;
-        call(&mut instance)?;
+        asked.call(&mut instance)?;
         alive.push(instance);
     }
     Ok(private_bytes()?.saturating_sub(before) / INSTANCES_ALIVE)
@@ -169,14 +167,43 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// One `bump`, in a transaction of its own that comes to nothing.
-fn call(instance: &mut HandlerInstance) -> anyhow::Result<()> {
-    static ROW: LazyLock<Arc<Rows>> =
-        LazyLock::new(|| Arc::new(Rows(Some((relative_key(KEY), Bytes::from_static(&VALUE))))));
-    let (_, answer) = instance.handle(transaction(&ROW), &list(&[&b"bump"[..], KEY, &VALUE]));
-    let answer = answer?;
-    let before = Answer::Items(vec![[b"+", &VALUE[..]].concat()]);
-    let found = Answer::of(&[&[0], &answer[..]].concat()).map_err(anyhow::Error::msg)?;
-    ensure!(found == before, "bump answers {found}");
-    Ok(())
+/// A request, and the answer that it must have.
+struct Asked {
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Asked {
+    fn bump() -> Self {
+        let before = [b"+", &VALUE[..]].concat();
+        Asked { request: list(&[&b"bump"[..], KEY, &VALUE]), answer: list(&[before]) }
+    }
+
+    fn echo() -> Self {
+        Asked { request: list(&[&b"echo"[..], &VALUE]), answer: list(&[VALUE]) }
+    }
+
+    /// One call, in a transaction of its own that comes to nothing.
+    fn call(&self, instance: &mut HandlerInstance) -> anyhow::Result<()> {
+        static ROW: LazyLock<Arc<Rows>> =
+            LazyLock::new(|| Arc::new(Rows(Some((relative_key(KEY), Bytes::from_static(&VALUE))))));
+        let (_, answer) = instance.handle(transaction(&ROW), &self.request);
+        let answer = answer?;
+        ensure!(answer == self.answer, "the answer is {answer:?}, not {:?}", self.answer);
+        Ok(())
+    }
+
+    fn steady_call(&self, instance: &mut HandlerInstance) -> anyhow::Result<Duration> {
+        for _ in 0..CALLS_BEFORE {
+            self.call(instance)?;
+        }
+        let round = |_| {
+            let begun = Instant::now();
+            for _ in 0..CALLS {
+                self.call(instance)?;
+            }
+            Ok(begun.elapsed() / CALLS as u32)
+        };
+        Ok(median((0..ROUNDS).map(round).collect::<anyhow::Result<_>>()?))
+    }
 }
