@@ -16,7 +16,7 @@
 //!
 //! Deliberately absent: where partitions are and how frames travel ([`crate::router`]).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use recoil_base::{AppId, PartitionId};
 use recoil_engine::{CallError, Mode};
@@ -55,40 +55,29 @@ struct Waiting {
 struct Lane {
     /// The number of the newest writing call.
     newest: u64,
-    /// The numbers not answered yet, in order. Queues, because they keep their room and nearly always lose their first.
-    open: VecDeque<u64>,
+    /// The numbers not answered yet.
+    open: BTreeSet<u64>,
     order: u64,
-    /// By their order.
-    calls: VecDeque<(u64, Waiting)>,
+    /// A tree: whoever gives up many calls in the middle of a full lane must not hold up the node.
+    calls: BTreeMap<u64, Waiting>,
 }
 
 impl Lane {
     fn acked(&self) -> u64 {
-        self.open.front().map_or(self.newest, |first| first - 1)
-    }
-
-    fn place(&self, order: u64) -> Option<usize> {
-        self.calls.binary_search_by_key(&order, |(order, _)| *order).ok()
-    }
-
-    fn waiting(&mut self, order: u64) -> Option<&mut Waiting> {
-        let place = self.place(order)?;
-        self.calls.get_mut(place).map(|(_, waiting)| waiting)
+        self.open.first().map_or(self.newest, |first| first - 1)
     }
 
     fn remove(&mut self, order: u64) -> Option<Waiting> {
-        let (_, waiting) = self.calls.remove(self.place(order)?)?;
-        if waiting.mode == Mode::Write
-            && let Ok(place) = self.open.binary_search(&waiting.sequence)
-        {
-            self.open.remove(place);
+        let waiting = self.calls.remove(&order)?;
+        if waiting.mode == Mode::Write {
+            self.open.remove(&waiting.sequence);
         }
         Some(waiting)
     }
 
     fn send(&mut self, id: LaneId, order: u64) -> Option<PartitionCall> {
         let acked = self.acked();
-        let waiting = self.waiting(order)?;
+        let waiting = self.calls.get_mut(&order)?;
         waiting.flying += 1;
         let (mode, sequence, request) = (waiting.mode, waiting.sequence, waiting.request.clone());
         Some(PartitionCall { app: id.0, partition: id.1, mode, sequence, acked, request })
@@ -117,12 +106,12 @@ impl Outbox {
         self.bytes += size;
         if mode == Mode::Write {
             found.newest += 1;
-            found.open.push_back(found.newest);
+            found.open.insert(found.newest);
         }
         found.order += 1;
         let sequence = if mode == Mode::StaleRead { 0 } else { found.newest };
         let waiting = Waiting { mode, sequence, request, reply, flying: 0, maybe: false };
-        found.calls.push_back((found.order, waiting));
+        found.calls.insert(found.order, waiting);
         Ok(Ticket { lane, order: found.order })
     }
 
@@ -134,9 +123,7 @@ impl Outbox {
     /// Everything unanswered of the lanes that must be sent again.
     pub(crate) fn take_again(&mut self) -> Vec<Ticket> {
         let lanes = std::mem::take(&mut self.again);
-        let orders = |lane: LaneId| {
-            self.lanes.get(&lane).into_iter().flat_map(|found| found.calls.iter().map(|(order, _)| *order))
-        };
+        let orders = |lane: LaneId| self.lanes.get(&lane).into_iter().flat_map(|found| found.calls.keys().copied());
         lanes.into_iter().flat_map(|lane| orders(lane).map(move |order| Ticket { lane, order })).collect()
     }
 
@@ -148,7 +135,7 @@ impl Outbox {
     /// Takes what came back for a call that had been sent.
     pub(crate) fn came_back(&mut self, ticket: Ticket, answer: Answer, told: &mut Told) {
         let Some(lane) = self.lanes.get_mut(&ticket.lane) else { return };
-        let Some(waiting) = lane.waiting(ticket.order) else { return };
+        let Some(waiting) = lane.calls.get_mut(&ticket.order) else { return };
         waiting.flying = waiting.flying.saturating_sub(1);
         // What a node says that could not look at the call tells nothing of where it was sent before.
         let unsure = waiting.mode == Mode::Write && (waiting.maybe || waiting.flying > 0);
