@@ -524,7 +524,8 @@ impl Host {
                 session.end();
                 return Err(Miss::Again);
             }
-            let local = self.parts.locals.get(partition.key).ok_or(Miss::NotLeader(None))?;
+            // A partition of a new group is there once the group's log has taken it in.
+            let local = self.parts.locals.get(partition.group, partition.key).ok_or(Miss::Again)?;
             let now_us =
                 machine::read_clock(&self.parts.data, partition.group).map_err(|error| storage_failed(&error))?;
             let consensus = run::consensus(session.clone(), group, self.numbers.clone(), self.parts.runtime.clone());

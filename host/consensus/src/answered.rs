@@ -7,20 +7,21 @@
 //!
 //! Invariants: `acked <= last`; only answers above `acked` are kept; what is kept of one origin is bounded, and an answer that
 //! is not kept is known to have been given. Rows: kind 4, `node u32 BE | incarnation u64 BE`; value `acked u64 | last u64 |
-//! count u32 | (sequence u64 | kept u8 | bytes)*`.
+//! count u32 | (sequence u64 | kept u8 | bytes)*` behind `format u8 = 1`.
 //!
 //! Deliberately absent: what answers mean, and when an origin is forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use recoil_base::{AppId, DecodeError, NodeId, Reader, Writer};
+use recoil_base::{AppId, CopyId, DecodeError, NodeId, Reader, Writer};
 use recoil_storage::{Batch, Data, DataError, Write, key};
 use rustc_hash::FxHashMap;
 
-use crate::command::PartitionRef;
 use crate::local::Local;
 
+/// The version of a record's row.
+const RECORD_FORMAT: u8 = 1;
 /// An answer larger than this is not kept.
 pub const ANSWER_BYTES_MAX: usize = 4 << 10;
 /// Bytes of answers kept for one origin of one app on one partition.
@@ -113,8 +114,8 @@ impl OriginRecord {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(20 + self.answers.len() * 13 + self.bytes);
-        writer.u64(self.acked).u64(self.last).u32(self.answers.len() as u32);
+        let mut writer = Writer::with_capacity(21 + self.answers.len() * 13 + self.bytes);
+        writer.u8(RECORD_FORMAT).u64(self.acked).u64(self.last).u32(self.answers.len() as u32);
         for (sequence, answer) in &self.answers {
             writer.u64(*sequence).u8(u8::from(answer.is_some())).bytes(answer.as_deref().unwrap_or_default());
         }
@@ -123,6 +124,9 @@ impl OriginRecord {
 
     fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("answered calls", bytes);
+        if reader.u8()? != RECORD_FORMAT {
+            return Err(reader.error("a format that this version does not know"));
+        }
         let (acked, last) = (reader.u64()?, reader.u64()?);
         let mut record = OriginRecord { acked, last, ..OriginRecord::default() };
         for _ in 0..reader.count(13)? {
@@ -153,10 +157,8 @@ impl AnsweredCall {
     }
 }
 
-fn origin_key(local: &Local, app: AppId, origin: Origin) -> Vec<u8> {
-    let mut full = key::prefix(local.copy, app).to_vec();
-    full.extend_from_slice(&origin_row(origin));
-    full
+fn origin_key((copy, app, origin): Place) -> Vec<u8> {
+    key::absolute(copy, app, &origin_row(origin))
 }
 
 /// The key of an origin's row, relative to (copy, app).
@@ -169,7 +171,7 @@ pub fn origin_row(origin: Origin) -> Bytes {
 
 /// What a copy remembers of an origin; nothing, if it does not know it. Blocks.
 pub fn read_origin(data: &Data, local: &Local, app: AppId, origin: Origin) -> Result<OriginRecord, DataError> {
-    let Some(stored) = data.get(&origin_key(local, app, origin))? else { return Ok(OriginRecord::default()) };
+    let Some(stored) = data.get(&origin_key((local.copy, app, origin)))? else { return Ok(OriginRecord::default()) };
     OriginRecord::decode(stored).map_err(|error| DataError::Read { why: error.to_string() })
 }
 
@@ -189,25 +191,25 @@ pub fn origins(data: &Data, local: &Local, app: AppId) -> Result<Vec<Origin>, Da
     Ok(found)
 }
 
-type Place = (PartitionRef, AppId, Origin);
+/// By copy, not by partition: a partition that leaves the node and comes back has other rows, under another copy.
+type Place = (CopyId, AppId, Origin);
 
 /// The records that the entries of one batch change: read once, written once.
 #[derive(Default)]
 pub(crate) struct Records {
     cached: FxHashMap<Place, OriginRecord>,
-    changed: BTreeMap<Place, Local>,
+    changed: BTreeSet<Place>,
 }
 
 impl Records {
     pub(crate) fn note(
         &mut self,
         data: &Data,
-        partition: PartitionRef,
         local: &Local,
         app: AppId,
         call: &AnsweredCall,
     ) -> Result<(), DataError> {
-        let place = (partition, app, call.origin);
+        let place = (local.copy, app, call.origin);
         let record = match self.cached.entry(place) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(vacant) => {
@@ -215,15 +217,15 @@ impl Records {
             }
         };
         record.note(call);
-        self.changed.insert(place, *local);
+        self.changed.insert(place);
         Ok(())
     }
 
     /// Writes what has changed since the last time.
     pub(crate) fn write(&mut self, batch: &mut Batch) {
-        for (place, local) in std::mem::take(&mut self.changed) {
+        for place in std::mem::take(&mut self.changed) {
             if let Some(record) = self.cached.get(&place) {
-                batch.put(origin_key(&local, place.1, place.2), record.encode());
+                batch.put(origin_key(place), record.encode());
             }
         }
     }
@@ -234,14 +236,14 @@ impl Records {
     }
 
     /// Forgets the origins whose rows are among `removed`.
-    pub(crate) fn forget_removed(&mut self, partition: PartitionRef, app: AppId, removed: &[Write]) {
+    pub(crate) fn forget_removed(&mut self, copy: CopyId, app: AppId, removed: &[Write]) {
         let is_row = |write: &Write| matches!(write, Write::Remove { key } if key.first() == Some(&key::ORIGIN));
         if !removed.iter().any(is_row) {
             return;
         }
         let gone = |place: &Place| {
             let row = origin_row(place.2);
-            (place.0, place.1) == (partition, app)
+            (place.0, place.1) == (copy, app)
                 && removed.iter().any(|write| matches!(write, Write::Remove { key } if *key == row))
         };
         // What the rows still say until the batch is in the data must not be read again.
@@ -249,7 +251,7 @@ impl Records {
             .iter_mut()
             .filter(|(place, _)| gone(place))
             .for_each(|(_, record)| *record = OriginRecord::default());
-        self.changed.retain(|place, _| !gone(place));
+        self.changed.retain(|place| !gone(place));
     }
 
     pub(crate) fn trim(&mut self) {
@@ -289,6 +291,16 @@ mod tests {
         for length in 0..encoded.len() {
             assert!(OriginRecord::decode(encoded.slice(..length)).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn a_record_is_written_as_in_the_fixture() {
+        let mut record = OriginRecord::default();
+        record.note(&call(1, 0, b"one"));
+        record.note(&AnsweredCall { answer: None, ..call(2, 0, b"") });
+        record.note(&call(3, 1, b"three"));
+        let stored = crate::fixtures::check("answered-calls.bin", &record.encode());
+        assert_eq!(OriginRecord::decode(stored).unwrap(), record);
     }
 
     /// Red when `note` keeps the answer as it came: every kept answer would keep its whole entry.

@@ -5,8 +5,12 @@
 //! how far the group is) are written once a batch; and sorted batches cost the store about half.
 //!
 //! So openraft's applied index may be ahead of the data. Who relies on the data asks for it first: a snapshot, an installation, a leader
-//! that begins a session (its start entry is not deferred, and is answered when it is in the data), the meta group (never deferred).
+//! that begins a session (its start entry is not deferred, and is answered when it is in the data), changes of ownership (likewise), the meta
+//! group (never deferred).
 //! Replies, which let go of overlays, are sent when the data has the entry. A crash loses what waits, and the log brings it back.
+//!
+//! Invariant: after an apply that failed, nothing is applied any more until the group is opened again and has read from the data how far it
+//! is. What failed is missing from the data, so a later entry would be applied over a hole.
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +19,7 @@ use std::time::Duration;
 use openraft::EntryPayload;
 use openraft::storage::EntryResponder;
 use parking_lot::Mutex;
+use recoil_storage::Failure;
 use tokio::sync::Notify;
 
 use crate::command::Command;
@@ -30,8 +35,6 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 struct Waiting {
     entries: Vec<EntryResponder<TypeConfig>>,
     bytes: usize,
-    /// Why nothing is applied any more.
-    failed: Option<String>,
 }
 
 /// The way of one group's committed entries to its data. See the module's essay.
@@ -39,22 +42,32 @@ pub(crate) struct Deferred {
     core: Arc<Mutex<Core>>,
     applier: Applier,
     waiting: Mutex<Waiting>,
+    /// Set by the first apply that failed; nothing is applied after it.
+    failure: Failure,
     work: Notify,
     hurry: Notify,
 }
 
 impl Deferred {
     pub(crate) fn new(core: Arc<Mutex<Core>>, applier: Applier) -> Arc<Self> {
-        Arc::new(Deferred { core, applier, waiting: Mutex::default(), work: Notify::new(), hurry: Notify::new() })
+        let (failure, work, hurry) = (Failure::new(), Notify::new(), Notify::new());
+        Arc::new(Deferred { core, applier, waiting: Mutex::default(), failure, work, hurry })
+    }
+
+    /// Why nothing is applied any more, once that is so.
+    pub(crate) fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
+    fn usable(&self) -> io::Result<()> {
+        self.failure.reason().map_or(Ok(()), |why| Err(io::Error::other(why.to_string())))
     }
 
     /// Takes a committed entry in; true if it must not wait, or too much already does: then [`Deferred::flush`] is due.
     pub(crate) fn push(&self, entry: EntryResponder<TypeConfig>) -> io::Result<bool> {
         let (bytes, urgent) = weigh(&entry.0);
+        self.usable()?;
         let mut waiting = self.waiting.lock();
-        if let Some(why) = &waiting.failed {
-            return Err(io::Error::other(why.clone()));
-        }
         if waiting.entries.is_empty() {
             self.work.notify_one();
         }
@@ -71,14 +84,14 @@ impl Deferred {
 
     /// [`Deferred::flush`], on the applier's thread.
     fn flush_here(&self) -> io::Result<()> {
+        self.usable()?;
         let Waiting { entries, .. } = std::mem::take(&mut *self.waiting.lock());
         if entries.is_empty() {
             return Ok(());
         }
         let (entries, responders): (Vec<Entry>, Vec<_>) = entries.into_iter().unzip();
-        let replies = self.core.lock().apply(entries).inspect_err(|error| {
-            self.waiting.lock().failed = Some(error.to_string());
-        })?;
+        let applied = self.core.lock().apply(entries);
+        let replies = applied.inspect_err(|error| drop(self.failure.report(error.to_string())))?;
         for (responder, reply) in responders.into_iter().zip(replies) {
             if let Some(responder) = responder {
                 responder.send(reply);
@@ -110,8 +123,8 @@ impl Deferred {
         loop {
             self.work.notified().await;
             let _ = tokio::time::timeout(FLUSH_EVERY, self.hurry.notified()).await;
-            if let Err(error) = self.flush().await {
-                tracing::error!(%error, "committed entries cannot be applied");
+            // Whoever runs the group learns of it by [`Deferred::failure`].
+            if self.flush().await.is_err() {
                 return;
             }
         }
@@ -121,7 +134,70 @@ impl Deferred {
 /// An entry's bytes, and whether somebody waits for it to be in the data.
 fn weigh(entry: &Entry) -> (usize, bool) {
     match &entry.payload {
-        EntryPayload::Normal(payload) => (payload.0.len(), Command::is_start(&payload.0)),
+        EntryPayload::Normal(payload) => (payload.0.len(), Command::is_urgent(&payload.0)),
         _ => (0, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use recoil_base::{GroupId, NodeId, task};
+    use recoil_storage::Data;
+
+    use super::*;
+    use crate::command::Body;
+    use crate::local::Locals;
+    use crate::machine::MachineKind;
+    use crate::raft::{LeaderId, LogId, Payload};
+
+    fn entry(index: u64, payload: Bytes) -> EntryResponder<TypeConfig> {
+        let log_id = LogId { leader_id: LeaderId { term: 1, node_id: NodeId(1) }, index };
+        (Entry { log_id, payload: EntryPayload::Normal(Payload(payload)) }, None)
+    }
+
+    fn start(index: u64) -> EntryResponder<TypeConfig> {
+        entry(
+            index,
+            Command { term: 1, node: NodeId(1), chain: index, body: Body::Start { versions: vec![] } }.encode(0),
+        )
+    }
+
+    /// Fails if a flush that was queued before an apply failed goes on: the replica would continue with a hole.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn after_a_failed_apply_nothing_is_applied_until_the_group_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let locals = Locals::open(data.clone()).unwrap();
+        let open = || Core::open(GroupId(7), data.clone(), locals.clone(), MachineKind::Partitions).unwrap();
+        let core = Arc::new(Mutex::new(open()));
+        let deferred = Deferred::new(core.clone(), Applier::start(NodeId(1)));
+        deferred.push(start(1)).unwrap();
+        deferred.flush().await.unwrap();
+
+        deferred.push(entry(2, Bytes::from_static(b"no entry"))).unwrap();
+        let (first, second) = {
+            // The first flush has taken its entry and waits for the core; a second one, with another entry, is queued behind it.
+            let held = core.lock();
+            let flushing = deferred.clone();
+            let first = task::spawn_detached(async move { flushing.flush().await });
+            while !deferred.waiting.lock().entries.is_empty() {
+                std::thread::yield_now();
+            }
+            deferred.push(start(3)).unwrap();
+            let flushing = deferred.clone();
+            let second = task::spawn_detached(async move { flushing.flush().await });
+            drop(held);
+            (first, second)
+        };
+        let error = first.await.unwrap().unwrap_err().to_string();
+        assert!(error.contains("cannot apply its entry 2"), "{error}");
+        assert_eq!(second.await.unwrap().unwrap_err().to_string(), error);
+        assert_eq!(deferred.push(start(4)).unwrap_err().to_string(), error);
+        assert_eq!(&*deferred.failure().wait().await, error);
+        let flushed = deferred.flushed(|_| Ok(())).await;
+        assert!(flushed.is_err(), "a snapshot of the hole");
+        assert_eq!(core.lock().row.applied.unwrap().index, 1);
+        assert_eq!(open().row.applied.unwrap().index, 1);
     }
 }

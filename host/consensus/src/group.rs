@@ -289,7 +289,7 @@ impl Group {
             raft: raft.clone(),
             data: context.data.clone(),
             applier: context.applier.clone(),
-            staged: Mutex::new(None),
+            incoming: Mutex::new(None),
             pulls: Pulls::new(id, context.data.clone(), context.clock.clone()),
             clock: context.clock.clone(),
             quiet_until: context.clock.now() + quiet,
@@ -361,6 +361,12 @@ impl Group {
     /// True once only closing the replica and opening it again can let it take part in the group.
     pub fn is_stuck(&self) -> bool {
         self.leadership.borrow().stuck
+    }
+
+    /// Returns, with the reason, when this replica cannot apply what the group has committed: it must not go on, and the node should stop.
+    /// For ever pending, if all goes well.
+    pub async fn failed(&self) -> Arc<str> {
+        self.deferred.failure().wait().await
     }
 
     /// Serves a message of another replica.
@@ -701,21 +707,29 @@ struct Flight {
     waiters: Vec<Waiter>,
 }
 
+/// A batch whose last event has not come: what it wrote, and who waits for that to be visible.
+struct Unapplied {
+    number: u64,
+    partitions: Vec<PartitionRef>,
+    waiters: Vec<Waiter>,
+}
+
 /// Batches under way, in chain order.
 #[derive(Default)]
 struct Flights {
     /// Not answered yet.
     waiting: VecDeque<Flight>,
-    /// Whose last event has not come, with what they wrote.
-    unapplied: VecDeque<(u64, Vec<PartitionRef>)>,
+    /// Whose last event has not come.
+    unapplied: VecDeque<Unapplied>,
     /// The newest batch answered as committed.
     answered: u64,
 }
 
 impl Flights {
     fn add(&mut self, batch: ClosedBatch) {
-        self.unapplied.push_back((batch.number, batch.partitions));
-        self.waiting.push_back(Flight { number: batch.number, waiters: batch.waiters });
+        let ClosedBatch { number, partitions, waiters, applied_waiters, .. } = batch;
+        self.unapplied.push_back(Unapplied { number, partitions, waiters: applied_waiters });
+        self.waiting.push_back(Flight { number, waiters });
     }
 
     fn is_settled(&self) -> bool {
@@ -733,7 +747,7 @@ impl Flights {
                 // An entry can be applied without its commit having been reported.
                 self.committed(number, session);
                 session.set_applied(number);
-                visible.extend(self.settle(number).into_iter().flatten());
+                visible.extend(self.settle(number, Outcome::Committed));
                 false
             }
             Event::Skipped(number) | Event::Refused(number) => {
@@ -743,12 +757,12 @@ impl Flights {
                 );
                 // Whatever was proposed after it can only be skipped, even if it commits.
                 self.fail_from(number, Outcome::Refused);
-                self.settle(number);
+                self.settle(number, Outcome::Refused);
                 true
             }
             Event::Lost(number) => {
                 self.fail_from(number, Outcome::Unknown);
-                self.settle(number);
+                self.settle(number, Outcome::Unknown);
                 true
             }
         }
@@ -771,8 +785,13 @@ impl Flights {
         }
     }
 
-    fn settle(&mut self, number: u64) -> Option<Vec<PartitionRef>> {
-        let place = self.unapplied.iter().position(|(other, _)| *other == number)?;
-        self.unapplied.remove(place).map(|(_, partitions)| partitions)
+    /// The batch's last event has come: what it wrote is visible, or never will be.
+    fn settle(&mut self, number: u64, outcome: Outcome) -> Vec<PartitionRef> {
+        let place = self.unapplied.iter().position(|batch| batch.number == number);
+        let Some(Unapplied { partitions, waiters, .. }) = place.and_then(|place| self.unapplied.remove(place)) else {
+            return vec![];
+        };
+        waiters.into_iter().for_each(|waiter| waiter(outcome));
+        partitions
     }
 }

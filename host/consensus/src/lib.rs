@@ -19,7 +19,9 @@
 //!   leader was lost is answered, and not applied again ([`answered`]).
 //! - **Versions.** A chain says which package versions evaluate it; an entry evaluated by another is not applied.
 //! - **Transfer.** Nothing but the leader itself ends its lease, and only with its session sealed and settled ([`transfer`]).
-//! - **Order of applying.** Applied id, membership, chain and the data they describe change in one batch.
+//! - **Order of applying.** Applied id, membership, chain, ownership and the data they describe change in one batch.
+//! - **Ownership.** Which partitions a group owns is decided by its own log ([`ownership`]), and an entry that writes to one which it does
+//!   not own, or owns in another epoch, is not applied.
 //! - **Purge** follows only after the data up to that index has been persisted. Should they be lost later all the same, they are brought
 //!   back from another replica before the group opens ([`repair`]).
 //!
@@ -28,6 +30,8 @@
 pub mod answered;
 pub mod command;
 mod deferred;
+#[cfg(test)]
+mod fixtures;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod group;
@@ -36,6 +40,7 @@ mod log_store;
 pub mod machine;
 mod messages;
 mod network;
+pub mod ownership;
 pub mod pulse;
 pub mod raft;
 pub mod repair;
@@ -47,9 +52,10 @@ mod transfer;
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
 pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError, Versions};
-pub use local::{Local, LocalState, Locals};
+pub use local::{CopyRow, CopyState, Local, Locals, LocalsError, PartitionState};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};
+pub use ownership::{Ownership, OwnershipChange};
 pub use pulse::Pulse;
 pub use repair::LostData;
 pub use session::{Outcome, Session, SessionSealed};

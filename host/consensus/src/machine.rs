@@ -1,8 +1,8 @@
 //! Applying committed entries to the data.
 //!
 //! One [`Applier`] thread a node does it for all groups, since fjall may block and halts its caller under backpressure: no
-//! tokio worker ever waits for it. What changes in one batch: the entries' writes, and the group's applied id, membership, chain and
-//! clock. Entries wait a moment for more to come ([`crate::deferred`]). Batches are not fsynced:
+//! tokio worker ever waits for it. What changes in one batch: the entries' writes, and the group's applied id, membership, chain,
+//! clock and ownership rows. Entries wait a moment for more to come ([`crate::deferred`]). Batches are not fsynced:
 //! the log is the truth, and what a crash loses is applied again from it. [`Builder`] persists the data, and only that permits a
 //! purge.
 
@@ -14,15 +14,16 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
-use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId, task};
+use recoil_base::{AppId, CopyId, Digest, GroupId, KeyspaceId, NodeId, PartitionId, task};
 use recoil_storage::{Batch, Data, Write, key};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::answered::Records;
-use crate::command::{Body, Command, PartitionRef};
+use crate::command::{Body, Command, PartitionRef, PartitionWrites};
 use crate::deferred::Deferred;
-use crate::local::{Local, Locals, group_key, put_local};
+use crate::local::{CopyRow, CopyState, Locals, PartitionState, group_key, put_state, remove_state};
+use crate::ownership::OwnershipChange;
 use crate::raft::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::snapshot::{SnapshotData, Staged};
 
@@ -82,18 +83,19 @@ pub enum MachineKind {
     Custom(Box<dyn CustomMachine>),
 }
 
-/// The row beside the data that says how far a group has come.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// The version of a group's row.
+const ROW_FORMAT: u8 = 1;
+
+/// The row beside the data that says how far a group has come: `format u8 = 1`, then JSON.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GroupRow {
     pub(crate) applied: Option<LogId>,
     pub(crate) membership: StoredMembership,
     pub(crate) chain: Option<Chain>,
     /// The package versions that the chain in force may carry.
-    #[serde(default)]
     pub(crate) versions: BTreeMap<AppId, Digest>,
     /// The hybrid-logical time of the newest write, microseconds: no partition's clock may go back behind it. One for all, since a row for
     /// each would be written with every batch; a partition that moves takes its group's along.
-    #[serde(default)]
     pub(crate) clock_us: u64,
 }
 
@@ -107,11 +109,20 @@ pub(crate) struct Chain {
 
 impl GroupRow {
     pub(crate) fn decode(bytes: &[u8]) -> io::Result<Self> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| io::Error::other(format!("a group's row cannot be read: {error}")))
+        let unreadable = |why: String| {
+            io::Error::other(format!(
+                "a group's row cannot be read: {why}. Use the version that wrote it or a later one; if the folder is damaged, replace this \
+                 node: start it with an empty data folder, under a new id"
+            ))
+        };
+        let json = bytes.strip_prefix(&[ROW_FORMAT]);
+        let json = json.ok_or_else(|| unreadable("it has a format that this version does not know".into()))?;
+        serde_json::from_slice(json).map_err(|error| unreadable(error.to_string()))
     }
     pub(crate) fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a group row has only text keys")
+        let mut bytes = vec![ROW_FORMAT];
+        serde_json::to_writer(&mut bytes, self).expect("a group row has only text keys, and a vector takes all");
+        bytes
     }
     pub(crate) fn meta(&self) -> SnapshotMeta {
         SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() }
@@ -140,7 +151,7 @@ impl Core {
             None => GroupRow::default(),
         };
         if matches!(kind, MachineKind::Custom(_)) {
-            locals.create(group, &[(custom_partition(group), 0)]).map_err(io::Error::other)?;
+            locals.create_custom(group, custom_partition(group)).map_err(io::Error::other)?;
         }
         let mut core = Core { group, data, locals, row, kind, records: Records::default() };
         core.load_custom()?;
@@ -148,7 +159,7 @@ impl Core {
     }
 
     fn load_custom(&mut self) -> io::Result<()> {
-        let Some(local) = self.locals.get(custom_partition(self.group)) else { return Ok(()) };
+        let Some(local) = self.locals.get(self.group, custom_partition(self.group)) else { return Ok(()) };
         let MachineKind::Custom(machine) = &mut self.kind else { return Ok(()) };
         let prefix = key::prefix(local.copy, AppId(0)).to_vec();
         let mut end = prefix.clone();
@@ -162,60 +173,67 @@ impl Core {
         Ok(())
     }
 
-    /// Brings entries to the data, in one batch. Blocks.
+    /// Brings entries to the data, in one batch. After an error nothing may be applied until the group has been opened again. Blocks.
     pub(crate) fn apply(&mut self, entries: Vec<Entry>) -> io::Result<Vec<Reply>> {
-        let mut batch = self.data.batch();
         let mut replies = Vec::with_capacity(entries.len());
-        let mut row = self.row.clone();
+        let mut next = Next { batch: self.data.batch(), row: self.row.clone(), changed: BTreeMap::new() };
         for entry in entries {
-            row.applied = Some(entry.log_id);
+            next.row.applied = Some(entry.log_id);
             replies.push(match entry.payload {
                 EntryPayload::Blank => Reply::Applied,
                 EntryPayload::Membership(membership) => {
-                    row.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    next.row.membership = StoredMembership::new(Some(entry.log_id), membership);
                     Reply::Applied
                 }
                 EntryPayload::Normal(payload) => match &mut self.kind {
                     MachineKind::Partitions => {
-                        let command = Command::decode(payload.0).map_err(io::Error::other)?;
-                        self.apply_command(&mut row, &mut batch, command)?
+                        let command =
+                            Command::decode(payload.0).map_err(|error| self.refused(&entry.log_id, &error))?;
+                        self.apply_command(&mut next, entry.log_id.index, command)?
                     }
                     MachineKind::Custom(machine) => {
-                        let copy = self.locals.get(custom_partition(self.group)).map(|local| local.copy);
+                        let copy = self.locals.get(self.group, custom_partition(self.group)).map(|local| local.copy);
                         let copy = copy.ok_or_else(|| io::Error::other("the meta group's copy is missing"))?;
                         Reply::Custom(machine.apply(entry.log_id.index, payload.0, &mut |write| {
-                            batch.write(copy, AppId(0), &write);
+                            next.batch.write(copy, AppId(0), &write);
                         }))
                     }
                 },
             });
         }
+        let Next { mut batch, row, changed } = next;
         self.records.write(&mut batch);
+        for (partition, state) in &changed {
+            put_state(&mut batch, self.group, *partition, state);
+        }
         batch.put(group_key(self.group), row.encode());
         self.data.commit(batch).map_err(io::Error::other)?;
         self.records.trim();
         self.row = row;
+        if !changed.is_empty() {
+            self.locals.changed(self.group, changed);
+        }
         if let MachineKind::Custom(machine) = &mut self.kind {
             machine.visible();
         }
         Ok(replies)
     }
 
-    /// Switches to a snapshot that has been loaded under fresh copies.
+    fn refused(&self, id: &LogId, why: &dyn std::fmt::Display) -> io::Error {
+        io::Error::other(format!("group {} cannot apply its entry {}: {why}", self.group, id.index))
+    }
+
+    /// Switches to a snapshot that has been loaded under fresh copies: all that the group's replica here had is replaced. A partition
+    /// that the snapshot does not name is not the group's any more.
     pub(crate) fn install(&mut self, meta: SnapshotMeta, staged: Staged) -> io::Result<()> {
         let mut batch = self.data.batch();
-        let mut switched = Vec::new();
-        let mut dead = Vec::new();
-        for (partition, epoch, copy) in staged.take() {
-            let before = self.locals.get(partition);
-            if before.is_some_and(|local| local.group != self.group || local.epoch > epoch) {
-                dead.push(copy);
-                continue;
-            }
-            dead.extend(before.map(|local| local.copy));
-            let local = Local { group: self.group, epoch, copy, state: crate::local::LocalState::Complete };
-            put_local(&mut batch, partition, &local);
-            switched.push((partition, local));
+        let before = self.locals.states_of(self.group);
+        let states = staged.take();
+        for (partition, _) in before.iter().filter(|(partition, _)| !states.contains_key(partition)) {
+            remove_state(&mut batch, self.group, *partition);
+        }
+        for (partition, state) in &states {
+            put_state(&mut batch, self.group, *partition, state);
         }
         let (chain, versions) = (staged.chain(), staged.versions());
         let clock_us = staged.clock_us().max(self.row.clock_us);
@@ -225,53 +243,108 @@ impl Core {
         self.data.persist().map_err(io::Error::other)?;
         self.row = row;
         self.records.forget();
-        self.locals.switched(switched);
-        for copy in dead {
-            self.data.kill_copy(copy).map_err(io::Error::other)?;
-        }
+        self.locals.replaced(self.group, states);
+        let dead: Vec<CopyId> = before.into_values().filter_map(|state| Some(state.copy?.copy)).collect();
+        self.data.kill_copies(&dead).map_err(io::Error::other)?;
         self.load_custom()
     }
 
-    fn apply_command(&mut self, row: &mut GroupRow, batch: &mut Batch, command: Command) -> io::Result<Reply> {
+    fn apply_command(&mut self, next: &mut Next, index: u64, command: Command) -> io::Result<Reply> {
         let link = Chain { term: command.term, node: command.node, number: command.chain };
-        let partitions = match command.body {
-            Body::Start { versions } => {
-                row.chain = Some(link);
-                row.versions = versions.into_iter().collect();
-                return Ok(Reply::Applied);
-            }
+        // The chain rule: an entry evaluated on one that was refused must not be applied.
+        let follows = next.row.chain == link.number.checked_sub(1).map(|number| Chain { number, ..link });
+        match command.body {
+            Body::Start { versions } => next.row.versions = versions.into_iter().collect(),
             Body::Writes { versions, partitions } => {
                 // Evaluated by a package that the group does not run: by the chain rule nothing that follows is applied either.
-                if versions.iter().any(|(app, digest)| row.versions.get(app) != Some(digest)) {
+                let runs = versions.iter().all(|(app, digest)| next.row.versions.get(app) == Some(digest));
+                // Evaluated on a partition that the group's log has given away or never had: nothing of the entry is applied, be it
+                // only one partition of a transaction.
+                let owns = |part: &PartitionWrites| {
+                    let state = next.state(&self.locals, self.group, part.partition);
+                    state.is_some_and(|state| state.ownership.is_owned_in(part.epoch))
+                };
+                if !runs || !follows || !partitions.iter().all(owns) {
                     return Ok(Reply::Skipped);
                 }
-                partitions
+                self.apply_writes(next, partitions)?;
             }
-        };
-        // The chain rule: an entry evaluated on one that was refused must not be applied.
-        if row.chain != link.number.checked_sub(1).map(|number| Chain { number, ..link }) {
-            return Ok(Reply::Skipped);
+            Body::Ownership { .. } if !follows => return Ok(Reply::Skipped),
+            Body::Ownership { changes } => self.apply_ownership(next, index, changes)?,
         }
-        row.chain = Some(link);
+        next.row.chain = Some(link);
+        Ok(Reply::Applied)
+    }
+
+    fn apply_writes(&mut self, next: &mut Next, partitions: Vec<PartitionWrites>) -> io::Result<()> {
         for part in partitions {
-            let Some(local) = self.locals.get(part.partition) else { continue };
-            if local.group != self.group || local.epoch != part.epoch {
-                continue;
-            }
-            row.clock_us = row.clock_us.max(part.now_us);
+            let local = next.state(&self.locals, self.group, part.partition).and_then(|state| state.usable(self.group));
+            let local = local.ok_or_else(|| {
+                let PartitionRef { keyspace, partition } = part.partition;
+                io::Error::other(format!(
+                    "group {} owns partition {partition} of keyspace {keyspace}, but the copy on this node is not complete",
+                    self.group
+                ))
+            })?;
+            next.row.clock_us = next.row.clock_us.max(part.now_us);
             for app in part.apps {
                 for call in &app.calls {
-                    let noted = self.records.note(&self.data, part.partition, &local, app.app, call);
-                    noted.map_err(io::Error::other)?;
+                    self.records.note(&self.data, &local, app.app, call).map_err(io::Error::other)?;
                 }
                 for write in &app.writes {
-                    batch.write(local.copy, app.app, write);
+                    next.batch.write(local.copy, app.app, write);
                 }
                 // What is cached of an origin that has been forgotten must not come back.
-                self.records.forget_removed(part.partition, app.app, &app.writes);
+                self.records.forget_removed(local.copy, app.app, &app.writes);
             }
         }
-        Ok(Reply::Applied)
+        Ok(())
+    }
+
+    /// Applies changes of ownership. A new partition gets an empty copy.
+    fn apply_ownership(
+        &self,
+        next: &mut Next,
+        index: u64,
+        changes: Vec<(PartitionRef, OwnershipChange)>,
+    ) -> io::Result<()> {
+        let mut born = Vec::new();
+        for (partition, change) in changes {
+            let OwnershipChange::Birth { .. } = change else {
+                return Err(io::Error::other(format!(
+                    "entry {index} of group {} moves a partition ({change:?}), which this version does not do; use the version that wrote it \
+                     or a later one",
+                    self.group
+                )));
+            };
+            let mut state = next.state(&self.locals, self.group, partition).unwrap_or_default();
+            if state.ownership.apply(index, next.row.clock_us, change) {
+                born.push(partition);
+            }
+            next.changed.insert(partition, state);
+        }
+        // One reservation of ids for all: each costs an fsync.
+        let copies = self.data.new_copies(born.len()).map_err(io::Error::other)?;
+        for (partition, copy) in born.into_iter().zip(copies) {
+            let state = next.changed.entry(partition).or_default();
+            state.copy = Some(CopyRow { copy, state: CopyState::Complete });
+        }
+        Ok(())
+    }
+}
+
+/// What the entries of one batch make of the group.
+struct Next {
+    batch: Batch,
+    row: GroupRow,
+    /// Partitions whose rows an entry of the batch has changed.
+    changed: BTreeMap<PartitionRef, PartitionState>,
+}
+
+impl Next {
+    /// The partition as the entries so far leave it.
+    fn state(&self, locals: &Locals, group: GroupId, partition: PartitionRef) -> Option<PartitionState> {
+        self.changed.get(&partition).copied().or_else(|| locals.state(group, partition))
     }
 }
 
@@ -372,8 +445,16 @@ mod tests {
     fn core(folder: &std::path::Path) -> Core {
         let data = Data::open(folder).unwrap();
         let locals = Locals::open(data.clone()).unwrap();
-        locals.create(GROUP, &[(PARTITION, 1)]).unwrap();
-        Core::open(GROUP, data, locals, MachineKind::Partitions).unwrap()
+        let mut core = Core::open(GROUP, data, locals, MachineKind::Partitions).unwrap();
+        if core.row.applied.is_none() {
+            let replies = core.apply(vec![entry(0, 1, start()), entry(0, 2, birth())]).unwrap();
+            assert_eq!(replies, [Reply::Applied, Reply::Applied]);
+        }
+        core
+    }
+
+    fn birth() -> Body {
+        Body::Ownership { changes: vec![(PARTITION, OwnershipChange::Birth { epoch: 1 })] }
     }
 
     fn entry(index: u64, chain: u64, body: Body) -> Entry {
@@ -396,7 +477,7 @@ mod tests {
     }
 
     fn has(core: &Core, key: &str) -> bool {
-        let local = core.locals.get(PARTITION).unwrap();
+        let local = core.locals.get(GROUP, PARTITION).unwrap();
         core.data.get(&key::absolute(local.copy, AppId(5), format!("\u{1}{key}").as_bytes())).unwrap().is_some()
     }
 
@@ -431,13 +512,130 @@ mod tests {
         assert!(has(&core, "a") && !has(&core, "b") && !has(&core, "c"));
     }
 
-    /// Red without the epoch rule.
+    /// Fails if writes that do not match the ownership row are passed over as applied, which was answered as success, or if a part of
+    /// their entry is applied.
     #[test]
-    fn writes_of_another_epoch_are_not_applied() {
+    fn writes_to_a_partition_that_the_group_does_not_own_are_not_applied() {
         let folder = tempfile::tempdir().unwrap();
         let mut core = core(folder.path());
-        core.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 2)), entry(3, 3, put("b", 1))]).unwrap();
-        assert!(!has(&core, "a") && has(&core, "b"));
+        let replies = core.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 2))]).unwrap();
+        assert_eq!(replies, [Reply::Applied, Reply::Skipped], "of another epoch");
+        assert!(!has(&core, "a"));
+        let Body::Writes { versions, partitions: mut two } = put("b", 1) else { unreachable!() };
+        let Body::Writes { partitions: other, .. } = put("c", 1) else { unreachable!() };
+        let unknown = PartitionRef { partition: PartitionId(4), ..PARTITION };
+        two.extend(other.into_iter().map(|part| PartitionWrites { partition: unknown, ..part }));
+        let entries = vec![
+            entry(3, 3, start()),
+            entry(4, 4, Body::Writes { versions, partitions: two }),
+            entry(5, 5, put("d", 1)),
+            entry(6, 6, start()),
+            entry(7, 7, put("e", 1)),
+        ];
+        let replies = core.apply(entries).unwrap();
+        assert_eq!(
+            replies,
+            [Reply::Applied, Reply::Skipped, Reply::Skipped, Reply::Applied, Reply::Applied],
+            "a transaction with a partition that is not the group's, and what was evaluated on it"
+        );
+        assert!(!has(&core, "b") && !has(&core, "d") && has(&core, "e"));
+    }
+
+    /// Fails if a birth is taken outside of the chain, twice, or makes a new copy of a partition that has one.
+    #[test]
+    fn a_partition_is_born_in_the_log_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut core = core(folder.path());
+        let copy = core.locals.get(GROUP, PARTITION).unwrap().copy;
+        let later = PartitionRef { partition: PartitionId(4), ..PARTITION };
+        let both = Body::Ownership {
+            changes: [PARTITION, later].map(|partition| (partition, OwnershipChange::Birth { epoch: 1 })).into(),
+        };
+        assert_eq!(core.apply(vec![entry(1, 9, both.clone())]).unwrap(), [Reply::Skipped]);
+        assert!(core.locals.state(GROUP, later).is_none());
+        // Writes in the batch that makes the partition.
+        let Body::Writes { versions, partitions } = put("a", 1) else { unreachable!() };
+        let written = partitions.into_iter().map(|part| PartitionWrites { partition: later, ..part }).collect();
+        let writes = Body::Writes { versions, partitions: written };
+        let replies = core.apply(vec![entry(2, 1, start()), entry(3, 2, both), entry(4, 3, writes)]).unwrap();
+        assert_eq!(replies, [Reply::Applied, Reply::Applied, Reply::Applied]);
+        assert_eq!(core.locals.get(GROUP, PARTITION).unwrap().copy, copy);
+        let local = core.locals.get(GROUP, later).unwrap();
+        assert_ne!(local.copy, copy);
+        assert!(core.data.get(&key::absolute(local.copy, AppId(5), b"\x01a")).unwrap().is_some());
+        assert_eq!(Locals::open(core.data.clone()).unwrap().states_of(GROUP), core.locals.states_of(GROUP));
+    }
+
+    /// Fails if a change that this version does not carry out is taken for one that changes nothing.
+    #[test]
+    fn an_entry_that_this_version_cannot_apply_is_an_error_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut core = core(folder.path());
+        let moving = crate::ownership::Move { id: 1, other: GroupId(8), epoch: 2 };
+        let release = Body::Ownership { changes: vec![(PARTITION, OwnershipChange::Release(moving))] };
+        let entries = vec![entry(1, 1, start()), entry(2, 2, put("a", 1)), entry(3, 3, release)];
+        let error = core.apply(entries).unwrap_err().to_string();
+        assert!(error.contains("does not do") && error.contains("later one"), "{error}");
+        let mut unknown = entry(4, 2, start());
+        unknown.payload = EntryPayload::Normal(Payload(Bytes::from_static(b"\x63")));
+        let error = core.apply(vec![unknown]).unwrap_err().to_string();
+        assert!(error.contains("group 7 cannot apply its entry 4"), "{error}");
+        assert!(!has(&core, "a"));
+        assert_eq!(GroupRow::decode(&core.data.get(&group_key(GROUP)).unwrap().unwrap()).unwrap(), core.row);
+    }
+
+    /// What a snapshot brings takes the place of everything that the replica had.
+    ///
+    /// Fails if partitions that the snapshot does not name stay owned: a replica that jumps over the entry by which its group gave one up
+    /// would go on with it.
+    #[test]
+    fn a_snapshot_replaces_the_ownership_rows() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let (mut sender, mut receiver) = (core(folders[0].path()), core(folders[1].path()));
+        let later = PartitionRef { partition: PartitionId(4), ..PARTITION };
+        let only_here = Body::Ownership { changes: vec![(later, OwnershipChange::Birth { epoch: 1 })] };
+        receiver.apply(vec![entry(1, 1, start()), entry(2, 2, only_here)]).unwrap();
+        let before: Vec<CopyId> = receiver.locals.of_group(GROUP).into_iter().map(|(_, local)| local.copy).collect();
+        sender.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 1)), entry(3, 3, put("b", 1))]).unwrap();
+        let source = Arc::new(crate::snapshot::Source::take(GROUP, &sender.data).unwrap().unwrap());
+        let staged = Staged::begin(receiver.data.clone(), source.contents().clone()).unwrap();
+        let mut chunks = source.clone().chunks();
+        while let Some(chunk) = chunks.next_chunk().unwrap() {
+            staged.load(chunk).unwrap();
+        }
+        receiver.install(source.meta(), staged).unwrap();
+        assert!(has(&receiver, "a") && has(&receiver, "b"));
+        assert!(receiver.locals.state(GROUP, later).is_none());
+        assert_eq!(receiver.row, sender.row);
+        let ownership = |core: &Core| core.locals.state(GROUP, PARTITION).unwrap().ownership;
+        assert_eq!(ownership(&receiver), ownership(&sender));
+        assert_eq!(receiver.data.dead_copies().unwrap(), before, "the old copies are dropped");
+        assert_eq!(Locals::open(receiver.data.clone()).unwrap().states_of(GROUP), receiver.locals.states_of(GROUP));
+    }
+
+    /// Fails if a replica that lacks rows takes a snapshot: it would permit a purge, and destroy complete replicas (rule M7).
+    #[test]
+    fn a_replica_that_lacks_rows_takes_no_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let core = core(folder.path());
+        assert!(crate::snapshot::Source::take(GROUP, &core.data).unwrap().is_some());
+        let mut state = core.locals.state(GROUP, PARTITION).unwrap();
+        state.copy.as_mut().unwrap().state = CopyState::Missing;
+        let mut batch = core.data.batch();
+        put_state(&mut batch, GROUP, PARTITION, &state);
+        core.data.commit(batch).unwrap();
+        let error = crate::snapshot::Source::take(GROUP, &core.data).err().unwrap().to_string();
+        assert!(error.contains("lacks rows of partition 3"), "{error}");
+    }
+
+    #[test]
+    fn a_groups_row_is_written_as_in_the_fixture() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut core = core(folder.path());
+        core.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 1))]).unwrap();
+        let stored = crate::fixtures::check("group-row.bin", &core.row.encode());
+        assert_eq!(GroupRow::decode(&stored).unwrap(), core.row);
+        assert!(GroupRow::decode(b"{}").unwrap_err().to_string().contains("does not know"));
     }
 
     #[test]

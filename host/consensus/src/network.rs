@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::AnyError;
 use openraft::OptionalSend;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
@@ -16,7 +17,7 @@ use openraft::raft::{
 };
 use openraft::storage::Snapshot;
 use parking_lot::Mutex;
-use recoil_base::{Clock, DecodeError, GroupId, NodeId, task};
+use recoil_base::{Clock, DecodeError, GroupId, NodeId, random, task};
 use recoil_storage::Data;
 use tokio::time::Instant;
 
@@ -24,7 +25,7 @@ use crate::machine::Applier;
 use crate::messages;
 use crate::raft::{LeaderId, Raft, TypeConfig, Vote};
 use crate::repair::Pulls;
-use crate::snapshot::{Begin, Chunks, SnapshotData, Staged};
+use crate::snapshot::{Begin, Chunks, Position, SnapshotData, Staged};
 
 const APPEND: u8 = 1;
 const VOTE: u8 = 2;
@@ -121,9 +122,11 @@ impl Link {
             let error = AnyError::error("a received snapshot is not sent on");
             return Err(StreamingError::Unreachable(Unreachable::new(&error)));
         };
-        self.snapshot_call(SNAPSHOT_BEGIN, messages::encode_json(&source.begin(vote))).await?;
+        let transfer = u64::from_le_bytes(random::array());
+        self.snapshot_call(SNAPSHOT_BEGIN, Begin::encode(transfer, vote, source.contents())).await?;
         let read = |mut chunks: Chunks| task::spawn_blocking(move || (chunks.next_chunk(), chunks));
         let mut reading = read(source.chunks());
+        let mut number = 0;
         loop {
             let (chunk, chunks) =
                 reading.await.map_err(|error| StreamingError::Unreachable(unreachable(&io::Error::other(error))))?;
@@ -131,9 +134,10 @@ impl Link {
             let Some(chunk) = chunk.map_err(|error| StreamingError::Unreachable(unreachable(&error)))? else { break };
             // The next one is read while this one travels.
             reading = read(chunks);
-            self.snapshot_call(SNAPSHOT_ROWS, chunk).await?;
+            self.snapshot_call(SNAPSHOT_ROWS, Position { transfer, number }.encode(&chunk)).await?;
+            number += 1;
         }
-        let answer = self.snapshot_call(SNAPSHOT_END, Bytes::new()).await?;
+        let answer = self.snapshot_call(SNAPSHOT_END, Position { transfer, number }.encode(&[])).await?;
         messages::decode_json("snapshot answer", &answer)
             .map_err(|error| StreamingError::Unreachable(unreachable(&error)))
     }
@@ -202,8 +206,8 @@ pub(crate) struct Inbound {
     pub(crate) raft: Raft,
     pub(crate) data: Data,
     pub(crate) applier: Applier,
-    /// The one snapshot transfer under way; a new one drops it.
-    pub(crate) staged: Mutex<Option<(Vote, Arc<Staged>)>>,
+    /// The one snapshot transfer under way; a new one of the same or a newer leader takes its place.
+    pub(crate) incoming: Mutex<Option<Incoming>>,
     /// What is held ready for replicas that have lost their data.
     pub(crate) pulls: Pulls,
     pub(crate) clock: Clock,
@@ -211,6 +215,17 @@ pub(crate) struct Inbound {
     pub(crate) quiet_until: Instant,
     /// When the last append was accepted.
     pub(crate) heard: Mutex<Option<Instant>>,
+}
+
+/// A snapshot transfer that is being received.
+pub(crate) struct Incoming {
+    /// Its id.
+    transfer: u64,
+    /// The leader's that sends it.
+    vote: Vote,
+    /// The number of the next chunk.
+    next: u64,
+    staged: Arc<Staged>,
 }
 
 /// Why a message was not served.
@@ -259,9 +274,12 @@ impl Inbound {
                 let request = messages::decode_json("transfer request", &body)?;
                 Ok(messages::encode_json(&self.raft.handle_transfer_leader(request).await.map_err(stopped)?))
             }
-            SNAPSHOT_BEGIN => self.snapshot_begin(messages::decode_json("snapshot begin", &body)?).await,
-            SNAPSHOT_ROWS => self.snapshot_rows(body).await,
-            SNAPSHOT_END => self.snapshot_end().await,
+            SNAPSHOT_BEGIN => self.snapshot_begin(Begin::decode(body)?).await,
+            SNAPSHOT_ROWS => {
+                let (position, chunk) = Position::decode(body)?;
+                self.snapshot_rows(position, chunk).await
+            }
+            SNAPSHOT_END => self.snapshot_end(Position::decode(body)?.0).await,
             PULL_BEGIN => {
                 let begin = messages::decode_json("pull", &body)?;
                 self.pulls.begin(begin).await.map_err(InboundError::Snapshot)
@@ -284,30 +302,60 @@ impl Inbound {
     }
 
     async fn snapshot_begin(&self, begin: Begin) -> Result<Bytes, InboundError> {
-        let (data, Begin { vote, row, partitions }) = (self.data.clone(), begin);
-        let staged = self.applier.run(move || Staged::begin(data, row, &partitions)).await.map_err(stopped)?;
-        let staged = staged.map_err(|error| InboundError::Snapshot(error.to_string()))?;
-        let before = self.staged.lock().replace((vote, Arc::new(staged)));
-        self.drop_staged(before).await;
+        let Begin { transfer, vote, contents } = begin;
+        self.is_current(&vote)?;
+        let data = self.data.clone();
+        let staged = self.applier.run(move || Staged::begin(data, contents)).await.map_err(stopped)?;
+        let staged = Arc::new(staged.map_err(|error| InboundError::Snapshot(error.to_string()))?);
+        // A newer leader's transfer may have begun while the copies were made.
+        let (dropped, taken) = {
+            let mut incoming = self.incoming.lock();
+            if incoming.as_ref().is_some_and(|present| vote < present.vote) {
+                (Some(staged), Err(InboundError::Snapshot(DEPOSED.into())))
+            } else {
+                let present = incoming.replace(Incoming { transfer, vote, next: 0, staged });
+                (present.map(|present| present.staged), Ok(Bytes::new()))
+            }
+        };
+        self.drop_staged(dropped).await;
+        taken
+    }
+
+    /// Refuses the transfer of a leader that this replica knows to be deposed.
+    fn is_current(&self, vote: &Vote) -> Result<(), InboundError> {
+        let metrics = self.raft.metrics();
+        let deposed = *vote < metrics.borrow_watched().vote;
+        if deposed { Err(InboundError::Snapshot(DEPOSED.into())) } else { Ok(()) }
+    }
+
+    async fn snapshot_rows(&self, position: Position, chunk: Bytes) -> Result<Bytes, InboundError> {
+        let staged = {
+            let mut incoming = self.incoming.lock();
+            let present = expected(&mut incoming, position)?;
+            present.next += 1;
+            present.staged.clone()
+        };
+        let loaded = self.applier.run(move || staged.load(chunk)).await.map_err(stopped)?;
+        if let Err(error) = loaded {
+            // What is missing now must not be passed over by a later chunk.
+            let failed = self.incoming.lock().take_if(|present| present.transfer == position.transfer);
+            self.drop_staged(failed.map(|failed| failed.staged)).await;
+            return Err(InboundError::Snapshot(error.to_string()));
+        }
         Ok(Bytes::new())
     }
 
-    async fn snapshot_rows(&self, chunk: Bytes) -> Result<Bytes, InboundError> {
-        let staged = self.staged.lock().as_ref().map(|(_, staged)| staged.clone());
-        let staged =
-            staged.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
-        let loaded = self.applier.run(move || staged.load(chunk)).await.map_err(stopped)?;
-        loaded.map(|()| Bytes::new()).map_err(|error| InboundError::Snapshot(error.to_string()))
-    }
-
-    async fn snapshot_end(&self) -> Result<Bytes, InboundError> {
-        let taken = self.staged.lock().take();
-        let (vote, staged) =
-            taken.ok_or_else(|| InboundError::Snapshot("no snapshot transfer is under way; begin again".into()))?;
+    async fn snapshot_end(&self, position: Position) -> Result<Bytes, InboundError> {
+        let complete = {
+            let mut incoming = self.incoming.lock();
+            expected(&mut incoming, position)?;
+            incoming.take()
+        };
+        let Incoming { vote, staged, .. } = complete.ok_or_else(unknown_transfer)?;
         let staged = match Arc::try_unwrap(staged) {
             Ok(staged) => staged,
             Err(staged) => {
-                self.drop_staged(Some((vote, staged))).await;
+                self.drop_staged(Some(staged)).await;
                 return Err(InboundError::Snapshot("a chunk is still being loaded; begin again".into()));
             }
         };
@@ -317,9 +365,27 @@ impl Inbound {
     }
 
     /// Dropping a transfer writes to the data, so it happens where that may block.
-    async fn drop_staged(&self, staged: Option<(Vote, Arc<Staged>)>) {
+    async fn drop_staged(&self, staged: Option<Arc<Staged>>) {
         if staged.is_some() {
             let _ = self.applier.run(move || drop(staged)).await;
         }
     }
+}
+
+const DEPOSED: &str = "the transfer is of a leader that has been deposed";
+
+fn unknown_transfer() -> InboundError {
+    InboundError::Snapshot("no such snapshot transfer is under way; begin again".into())
+}
+
+/// The transfer under way, if this message is the next one of it.
+fn expected(incoming: &mut Option<Incoming>, position: Position) -> Result<&mut Incoming, InboundError> {
+    let present = incoming.as_mut().filter(|present| present.transfer == position.transfer);
+    let present = present.ok_or_else(unknown_transfer)?;
+    if present.next != position.number {
+        let Position { number, .. } = position;
+        let text = format!("chunk {number} of a snapshot transfer came, but {} comes next; begin again", present.next);
+        return Err(InboundError::Snapshot(text));
+    }
+    Ok(present)
 }

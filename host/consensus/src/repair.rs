@@ -23,7 +23,6 @@ use bytes::Bytes;
 use recoil_base::{DecodeError, GroupId, NodeId, random};
 use recoil_storage::{DataError, GroupLog};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::group::{GroupContext, OpenError};
@@ -31,7 +30,7 @@ use crate::local::group_key;
 use crate::machine::{Applier, Core, GroupRow, MachineKind};
 use crate::messages::{self, NUMBER_MAX};
 use crate::network::{CHUNK_TIMEOUT, PULL_BEGIN, PULL_NEXT, TransportError};
-use crate::snapshot::{LoadError, Offer, Staged};
+use crate::snapshot::{Contents, LoadError, Staged};
 
 pub(crate) use pulls::{PullBegin, PullNext, Pulls};
 
@@ -164,11 +163,11 @@ impl Puller<'_> {
     /// Answers where the data end now.
     async fn run(&self) -> Result<u64, Trouble> {
         let begin = PullBegin { pull: self.pull, at_least: self.lost.purged };
-        let offer: Offer = decode("snapshot offer", &self.call(PULL_BEGIN, &begin).await?)?;
+        let offer = Contents::decode_offer(self.call(PULL_BEGIN, &begin).await?)?;
         let applied = offer.row.applied.map(|id| id.index).filter(|applied| *applied >= self.lost.purged);
         let applied = applied.ok_or_else(|| Trouble::There("it offers less than this replica needs".into()))?;
         let (data, applier) = (self.context.data.clone(), self.context.applier.clone());
-        let begun = applier.run(move || Staged::begin(data, offer.row, &offer.partitions)).await??;
+        let begun = applier.run(move || Staged::begin(data, offer)).await??;
         let mut loading = Loading { staged: Some(begun), applier };
         for number in 0.. {
             let chunk = self.chunk(number).await?;
@@ -206,10 +205,6 @@ impl Puller<'_> {
             tokio::time::sleep(CHUNK_PAUSE).await;
         }
     }
-}
-
-fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
-    messages::decode_json(what, bytes)
 }
 
 /// A snapshot on its way. Given up, its copies die on the applier's thread, since that writes.

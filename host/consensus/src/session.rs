@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::answered::AnsweredCall;
 use crate::command::{AppWrites, Body, Command, PartitionRef, PartitionWrites};
+use crate::ownership::OwnershipChange;
 use crate::raft::{LeaderId, Raft, TypeConfig};
 use crate::sleep::Sleep;
 
@@ -86,6 +87,8 @@ pub(crate) struct ClosedBatch {
     pub(crate) bytes: usize,
     pub(crate) command: Command,
     pub(crate) waiters: Vec<Waiter>,
+    /// Told once the entry is visible in the data, in place of its commit.
+    pub(crate) applied_waiters: Vec<Waiter>,
     pub(crate) partitions: Vec<PartitionRef>,
 }
 
@@ -194,11 +197,8 @@ impl Session {
             if self.is_sealed() {
                 return Err(SessionSealed);
             }
-            if !inner.open.partitions.is_empty() && inner.open.bytes + bytes > BATCH_BYTES_MAX {
-                let next = OpenBatch::new(inner.open.number + 1);
-                let full = std::mem::replace(&mut inner.open, next);
-                let full = self.close(full);
-                inner.closed.push_back(full);
+            if inner.open.bytes + bytes > BATCH_BYTES_MAX {
+                self.close_open(&mut inner);
             }
             let Inner { open, clocks, .. } = &mut *inner;
             open.bytes += bytes;
@@ -216,6 +216,36 @@ impl Session {
             self.work.notify_one();
         }
         Ok(number)
+    }
+
+    /// Puts changes of what the group owns into an entry of their own, behind everything appended before. `waiter` learns what
+    /// became of it: [`Outcome::Committed`] means that the entry is applied and visible here, so that
+    /// [`Locals`](crate::Locals) has the changes that took effect.
+    pub fn change_ownership(
+        &self,
+        changes: Vec<(PartitionRef, OwnershipChange)>,
+        waiter: Waiter,
+    ) -> Result<(), SessionSealed> {
+        {
+            let mut inner = self.inner.lock();
+            if self.is_sealed() {
+                return Err(SessionSealed);
+            }
+            self.close_open(&mut inner);
+            let number = inner.open.number;
+            inner.open.number += 1;
+            let body = Body::Ownership { changes };
+            inner.closed.push_back(ClosedBatch {
+                number,
+                bytes: 0,
+                command: self.command(number, body),
+                waiters: vec![],
+                applied_waiters: vec![waiter],
+                partitions: vec![],
+            });
+        }
+        self.work.notify_one();
+        Ok(())
     }
 
     /// Tells `waiter` when batch `number` is committed: at once if it already is.
@@ -272,12 +302,25 @@ impl Session {
         self.leader
     }
 
+    fn command(&self, number: u64, body: Body) -> Command {
+        Command { term: self.leader.term, node: self.leader.node_id, chain: number, body }
+    }
+
     fn close(&self, batch: OpenBatch) -> ClosedBatch {
         let OpenBatch { number, bytes, partitions, versions, waiters, .. } = batch;
         let written = partitions.iter().map(|part| part.partition).collect();
-        let body = Body::Writes { versions, partitions };
-        let command = Command { term: self.leader.term, node: self.leader.node_id, chain: number, body };
-        ClosedBatch { number, bytes, command, waiters, partitions: written }
+        let command = self.command(number, Body::Writes { versions, partitions });
+        ClosedBatch { number, bytes, command, waiters, applied_waiters: vec![], partitions: written }
+    }
+
+    /// Closes the open batch, if it holds anything.
+    fn close_open(&self, inner: &mut Inner) {
+        if !inner.open.partitions.is_empty() {
+            let next = OpenBatch::new(inner.open.number + 1);
+            let full = std::mem::replace(&mut inner.open, next);
+            let full = self.close(full);
+            inner.closed.push_back(full);
+        }
     }
 
     /// The next batch to propose, if anything waits that is worth an entry, or anything at all if no other entry flies.
@@ -322,6 +365,7 @@ impl Session {
             inner.open.partitions.clear();
             for batch in inner.closed.drain(..) {
                 waiters.extend(batch.waiters);
+                waiters.extend(batch.applied_waiters);
             }
             waiters.extend(inner.after.drain(..).map(|(_, waiter)| waiter));
             (waiters, inner.open.number)

@@ -1,23 +1,37 @@
 //! Snapshots: how a replica that lacks entries which are purged everywhere gets a group's data.
 //!
 //! The sender reads metadata and rows from one fjall snapshot ([`Source`]) and pushes the rows in chunks. The receiver loads
-//! them under fresh copy ids ([`Staged`]), which nobody reads yet; installing switches copies, applied id and membership in one
-//! batch, persists it, and lets the old copies die. A transfer given up half-way leaves only dead copies behind. A replica that has lost its
-//! data asks for them itself ([`crate::repair`]).
+//! them under fresh copy ids ([`Staged`]), which nobody reads yet; installing switches copies, applied id, membership and ownership rows in one
+//! batch, persists it, and lets the old copies die. A transfer given up half-way leaves only dead copies behind, and one that a crash ends
+//! leaves copies that no row names, which the next start drops ([`crate::Locals::sweep`]). A replica that has lost its data asks for them
+//! itself ([`crate::repair`]).
 //! Chunks are loaded in ordinary batches: a bulk ingestion would halt every group of the node.
+//!
+//! Invariants:
+//! - Every message of a transfer carries the transfer's id, a random number, and every chunk its number, counted from 0. The receiver takes
+//!   the next chunk of the present transfer only, and installs only what ends after as many chunks as it took: rows of a deposed leader's
+//!   transfer, or a chunk that was lost, cannot become part of another one.
+//! - A snapshot carries the group's ownership rows whole; the receiver's own are replaced by them.
+//! - A replica that lacks rows of a partition which its group owns takes no snapshot, and so purges nothing (rule M7).
+//!
+//! Messages (little-endian). Begin: `format u8 = 1 | transfer u64 | vote JSON | contents`; rows: `transfer u64 | number u64 | chunk`; end:
+//! `transfer u64 | chunks u64`. Contents: `group row bytes | count u32 | (keyspace u32 | partition u32 | ownership row)*`. A chunk:
+//! `sections u32 | (place u32 | rows u32 | (key bytes | value bytes)*)*`, where a place counts the partitions of the contents.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use recoil_base::{CopyId, DecodeError, GroupId, KeyspaceId, PartitionId, Reader, Writer};
+use recoil_base::{AppId, CopyId, DecodeError, Digest, GroupId, Reader, Writer};
 use recoil_storage::{Data, DataError, DataSnapshot, Rows, key};
-use serde::{Deserialize, Serialize};
 
-use crate::command::PartitionRef;
-use crate::local::{Local, group_key, local_range_of};
+use crate::command::{PartitionRef, decode_partition_ref};
+use crate::local::{CopyRow, CopyState, PartitionState, group_key, states_in};
 use crate::machine::{Chain, GroupRow};
+use crate::messages;
+use crate::ownership::{Ownership, Phase};
 use crate::raft::{SnapshotMeta, Vote};
 
 /// Bytes of rows in one chunk; one row larger than this travels alone.
@@ -37,13 +51,17 @@ pub enum SnapshotData {
 
 /// One moment of a group's data.
 pub struct Source {
-    row: GroupRow,
-    partitions: Vec<(PartitionRef, Local)>,
+    contents: Contents,
+    /// The copy of each partition of the contents, if it has rows to send.
+    copies: Vec<Option<CopyId>>,
     rows: DataSnapshot,
 }
 
 impl Source {
     /// The present moment; none before anything was applied. Blocks.
+    ///
+    /// # Errors
+    /// The data cannot be read, or this replica lacks rows of a partition that its group owns.
     pub(crate) fn take(group: GroupId, data: &Data) -> io::Result<Option<Self>> {
         let rows = data.snapshot();
         let Some(row) = rows.get(&group_key(group)).map_err(io::Error::other)? else { return Ok(None) };
@@ -51,26 +69,29 @@ impl Source {
         if row.applied.is_none() {
             return Ok(None);
         }
-        let partitions = local_range_of(&rows, group).map_err(io::Error::other)?;
-        Ok(Some(Source { row, partitions, rows }))
+        let states = states_in(&rows, group).map_err(io::Error::other)?;
+        let (mut partitions, mut copies) = (Vec::with_capacity(states.len()), Vec::with_capacity(states.len()));
+        for (partition, state) in states {
+            let copy = state.usable(group).map(|local| local.copy);
+            if state.ownership.phase == Phase::Owned && copy.is_none() {
+                let PartitionRef { keyspace, partition } = partition;
+                return Err(io::Error::other(format!(
+                    "this replica of group {group} lacks rows of partition {partition} of keyspace {keyspace}, so it takes no snapshot"
+                )));
+            }
+            partitions.push((partition, state.ownership));
+            copies.push(copy);
+        }
+        Ok(Some(Source { contents: Contents { row, partitions }, copies, rows }))
     }
 
     pub(crate) fn meta(&self) -> SnapshotMeta {
-        self.row.meta()
+        self.contents.row.meta()
     }
 
-    /// The first message of a transfer.
-    pub(crate) fn begin(&self, vote: Vote) -> Begin {
-        Begin { vote, row: self.row.clone(), partitions: self.announced() }
-    }
-
-    /// The answer to a replica that asks for its lost data.
-    pub(crate) fn offer(&self) -> Offer {
-        Offer { row: self.row.clone(), partitions: self.announced() }
-    }
-
-    fn announced(&self) -> Vec<(KeyspaceId, PartitionId, u64)> {
-        self.partitions.iter().map(|(p, local)| (p.keyspace, p.partition, local.epoch)).collect()
+    /// What a transfer of this will bring.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     /// All rows, in chunks.
@@ -88,160 +109,276 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// The next rows, all of one partition; none after the last. Blocks.
+    /// The next rows; none after the last. Blocks.
     pub(crate) fn next_chunk(&mut self) -> Result<Option<Bytes>, DataError> {
-        while let Some((_, local)) = self.source.partitions.get(self.place) {
+        let mut chunk = ChunkWriter::default();
+        while let Some(copy) = self.source.copies.get(self.place) {
+            let Some(copy) = copy else {
+                self.place += 1;
+                continue;
+            };
             let rows = self.rows.get_or_insert_with(|| {
-                let start = local.copy.0.to_be_bytes().to_vec();
-                let end = (local.copy.0 + 1).to_be_bytes().to_vec();
+                let start = copy.0.to_be_bytes().to_vec();
+                let end = (copy.0 + 1).to_be_bytes().to_vec();
                 self.source.rows.range(start, Some(end), false)
             });
-            let mut chunk = Chunk::new(self.place as u32);
             for row in rows.by_ref() {
                 let (key, value) = row?;
-                chunk.push(&key[8..], &value);
-                if chunk.len() >= CHUNK_BYTES {
+                chunk.push(self.place as u32, &key[COPY_BYTES..], &value);
+                if chunk.writer.len() >= CHUNK_BYTES {
                     return Ok(Some(chunk.finish()));
                 }
             }
             (self.place, self.rows) = (self.place + 1, None);
-            if !chunk.is_empty() {
-                return Ok(Some(chunk.finish()));
-            }
         }
-        Ok(None)
+        Ok((chunk.sections > 0).then(|| chunk.finish()))
     }
 }
 
-struct Chunk {
+/// Builds one chunk.
+#[derive(Default)]
+struct ChunkWriter {
     writer: Writer,
-    count: u32,
+    sections: u32,
+    /// The place of the last section, where its count of rows is, and the count.
+    last: Option<(u32, usize, u32)>,
 }
 
-impl Chunk {
-    fn new(place: u32) -> Self {
-        let mut writer = Writer::with_capacity(4096);
-        writer.u32(place).u32(0);
-        Chunk { writer, count: 0 }
+impl ChunkWriter {
+    fn push(&mut self, place: u32, key: &[u8], value: &[u8]) {
+        if self.writer.is_empty() {
+            self.writer.u32(0);
+        }
+        let (at, count) = match self.last {
+            Some((last, at, count)) if last == place => (at, count),
+            _ => {
+                self.sections += 1;
+                self.writer.u32(place).u32(0);
+                (self.writer.len() - 4, 0)
+            }
+        };
+        self.writer.bytes(key).bytes(value).set_u32(at, count + 1);
+        self.last = Some((place, at, count + 1));
     }
-    fn push(&mut self, key: &[u8], value: &[u8]) {
-        self.writer.bytes(key).bytes(value);
-        self.count += 1;
-    }
-    fn len(&self) -> usize {
-        self.writer.len()
-    }
-    fn is_empty(&self) -> bool {
-        self.count == 0
-    }
+
     fn finish(mut self) -> Bytes {
-        self.writer.set_u32(4, self.count);
+        if self.writer.is_empty() {
+            self.writer.u32(0);
+        }
+        self.writer.set_u32(0, self.sections);
         self.writer.finish()
     }
 }
 
-/// A chunk: which of the announced partitions, and rows by their keys without the copy.
-pub(crate) fn decode_chunk(chunk: Bytes) -> Result<(usize, Vec<(Bytes, Bytes)>), DecodeError> {
+/// Rows of one partition: keys without the copy, and values.
+pub(crate) type PartitionRows = Vec<(Bytes, Bytes)>;
+
+/// A chunk: rows by the place of their partition among those announced.
+pub(crate) fn decode_chunk(chunk: Bytes) -> Result<Vec<(usize, PartitionRows)>, DecodeError> {
     let mut reader = Reader::new("snapshot chunk", chunk);
-    let (place, count) = (reader.u32()? as usize, reader.count(8)?);
-    let mut rows = Vec::with_capacity(count);
+    let count = reader.count(8)?;
+    let mut sections = Vec::with_capacity(count);
     for _ in 0..count {
-        let (rest, value) = (reader.bytes()?, reader.bytes()?);
-        // App and kind at least, and no more than the data can hold.
-        if !(KEY_REST_BYTES_MIN..=key::KEY_BYTES_MAX - COPY_BYTES).contains(&rest.len()) {
-            return Err(reader.error("a row whose key is too short or too long to be one"));
+        let (place, count) = (reader.u32()? as usize, reader.count(8)?);
+        let mut rows = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (rest, value) = (reader.bytes()?, reader.bytes()?);
+            // App and kind at least, and no more than the data can hold.
+            if !(KEY_REST_BYTES_MIN..=key::KEY_BYTES_MAX - COPY_BYTES).contains(&rest.len()) {
+                return Err(reader.error("a row whose key is too short or too long to be one"));
+            }
+            rows.push((rest, value));
         }
-        rows.push((rest, value));
+        sections.push((place, rows));
     }
     reader.finish()?;
-    Ok((place, rows))
+    Ok(sections)
 }
 
 /// The chunk of these rows, as [`Source::chunks`] makes it.
-pub(crate) fn encode_chunk(place: usize, rows: &[(Bytes, Bytes)]) -> Bytes {
-    let mut chunk = Chunk::new(place as u32);
-    rows.iter().for_each(|(key, value)| chunk.push(key, value));
+pub(crate) fn encode_chunk(sections: &[(usize, PartitionRows)]) -> Bytes {
+    let mut chunk = ChunkWriter::default();
+    for (place, rows) in sections {
+        rows.iter().for_each(|(key, value)| chunk.push(*place as u32, key, value));
+    }
     chunk.finish()
 }
 
-/// Opens a transfer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Begin {
-    pub(crate) vote: Vote,
+/// What a snapshot brings: the group's row, and its ownership rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Contents {
     pub(crate) row: GroupRow,
-    pub(crate) partitions: Vec<(KeyspaceId, PartitionId, u64)>,
+    /// In order.
+    pub(crate) partitions: Vec<(PartitionRef, Ownership)>,
 }
 
-/// What a transfer that the receiver asked for ([`crate::repair`]) will bring.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Offer {
-    pub(crate) row: GroupRow,
-    pub(crate) partitions: Vec<(KeyspaceId, PartitionId, u64)>,
+/// The version of the messages of a transfer.
+const MESSAGE_FORMAT: u8 = 1;
+/// Bytes of the shortest ownership row in a message, with its partition.
+const PARTITION_BYTES_MIN: usize = 8 + 19;
+
+impl Contents {
+    fn write(&self, writer: &mut Writer) {
+        writer.bytes(&self.row.encode()).u32(self.partitions.len() as u32);
+        for (partition, ownership) in &self.partitions {
+            writer.u32(partition.keyspace.0).u32(partition.partition.0);
+            ownership.encode(writer);
+        }
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let row = GroupRow::decode(&reader.bytes()?).map_err(|_| reader.error("a group's row that cannot be read"))?;
+        let count = reader.count(PARTITION_BYTES_MIN)?;
+        let mut partitions: Vec<(PartitionRef, Ownership)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let partition = decode_partition_ref(reader)?;
+            if partitions.last().is_some_and(|(last, _)| *last >= partition) {
+                return Err(reader.error("partitions that are not in their order"));
+            }
+            partitions.push((partition, Ownership::decode(reader)?));
+        }
+        Ok(Contents { row, partitions })
+    }
+
+    /// As the answer to a replica that asks for its lost data.
+    pub(crate) fn encode_offer(&self) -> Bytes {
+        let mut writer = Writer::with_capacity(256 + self.partitions.len() * 64);
+        writer.u8(MESSAGE_FORMAT);
+        self.write(&mut writer);
+        writer.finish()
+    }
+
+    pub(crate) fn decode_offer(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new("snapshot offer", bytes);
+        read_format(&mut reader)?;
+        let contents = Contents::read(&mut reader)?;
+        reader.finish()?;
+        Ok(contents)
+    }
+}
+
+fn read_format(reader: &mut Reader) -> Result<(), DecodeError> {
+    if reader.u8()? == MESSAGE_FORMAT { Ok(()) } else { Err(reader.error("a format that this version does not know")) }
+}
+
+/// Opens a transfer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Begin {
+    /// Names the transfer.
+    pub(crate) transfer: u64,
+    pub(crate) vote: Vote,
+    pub(crate) contents: Contents,
+}
+
+impl Begin {
+    pub(crate) fn encode(transfer: u64, vote: Vote, contents: &Contents) -> Bytes {
+        let mut writer = Writer::with_capacity(256 + contents.partitions.len() * 64);
+        writer.u8(MESSAGE_FORMAT).u64(transfer).bytes(&messages::encode_json(&vote));
+        contents.write(&mut writer);
+        writer.finish()
+    }
+
+    pub(crate) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new("snapshot begin", bytes);
+        read_format(&mut reader)?;
+        let transfer = reader.u64()?;
+        let vote = messages::decode_json("snapshot begin", &reader.bytes()?)?;
+        let contents = Contents::read(&mut reader)?;
+        reader.finish()?;
+        Ok(Begin { transfer, vote, contents })
+    }
+}
+
+/// Where in a transfer a message belongs: a chunk by its number, the end by how many chunks came before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) transfer: u64,
+    pub(crate) number: u64,
+}
+
+impl Position {
+    /// A message with this position before `body`.
+    pub(crate) fn encode(self, body: &[u8]) -> Bytes {
+        let mut writer = Writer::with_capacity(16 + body.len());
+        writer.u64(self.transfer).u64(self.number).raw(body);
+        writer.finish()
+    }
+
+    /// The position, and the rest of the message.
+    pub(crate) fn decode(message: Bytes) -> Result<(Self, Bytes), DecodeError> {
+        let mut reader = Reader::new("message of a snapshot transfer", message);
+        let position = Position { transfer: reader.u64()?, number: reader.u64()? };
+        let rest = reader.raw(reader.remaining())?;
+        Ok((position, rest))
+    }
 }
 
 /// A snapshot being loaded, or loaded and not yet installed. Dropped before [`Staged::take`], its copies die.
 pub struct Staged {
     data: Data,
-    row: Box<GroupRow>,
-    copies: Mutex<Vec<(PartitionRef, u64, CopyId)>>,
+    contents: Contents,
+    /// Of each partition of the contents, unless it has been taken.
+    copies: Mutex<Vec<Option<CopyId>>>,
 }
 
 impl Staged {
-    /// Fresh copies for every partition. Blocks.
-    pub(crate) fn begin(
-        data: Data,
-        row: GroupRow,
-        partitions: &[(KeyspaceId, PartitionId, u64)],
-    ) -> Result<Self, DataError> {
-        let staged = Staged { data, row: Box::new(row), copies: Mutex::new(Vec::new()) };
-        for (keyspace, partition, epoch) in partitions {
-            let copy = staged.data.new_copy()?;
-            staged.copies.lock().push((PartitionRef { keyspace: *keyspace, partition: *partition }, *epoch, copy));
-        }
-        Ok(staged)
+    /// Fresh copies for every partition that the group owns, with at most one fsync. Blocks.
+    pub(crate) fn begin(data: Data, contents: Contents) -> Result<Self, DataError> {
+        let owned = contents.partitions.iter().filter(|(_, ownership)| ownership.phase == Phase::Owned).count();
+        let mut fresh = data.new_copies(owned)?.into_iter();
+        let copy = |(_, ownership): &(PartitionRef, Ownership)| {
+            if ownership.phase == Phase::Owned { fresh.next() } else { None }
+        };
+        let copies = contents.partitions.iter().map(copy).collect();
+        Ok(Staged { data, contents, copies: Mutex::new(copies) })
     }
 
     /// Loads one chunk. Blocks.
     pub(crate) fn load(&self, chunk: Bytes) -> Result<(), LoadError> {
-        let (place, rows) = decode_chunk(chunk)?;
-        let copy = self.copies.lock().get(place).map(|(_, _, copy)| *copy).ok_or(LoadError::Place(place))?;
         let mut batch = self.data.batch();
-        for (rest, value) in rows {
-            let mut full = copy.0.to_be_bytes().to_vec();
-            full.extend_from_slice(&rest);
-            batch.put(full, value);
+        for (place, rows) in decode_chunk(chunk)? {
+            let copy = self.copies.lock().get(place).copied().flatten().ok_or(LoadError::Place(place))?;
+            for (rest, value) in rows {
+                let mut full = copy.0.to_be_bytes().to_vec();
+                full.extend_from_slice(&rest);
+                batch.put(full, value);
+            }
         }
         Ok(self.data.commit(batch)?)
     }
 
     pub(crate) fn meta(&self) -> SnapshotMeta {
-        self.row.meta()
+        self.contents.row.meta()
     }
 
     pub(crate) fn chain(&self) -> Option<Chain> {
-        self.row.chain
+        self.contents.row.chain
     }
 
-    pub(crate) fn versions(&self) -> std::collections::BTreeMap<recoil_base::AppId, recoil_base::Digest> {
-        self.row.versions.clone()
+    pub(crate) fn versions(&self) -> BTreeMap<AppId, Digest> {
+        self.contents.row.versions.clone()
     }
 
     pub(crate) fn clock_us(&self) -> u64 {
-        self.row.clock_us
+        self.contents.row.clock_us
     }
 
-    /// The copies, now somebody else's to keep.
-    pub(crate) fn take(&self) -> Vec<(PartitionRef, u64, CopyId)> {
-        std::mem::take(&mut self.copies.lock())
+    /// The partitions with their copies, which are now somebody else's to keep.
+    pub(crate) fn take(&self) -> BTreeMap<PartitionRef, PartitionState> {
+        let copies = std::mem::take(&mut *self.copies.lock());
+        let states = self.contents.partitions.iter().zip(copies).map(|((partition, ownership), copy)| {
+            let copy = copy.map(|copy| CopyRow { copy, state: CopyState::Complete });
+            (*partition, PartitionState { ownership: *ownership, copy })
+        });
+        states.collect()
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        for (_, _, copy) in self.take() {
-            if let Err(error) = self.data.kill_copy(copy) {
-                tracing::warn!(%copy, %error, "the copy of an abandoned snapshot stays behind");
-            }
+        let abandoned: Vec<CopyId> = self.copies.get_mut().drain(..).flatten().collect();
+        if let Err(error) = self.data.kill_copies(&abandoned) {
+            tracing::warn!(%error, "the copies of an abandoned snapshot stay behind until the next start");
         }
     }
 }
@@ -251,8 +388,69 @@ impl Drop for Staged {
 pub(crate) enum LoadError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("rows of partition {0} of the snapshot, which it did not announce")]
+    #[error("rows of the snapshot's partition at place {0}, which has none or was not announced")]
     Place(usize),
     #[error(transparent)]
     Data(#[from] DataError),
+}
+
+#[cfg(test)]
+mod tests {
+    use recoil_base::{KeyspaceId, NodeId, PartitionId};
+
+    use super::*;
+    use crate::ownership::{Move, ReleasePoint};
+
+    fn contents() -> Contents {
+        let partition = |number| PartitionRef { keyspace: KeyspaceId(1), partition: PartitionId(number) };
+        let owned = Ownership { phase: Phase::Owned, epoch: 1, ..Ownership::default() };
+        let moving = Move { id: 4, other: GroupId(2), epoch: 6 };
+        let released = Some(ReleasePoint { index: 300, clock_us: 1 << 50 });
+        let gone = Ownership { phase: Phase::Released(moving), epoch: 5, highest: 4, released };
+        let row = GroupRow { clock_us: 77, ..GroupRow::default() };
+        Contents { row, partitions: vec![(partition(3), owned), (partition(264), gone)] }
+    }
+
+    fn sections() -> Vec<(usize, PartitionRows)> {
+        let row = |key: &'static [u8]| (Bytes::from_static(key), Bytes::from_static(b"value"));
+        vec![(0, vec![row(b"\0\0\0\x01\x01k"), row(b"\0\0\0\x01\x01l")]), (7, vec![row(b"\0\0\0\x02\x01m")])]
+    }
+
+    #[test]
+    fn messages_survive_and_every_shorter_input_is_an_error() {
+        let vote = openraft::Vote::new(9, NodeId(2));
+        let begin = Begin { transfer: 5, vote, contents: contents() };
+        let encoded = Begin::encode(5, vote, &begin.contents);
+        assert_eq!(Begin::decode(encoded.clone()), Ok(begin));
+        let offer = contents().encode_offer();
+        assert_eq!(Contents::decode_offer(offer.clone()), Ok(contents()));
+        let chunk = encode_chunk(&sections());
+        assert_eq!(decode_chunk(chunk.clone()), Ok(sections()));
+        assert_eq!(decode_chunk(encode_chunk(&[])), Ok(vec![]));
+        for length in 0..encoded.len() {
+            assert!(Begin::decode(encoded.slice(..length)).is_err(), "{length}");
+        }
+        for length in 0..offer.len() {
+            assert!(Contents::decode_offer(offer.slice(..length)).is_err(), "{length}");
+        }
+        for length in 0..chunk.len() {
+            assert!(decode_chunk(chunk.slice(..length)).is_err(), "{length}");
+        }
+        let mut twice = contents();
+        twice.partitions[1].0 = twice.partitions[0].0;
+        assert!(Contents::decode_offer(twice.encode_offer()).is_err(), "a partition that comes twice");
+    }
+
+    #[test]
+    fn messages_are_written_as_in_the_fixtures() {
+        let vote = openraft::Vote::new(9, NodeId(2));
+        let begin = crate::fixtures::check("snapshot-begin.bin", &Begin::encode(5, vote, &contents()));
+        assert_eq!(Begin::decode(begin), Ok(Begin { transfer: 5, vote, contents: contents() }));
+        let offer = crate::fixtures::check("snapshot-offer.bin", &contents().encode_offer());
+        assert_eq!(Contents::decode_offer(offer), Ok(contents()));
+        let position = Position { transfer: 5, number: 6 };
+        let rows = crate::fixtures::check("snapshot-rows.bin", &position.encode(&encode_chunk(&sections())));
+        let (found, chunk) = Position::decode(rows).unwrap();
+        assert_eq!((found, decode_chunk(chunk)), (position, Ok(sections())));
+    }
 }

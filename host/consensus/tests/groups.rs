@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Shutdown, Tasks, task};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{
-    Applier, Group, GroupContext, GroupOptions, Locals, LostData, MachineKind, Outcome, PartitionRef, Pulse, Session,
-    Transport, TransportError, Versions,
+    Applier, Group, GroupContext, GroupOptions, Locals, LostData, MachineKind, Outcome, OwnershipChange, PartitionRef,
+    Pulse, Session, Transport, TransportError, Versions,
 };
 use recoil_storage::{Data, Log, LogOptions, Write, key};
 use tempfile::TempDir;
@@ -92,7 +92,6 @@ impl Replica {
                 Log::open(&path.join("log"), LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }).unwrap();
             let data = Data::open(&path.join("data")).unwrap();
             let locals = Locals::open(data.clone()).unwrap();
-            locals.create(GROUP, &[(PARTITION, 1)]).unwrap();
             (log, data, locals)
         });
         let (log, data, locals) = opened.await.unwrap();
@@ -135,13 +134,13 @@ impl Replica {
 
     /// All rows of the partition, keys without the copy's id.
     fn rows(&self) -> Vec<(Bytes, Bytes)> {
-        let local = self.context.locals.get(PARTITION).unwrap();
+        let local = self.context.locals.get(GROUP, PARTITION).unwrap();
         let rows = self.context.data.snapshot().prefix(&local.copy.0.to_be_bytes(), false);
         rows.map(|row| row.map(|(key, value)| (key.slice(8..), value)).unwrap()).collect()
     }
 
     fn value(&self, name: &str) -> Option<Bytes> {
-        let local = self.context.locals.get(PARTITION).unwrap();
+        let local = self.context.locals.get(GROUP, PARTITION)?;
         self.context.data.get(&key::absolute(local.copy, APP, format!("\u{1}{name}").as_bytes())).unwrap()
     }
 }
@@ -167,7 +166,26 @@ async fn leader<'a>(replicas: impl Iterator<Item = &'a Replica> + Clone) -> (&'a
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    found.await.expect("a leader within the deadline")
+    let (replica, session) = found.await.expect("a leader within the deadline");
+    if replica.context.locals.state(GROUP, PARTITION).is_none() {
+        assert_eq!(bear(&session).await, Outcome::Committed);
+        assert!(replica.context.locals.get(GROUP, PARTITION).is_some(), "told before it is visible");
+    }
+    (replica, session)
+}
+
+/// Has the group's log take in the partition.
+async fn bear(session: &Session) -> Outcome {
+    let (told, outcome) = oneshot::channel();
+    let changes = vec![(PARTITION, OwnershipChange::Birth { epoch: 1 })];
+    let waiter = Box::new(move |outcome| assert!(told.send(outcome).is_ok()));
+    if session.change_ownership(changes, waiter).is_err() {
+        return Outcome::Refused;
+    }
+    tokio::time::timeout(Duration::from_secs(10), outcome)
+        .await
+        .expect("an outcome in time")
+        .expect("every waiter is told")
 }
 
 fn call(name: &str, value: &[u8]) -> Vec<CallWrites> {
@@ -291,7 +309,7 @@ async fn a_replica_that_missed_purged_entries_gets_a_snapshot_under_a_fresh_copy
     assert_eq!(put(&session, "early", b"1").await, Outcome::Committed);
     let late = replicas.iter().find(|replica| replica.node != first.node).unwrap();
     until("the first write everywhere", || late.value("early").is_some()).await;
-    let copy = late.context.locals.get(PARTITION).unwrap().copy;
+    let copy = late.context.locals.get(GROUP, PARTITION).unwrap().copy;
 
     wire.cut.lock().insert(late.node);
     for n in 0..300 {
@@ -301,7 +319,7 @@ async fn a_replica_that_missed_purged_entries_gets_a_snapshot_under_a_fresh_copy
     until("the leader has purged its log", || log.purged().is_some_and(|(index, _)| index > 100)).await;
     wire.cut.lock().clear();
     until("the snapshot and what follows", || late.value("key 299").is_some()).await;
-    assert_ne!(late.context.locals.get(PARTITION).unwrap().copy, copy, "a snapshot loads under a fresh copy id");
+    assert_ne!(late.context.locals.get(GROUP, PARTITION).unwrap().copy, copy, "a snapshot loads under a fresh copy id");
     assert!((0..300).all(|n| late.value(&format!("key {n}")).is_some_and(|value| value.len() == 2000)));
     assert_eq!(late.value("early").as_deref(), Some(&b"1"[..]));
     for replica in replicas {

@@ -21,15 +21,11 @@ use recoil_engine::{
 use recoil_gateway::http::{HttpServer, Request, Responder, Response, StatusCode, StreamBody};
 use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState, end_reading};
 use recoil_package::{Instances, Limits as ManifestLimits, Manifest, Protocol, SettingValue};
-use recoil_storage::key;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::meta_machine::read_package;
 use crate::node::Parts;
-
-/// Rows of a removed app taken away in one batch.
-const REMOVE_BATCH: usize = 1000;
 
 /// An app on this node.
 pub(crate) struct Loaded {
@@ -48,7 +44,6 @@ pub(crate) struct Loaded {
 pub(crate) struct Apps {
     loaded: Mutex<HashMap<AppId, Loaded>>,
     loading: Mutex<BTreeSet<AppId>>,
-    cleaned: Mutex<BTreeSet<AppId>>,
 }
 
 impl Apps {
@@ -126,17 +121,7 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
             listen(parts, app);
         }
     }
-    for id in &state.removed_apps {
-        if parts.apps.cleaned.lock().insert(*id) {
-            let (parts, id) = (parts.clone(), *id);
-            let tasks = parts.tasks.clone();
-            tasks.spawn(async move {
-                if let Err(error) = remove_data(&parts, id).await {
-                    tracing::warn!(app = %id, %error, "the data of a removed app stays behind until the next start");
-                }
-            });
-        }
-    }
+    parts.context.data.set_removed_apps(state.removed_apps.iter().copied());
 }
 
 /// What an app, or a package that is none, is set to, as its instances are given it.
@@ -363,36 +348,4 @@ impl Responder for Answering {
     fn complain(&self, text: &str) {
         self.log.push(LogLevel::Error, None, text);
     }
-}
-
-async fn remove_data(parts: &Arc<Parts>, app: AppId) -> Result<(), String> {
-    let state = parts.states.borrow().clone();
-    let groups: Vec<_> = state.groups.keys().copied().collect();
-    for (_, local) in groups.into_iter().flat_map(|group| parts.context.locals.of_group(group)) {
-        let mut start = key::prefix(local.copy, app).to_vec();
-        let mut end = start.clone();
-        end.push(0xff);
-        loop {
-            let (data, from, end) = (parts.context.data.clone(), start.clone(), end.clone());
-            let removed = parts.context.applier.run(move || -> Result<Option<Vec<u8>>, recoil_storage::DataError> {
-                let mut batch = data.batch();
-                let mut last = None;
-                for row in data.snapshot().range(from, Some(end), false).take(REMOVE_BATCH) {
-                    let key = row?.0.to_vec();
-                    batch.remove(key.clone());
-                    last = Some(key);
-                }
-                if last.is_some() {
-                    data.commit(batch)?;
-                }
-                Ok(last)
-            });
-            let removed = removed.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-            // On behind the last one: what is removed is still there to be walked over until it is compacted away.
-            let Some(mut last) = removed else { break };
-            last.push(0);
-            start = last;
-        }
-    }
-    Ok(())
 }

@@ -1,9 +1,12 @@
 //! Opening the replicas that the map gives this node.
 //!
-//! Order matters: the node's rows for the partitions of a group are written before the group opens, so that no entry meets a partition
-//! that is not known here; a replica whose data are lost opens once they are there again ([`repair`]). The first member of a new group initialises it at once and so leads it; the others do the same
+//! A replica whose data are lost opens once they are there again ([`repair`]). The first member of a new group initialises it at once and so leads it; the others do the same
 //! two seconds later if meta still does not say that a leader has been seen, with the same membership, which Raft allows. A leader is
 //! seen once its session has begun: then the group's first entries are on a quorum.
+//!
+//! A new partition begins in the log of its group: the first leader commits its birth (`recoil_consensus`'s `ownership`), and only then
+//! calls are evaluated on it. So a replica knows by the log alone which partitions its group has, whatever the map says when it opens; a birth of a
+//! partition that the log has named before changes nothing.
 //!
 //! A group whose transfer of leadership came to nothing is closed and opened again here, where groups are opened.
 
@@ -14,13 +17,18 @@ use std::time::Duration;
 use recoil_base::GroupId;
 use recoil_cluster::meta::GroupRecord;
 use recoil_cluster::{MetaCommand, MetaState, RoutingTable};
-use recoil_consensus::{Group, MachineKind, PartitionRef};
+use recoil_consensus::{Group, MachineKind, Outcome, OwnershipChange, PartitionRef, Session};
+use tokio::sync::oneshot;
 
 use crate::node::{NodeError, Parts};
 use crate::repair;
 
 const INITIALISE_LATER: Duration = Duration::from_secs(2);
 const INITIALISE_RETRY: Duration = Duration::from_millis(500);
+/// The epoch of a partition that has never moved.
+const FIRST_EPOCH: u64 = 1;
+/// Partitions that one entry brings to life: applying it makes a copy of each.
+const BIRTHS_MAX: usize = 1000;
 
 /// Opens every group that has a replica here and is not open yet, or has to be opened again.
 pub(crate) async fn open_all(parts: &Arc<Parts>, state: &MetaState, table: &RoutingTable) -> Result<(), NodeError> {
@@ -44,15 +52,6 @@ async fn open(
     id: GroupId,
     record: &GroupRecord,
 ) -> Result<(), NodeError> {
-    let placed = state.partitions_of(id);
-    let placed: Vec<_> =
-        placed.into_iter().map(|(keyspace, partition, epoch)| (PartitionRef { keyspace, partition }, epoch)).collect();
-    let (locals, rows) = (parts.context.locals.clone(), placed.clone());
-    let created = parts.context.applier.run(move || locals.create(id, &rows)).await;
-    created
-        .map_err(|error| NodeError::Storage(error.to_string()))?
-        .map_err(|error| NodeError::Storage(error.to_string()))?;
-
     if repair::is_under_way(parts, id).await? {
         return Ok(());
     }
@@ -65,7 +64,7 @@ async fn open(
     let group = Group::open(&parts.context, id, MachineKind::Partitions, applied)
         .await
         .map_err(|error| NodeError::Storage(error.to_string()))?;
-    let partitions: Vec<_> = placed.iter().map(|(partition, _)| *partition).collect();
+    let partitions: Vec<_> = placed(state, id).into_iter().map(|(partition, _)| partition).collect();
     parts.host.add_group(group.clone(), &partitions, &table.keyspace_name, table.count());
     parts.tasks.spawn(follow(parts.clone(), group.clone()));
     if !record.initialised {
@@ -74,21 +73,51 @@ async fn open(
     Ok(())
 }
 
-/// Wakes the partitions whenever this node comes to lead them, and whoever opens groups when this one must be opened again.
+/// The partitions that the map places in a group, with their epochs.
+fn placed(state: &MetaState, group: GroupId) -> Vec<(PartitionRef, u64)> {
+    let placed = state.partitions_of(group).into_iter();
+    placed.map(|(keyspace, partition, epoch)| (PartitionRef { keyspace, partition }, epoch)).collect()
+}
+
+/// Wakes the partitions whenever this node comes to lead them, and whoever opens groups when this one must be opened again. Stops the node
+/// if the replica cannot apply what its group has committed.
 async fn follow(parts: Arc<Parts>, group: Arc<Group>) {
     let mut leadership = group.leadership();
     loop {
-        let (serving, stuck) = {
+        let (session, stuck) = {
             let now = leadership.borrow_and_update();
-            (now.session.is_some(), now.stuck)
+            (now.session.clone(), now.stuck)
         };
-        if serving {
+        if let Some(session) = session {
+            bear(&parts, &group, &session).await;
             parts.host.wake(group.id());
         }
         if stuck {
             parts.look_again.notify_one();
         }
-        if leadership.changed().await.is_err() {
+        tokio::select! {
+            changed = leadership.changed() => if changed.is_err() { return },
+            why = group.failed() => return parts.fail(why.to_string()),
+        }
+    }
+}
+
+/// Has the group's log take in the partitions that the map placed in it when the map was made. If this comes to nothing, the session has
+/// ended, and the next one tries it again.
+async fn bear(parts: &Parts, group: &Group, session: &Session) {
+    let state = parts.states.borrow().clone();
+    let unknown = |partition: &PartitionRef| parts.context.locals.state(group.id(), *partition).is_none();
+    let born: Vec<_> = placed(&state, group.id())
+        .into_iter()
+        .filter(|(partition, epoch)| *epoch == FIRST_EPOCH && unknown(partition))
+        .map(|(partition, epoch)| (partition, OwnershipChange::Birth { epoch }))
+        .collect();
+    for changes in born.chunks(BIRTHS_MAX) {
+        let (told, outcome) = oneshot::channel();
+        let waiter = Box::new(move |outcome| {
+            let _ = told.send(outcome); // the node may be stopping
+        });
+        if session.change_ownership(changes.to_vec(), waiter).is_err() || outcome.await != Ok(Outcome::Committed) {
             return;
         }
     }

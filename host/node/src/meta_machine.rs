@@ -81,7 +81,7 @@ pub(crate) fn read_package(
     digest: Digest,
     chunks: u32,
 ) -> Result<Option<Vec<u8>>, DataError> {
-    let Some(local) = locals.get(machine::custom_partition(GroupId::META)) else { return Ok(None) };
+    let Some(local) = locals.get(GroupId::META, machine::custom_partition(GroupId::META)) else { return Ok(None) };
     let prefix = key::prefix(local.copy, AppId(0));
     let mut archive = Vec::new();
     for index in 0..chunks {

@@ -271,7 +271,17 @@ fn open_storage(path: &std::path::Path) -> Result<Storage, NodeError> {
     folder.raise(&log).map_err(|error| NodeError::Folder(error.to_string()))?;
     let data = Data::open(&folder.data_dir()).map_err(|error| storage(&error))?;
     let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
+    sweep(&locals).map_err(|error| storage(&error))?;
     Ok(Storage { folder, log, data, locals })
+}
+
+/// Drops the copies of partitions that a crash has left without an owner.
+pub(crate) fn sweep(locals: &Locals) -> Result<(), recoil_storage::DataError> {
+    let dropped = locals.sweep()?;
+    if dropped > 0 {
+        tracing::info!(dropped, "copies of partitions that an earlier start left unfinished were dropped");
+    }
+    Ok(())
 }
 
 /// Puts a node's parts together, on whatever storage, clock and network.

@@ -5,7 +5,7 @@
 //! it. So what must agree (rows, the applied index, the membership) goes into one batch, and a log is purged only behind a persist.
 //!
 //! Copies of partitions ([`copies`]) get ids that are never used again, and are dropped by name: a compaction filter discards
-//! what is left of them.
+//! what is left of them, and of removed apps.
 //!
 //! Invariants:
 //! - After the first failed write or persist nothing is written any more ([`DataError::Poisoned`]).
@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use recoil_base::CopyId;
+use recoil_base::{AppId, CopyId};
 
 pub use batch::Batch;
 use copies::{Copies, DeadCopies, Pin};
@@ -196,14 +196,30 @@ impl Data {
 
     /// An id for a new copy, never given before and never to be given again.
     pub fn new_copy(&self) -> Result<CopyId, DataError> {
-        self.inner.copies.new_copy(self)
+        Ok(self.new_copies(1)?[0])
     }
 
-    /// Drops a copy: nothing may write under it any more, and what is left of it goes bit by bit. Durable on return, and so is
-    /// everything committed before, such as the batch that put another copy in its place. Repeating it is fine. Snapshots taken
-    /// before keep seeing the copy's rows; other reads may see any of them or none.
-    pub fn kill_copy(&self, copy: CopyId) -> Result<(), DataError> {
-        self.inner.copies.kill(self, copy)
+    /// So many ids for new copies, consecutive, with at most one fsync for all of them.
+    pub fn new_copies(&self, count: usize) -> Result<Vec<CopyId>, DataError> {
+        self.inner.copies.new_copies(self, count)
+    }
+
+    /// Drops copies, all in one batch with one fsync: nothing may write under them any more, and what is left of them goes bit by bit.
+    /// Durable on return, and so is everything committed before, such as the batch that put other copies in their place. Repeating it is
+    /// fine. Snapshots taken before keep seeing the copies' rows; other reads may see any of them or none.
+    pub fn kill_copies(&self, copies: &[CopyId]) -> Result<(), DataError> {
+        self.inner.copies.kill(self, copies)
+    }
+
+    /// The copies that have rows and have not been dropped, in order.
+    pub fn live_copies(&self) -> Result<Vec<CopyId>, DataError> {
+        Copies::live(self)
+    }
+
+    /// Sets the apps whose rows, in all copies of partitions, may be discarded from now on: apps that nobody reads any more and whose ids
+    /// are never used again. Not stored: the caller sets the whole list again after a start.
+    pub fn set_removed_apps(&self, apps: impl IntoIterator<Item = AppId>) {
+        self.inner.dead.set_removed_apps(apps.into_iter().map(|app| app.0).collect());
     }
 
     /// The copies that have been dropped and may still have rows.

@@ -1,4 +1,5 @@
-//! The end of a storage's good days: the first failed write or fsync, kept and told to whoever waits for it.
+//! The first failure of something that does not go on after one: a failed write or fsync, an entry that could not be applied. It is kept, and
+//! whoever waits for it is woken.
 //!
 //! Invariant: set once, never cleared.
 
@@ -6,19 +7,26 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Why a storage takes no more writes, once it does not. Shared by cloning.
+/// Why a log, the data or a group's state machine goes on no more, once it does not. Shared by cloning.
 #[derive(Clone, Debug)]
 pub struct Failure {
     reason: watch::Sender<Option<Arc<str>>>,
 }
 
-impl Failure {
-    pub(crate) fn new() -> Self {
+impl Default for Failure {
+    fn default() -> Self {
         Failure { reason: watch::Sender::new(None) }
+    }
+}
+
+impl Failure {
+    /// None yet.
+    pub fn new() -> Self {
+        Failure::default()
     }
 
     /// Keeps `reason` unless there is one already; answers the one that is kept.
-    pub(crate) fn report(&self, reason: String) -> Arc<str> {
+    pub fn report(&self, reason: String) -> Arc<str> {
         let reason: Arc<str> = reason.into();
         self.reason.send_if_modified(|kept| {
             let first = kept.is_none();

@@ -25,7 +25,9 @@ use crate::log::{Log, LogError};
 
 pub use members::KnownMember;
 
-const FORMAT: &str = "recoil data folder, format 2\n";
+/// The format of everything in the folder: log, data and the files beside them.
+const FORMAT_NUMBER: u32 = 3;
+const FORMAT_PREFIX: &str = "recoil data folder, format ";
 const LOCK_FILE: &str = "LOCK";
 const NODE_FILE: &str = "NODE";
 const FORMAT_FILE: &str = "FORMAT";
@@ -51,7 +53,18 @@ pub enum FolderError {
         /// Something in it.
         found: String,
     },
-    /// It was written by another version.
+    /// It was written by an earlier version.
+    #[error(
+        "the data folder {folder} was written by an earlier version of Recoil, in format {found}; this version reads format {FORMAT_NUMBER} \
+         only and migrates nothing. Start that version to get at the data, or give this node an empty folder"
+    )]
+    OldFormat {
+        /// The folder.
+        folder: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It was written by a later version, or by something else.
     #[error(
         "the data folder {folder} has a format that this version does not know ({found:?}); use the version that wrote it or a later one"
     )]
@@ -134,10 +147,9 @@ impl Folder {
         let lock = take_lock(path)?;
         let format_path = path.join(FORMAT_FILE);
         let (identity, new) = match fs::read(&format_path) {
-            Ok(format) if format == FORMAT.as_bytes() => (read_identity(&path.join(NODE_FILE))?, false),
             Ok(format) => {
-                let found = String::from_utf8_lossy(&format[..format.len().min(64)]).into_owned();
-                return Err(FolderError::Format { folder: path.to_owned(), found });
+                check_format(path, &format)?;
+                (read_identity(&path.join(NODE_FILE))?, false)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 refuse_strange_content(path)?;
@@ -147,7 +159,7 @@ impl Folder {
         };
         if new {
             replace_file(path, NODE_FILE, identity.to_text().as_bytes())?;
-            replace_file(path, FORMAT_FILE, FORMAT.as_bytes())?;
+            replace_file(path, FORMAT_FILE, format!("{FORMAT_PREFIX}{FORMAT_NUMBER}\n").as_bytes())?;
         }
         let folder =
             Folder { inner: Arc::new(Inner { path: path.to_owned(), identity: Mutex::new(identity), _lock: lock }) };
@@ -271,6 +283,16 @@ fn take_lock(path: &Path) -> Result<fs::File, FolderError> {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::InUse { folder: path.to_owned() }),
         Err(error) => Err(failed("lock", &lock_path)(error.into())),
+    }
+}
+
+fn check_format(folder: &Path, content: &[u8]) -> Result<(), FolderError> {
+    let text = String::from_utf8_lossy(&content[..content.len().min(64)]).into_owned();
+    let folder = folder.to_owned();
+    match text.strip_prefix(FORMAT_PREFIX).and_then(|number| number.strip_suffix('\n')?.parse().ok()) {
+        Some(FORMAT_NUMBER) => Ok(()),
+        Some(found) if found < FORMAT_NUMBER => Err(FolderError::OldFormat { folder, found }),
+        _ => Err(FolderError::Format { folder, found: text }),
     }
 }
 
@@ -398,8 +420,16 @@ mod tests {
         fs::remove_file(&identity).unwrap();
         assert!(matches!(Folder::open(dir.path()), Err(FolderError::Identity { .. })));
         fs::write(&identity, good).unwrap();
-        fs::write(dir.path().join(FORMAT_FILE), "recoil data folder, format 3\n").unwrap();
-        assert!(matches!(Folder::open(dir.path()), Err(FolderError::Format { .. })));
+        let open_with = |format: &str| {
+            fs::write(dir.path().join(FORMAT_FILE), format).unwrap();
+            Folder::open(dir.path()).unwrap_err()
+        };
+        let old = open_with("recoil data folder, format 2\n");
+        assert!(matches!(old, FolderError::OldFormat { found: 2, .. }));
+        assert!(old.to_string().contains("format 2; this version reads format 3"), "{old}");
+        for other in ["recoil data folder, format 4\n", "recoil data folder, format 3", "a diary", ""] {
+            assert!(matches!(open_with(other), FolderError::Format { .. }), "{other:?}");
+        }
     }
 
     #[test]

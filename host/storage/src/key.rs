@@ -14,6 +14,9 @@ pub const TIMER_BY_TIME: u8 = 2;
 pub const TIMER_BY_ID: u8 = 3;
 /// What is remembered of the calls of an origin.
 pub const ORIGIN: u8 = 4;
+/// Writes of the partition's group that wait until the copy beneath them is complete, in the order of the log:
+/// `index u64 BE | place in the entry u32 BE`, with the encoded write as the value. A copy that is complete has none.
+pub const STASH: u8 = 5;
 
 /// The copy that belongs to the node and not to a partition.
 pub const NODE_COPY: CopyId = CopyId(0);
@@ -67,6 +70,11 @@ pub fn copy_of(key: &[u8]) -> Option<CopyId> {
     key.first_chunk::<8>().map(|bytes| CopyId(u64::from_be_bytes(*bytes)))
 }
 
+/// The app that a whole key belongs to; none if the bytes are too short to be one.
+pub fn app_of(key: &[u8]) -> Option<AppId> {
+    key.get(8..)?.first_chunk::<4>().map(|bytes| AppId(u32::from_be_bytes(*bytes)))
+}
+
 /// The rest of a [`TIMER_BY_TIME`] key. `time_us` counts from the Unix epoch.
 pub fn timer_by_time(time_us: u64, id: &[u8]) -> Vec<u8> {
     let mut rest = Vec::with_capacity(8 + id.len());
@@ -86,6 +94,7 @@ mod tests {
         assert_eq!(key, absolute(CopyId(0x0102), AppId(3), b"\x01k"));
         assert_eq!(copy_of(&key), Some(CopyId(0x0102)));
         assert_eq!(copy_of(&key[..7]), None);
+        assert_eq!((app_of(&key), app_of(&key[..11])), (Some(AppId(3)), None));
         assert!(full(CopyId(255), AppId(9), 9, b"z") < full(CopyId(256), AppId(0), 0, b""));
         assert!(timer_by_time(255, b"z") < timer_by_time(256, b"a"));
     }

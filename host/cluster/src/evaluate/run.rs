@@ -282,7 +282,8 @@ impl Host {
     }
 
     fn stale_read(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
-        let (Some(app), Some(local)) = (self.app(call.app), self.parts.locals.get(partition.key)) else {
+        let (Some(app), Some(local)) = (self.app(call.app), self.parts.locals.get(partition.group, partition.key))
+        else {
             return (call.reply)(Err(Miss::NotLeader(None)));
         };
         let Work::Asked(Request::One(body), _) = &call.work else {

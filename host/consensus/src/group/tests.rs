@@ -1,8 +1,11 @@
 //! A group of one replica, seen from inside.
 
+use recoil_base::{KeyspaceId, PartitionId, task};
 use recoil_storage::LogOptions;
 
 use super::*;
+use crate::ownership::{Ownership, Phase};
+use crate::snapshot::{Begin, Contents, Position, encode_chunk};
 
 struct Nobody;
 
@@ -81,4 +84,58 @@ async fn lead_twice_and_propose() {
     propose(&group.raft, new, 2, start(new), &events).await;
     assert!(matches!(inbox.recv().await, Some(Event::Committed(2) | Event::Applied(2))));
     group.close().await;
+}
+
+/// A replica that receives a snapshot takes the chunks of the present transfer in their order, and nothing else.
+///
+/// Fails if messages are taken by their kind alone: rows or the end of a deposed leader's transfer would complete a newer one.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_one_snapshot_transfer_never_complete_another() {
+    const BEGIN: u8 = 4;
+    const ROWS: u8 = 5;
+    const END: u8 = 6;
+    let folder = tempfile::tempdir().unwrap();
+    let group = group(folder.path()).await;
+    let partition = |number| PartitionRef { keyspace: KeyspaceId(1), partition: PartitionId(number) };
+    let owned = Ownership { phase: Phase::Owned, epoch: 1, ..Ownership::default() };
+    let partitions = (0..2).map(|number| (partition(number), owned)).collect();
+    let contents = Contents { row: GroupRow::default(), partitions };
+    let row = |key: &'static [u8]| (Bytes::from_static(key), Bytes::from_static(b"value"));
+    let begin = |transfer, term| {
+        let vote = openraft::Vote::new(term, NodeId(2));
+        group.handle(BEGIN, Begin::encode(transfer, vote, &contents))
+    };
+    let rows = |transfer, number| {
+        let chunk = encode_chunk(&[(0, vec![row(b"\0\0\0\x01\x01k")]), (1, vec![row(b"\0\0\0\x01\x01l")])]);
+        group.handle(ROWS, Position { transfer, number }.encode(&chunk))
+    };
+    let end = |transfer, number| group.handle(END, Position { transfer, number }.encode(&[]));
+    let refused = |answer: Result<Bytes, String>, why: &str| {
+        let text = answer.unwrap_err();
+        assert!(text.contains(why), "{text}");
+    };
+
+    refused(rows(1, 0).await, "no such snapshot transfer");
+    begin(1, 50).await.unwrap();
+    rows(1, 0).await.unwrap();
+    begin(2, 51).await.unwrap();
+    refused(rows(1, 1).await, "no such snapshot transfer");
+    refused(end(1, 1).await, "no such snapshot transfer");
+    refused(begin(3, 50).await, "deposed");
+    refused(rows(2, 1).await, "but 0 comes next");
+    rows(2, 0).await.unwrap();
+    refused(rows(2, 0).await, "but 1 comes next");
+    refused(end(2, 2).await, "but 1 comes next");
+    // A chunk that cannot be loaded ends its transfer: what it brought would be missing.
+    let unknown = encode_chunk(&[(2, vec![row(b"\0\0\0\x01\x01k")])]);
+    refused(group.handle(ROWS, Position { transfer: 2, number: 1 }.encode(&unknown)).await, "was not announced");
+    refused(end(2, 1).await, "no such snapshot transfer");
+    refused(group.handle(BEGIN, Bytes::from_static(b"\x02")).await, "does not know");
+
+    // None of the copies that were made for them stays.
+    group.close().await;
+    let (inbound, data) = (&group.inbound, group.inbound.data.clone());
+    assert!(inbound.incoming.lock().is_none());
+    let left = task::spawn_blocking(move || data.dead_copies().map(|dead| dead.len())).await.unwrap().unwrap();
+    assert_eq!(left, 6, "three transfers with two partitions each");
 }

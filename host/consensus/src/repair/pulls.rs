@@ -14,7 +14,6 @@ use recoil_storage::Data;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::messages;
 use crate::snapshot::{Chunks, Source};
 
 /// Replicas of a group that are served at a time; the others try again.
@@ -22,7 +21,7 @@ const PULLS_MAX: usize = 2;
 /// A pull that is not gone on with for so long has been given up.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Asks for a snapshot that reaches an index at least. Answered with an [`Offer`](crate::snapshot::Offer).
+/// Asks for a snapshot that reaches an index at least. Answered with an [`Contents`](crate::snapshot::Contents).
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PullBegin {
     pub(crate) pull: u64,
@@ -72,7 +71,7 @@ impl Pulls {
         let source = taken.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let source = source.filter(|source| source.meta().last_log_id.is_some_and(|id| id.index >= begin.at_least));
         let source = source.ok_or_else(|| format!("this replica has not applied {} yet", begin.at_least))?;
-        let offer = messages::encode_json(&source.offer());
+        let offer = source.contents().encode_offer();
         self.expire();
         let mut open = self.open.lock();
         open.retain(|pull| pull.id != begin.pull);

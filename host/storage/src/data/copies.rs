@@ -1,9 +1,14 @@
-//! Copies of partitions: where their ids come from, and how a copy is dropped without touching its rows.
+//! Copies of partitions: where their ids come from, and how a copy is dropped without touching its rows. And removed apps, whose
+//! rows go in the same way.
 //!
 //! An id is given once. Ids are taken from blocks that are reserved durably before the first of them is given, so a crash
 //! wastes the rest of a block and gives none twice. A dropped copy's id goes on a durable list, and the compaction
 //! filter discards the rows of listed copies whenever fjall comes by them: no removal for each row, and since the id is never
-//! used again, nothing that comes later can be hit.
+//! used again, nothing that comes later can be hit. Many copies are dropped in one batch with one fsync.
+//!
+//! App ids are not used again either. The filter discards the rows of removed apps in all copies, also those that an entry
+//! of the log writes only after the app was removed. The list of removed apps is the meta group's, which keeps it for ever,
+//! so the node sets it anew after each start ([`Data::set_removed_apps`]) and nothing of it is stored here.
 //!
 //! Invariants:
 //! - The filter knows an id only once the list, and with it everything committed before, is durable. Otherwise a crash could bring
@@ -38,7 +43,24 @@ pub(super) struct DeadCopies {
 #[derive(Default)]
 struct SharedDead {
     discarded: RwLock<Arc<HashSet<u64>>>,
+    removed_apps: RwLock<Arc<HashSet<u32>>>,
     waiting: Mutex<Waiting>,
+}
+
+/// What a compaction may discard: rows of these copies, and rows of these apps in any copy.
+pub(super) struct Discarded {
+    copies: Arc<HashSet<u64>>,
+    apps: Arc<HashSet<u32>>,
+}
+
+impl Discarded {
+    /// True if the row with this whole key may go.
+    pub(super) fn takes(&self, full: &[u8]) -> bool {
+        let of_copy = !self.copies.is_empty() && key::copy_of(full).is_some_and(|copy| self.copies.contains(&copy.0));
+        // The node's own rows are no app's.
+        let app = || key::app_of(full).filter(|_| key::copy_of(full) != Some(key::NODE_COPY));
+        of_copy || !self.apps.is_empty() && app().is_some_and(|app| self.apps.contains(&app.0))
+    }
 }
 
 #[derive(Default)]
@@ -111,10 +133,14 @@ impl DeadCopies {
         *discarded = Arc::new(next);
     }
 
-    /// The ids whose rows may be discarded now.
-    #[cfg(any(test, feature = "simulation"))]
-    pub(super) fn discarded(&self) -> Arc<HashSet<u64>> {
-        self.shared.discarded.read().clone()
+    /// What may be discarded now.
+    pub(super) fn discarded(&self) -> Discarded {
+        let apps = self.shared.removed_apps.read().clone();
+        Discarded { copies: self.shared.discarded.read().clone(), apps }
+    }
+
+    pub(super) fn set_removed_apps(&self, apps: HashSet<u32>) {
+        *self.shared.removed_apps.write() = Arc::new(apps);
     }
 
     pub(super) fn factory(&self) -> Arc<dyn Factory> {
@@ -138,21 +164,19 @@ impl Factory for FilterFactory {
     }
 
     fn make_filter(&self, _context: &Context) -> Box<dyn CompactionFilter> {
-        Box::new(Filter { discarded: self.dead.shared.discarded.read().clone() })
+        Box::new(Filter { discarded: self.dead.discarded() })
     }
 }
 
 /// The ids as they were when the compaction began: a later death waits for the next one.
 struct Filter {
-    discarded: Arc<HashSet<u64>>,
+    discarded: Discarded,
 }
 
 impl CompactionFilter for Filter {
     fn filter_item(&mut self, item: ItemAccessor<'_>, _context: &Context) -> CompactionFilterResult {
-        let dead =
-            !self.discarded.is_empty() && key::copy_of(item.key()).is_some_and(|copy| self.discarded.contains(&copy.0));
         // No tombstone: every version goes when a compaction meets it, and nobody asks for the key again.
-        Ok(if dead { Verdict::Destroy } else { Verdict::Keep })
+        Ok(if self.discarded.takes(item.key()) { Verdict::Destroy } else { Verdict::Keep })
     }
 }
 
@@ -183,35 +207,53 @@ impl Copies {
         Ok(())
     }
 
-    pub(super) fn new_copy(&self, data: &Data) -> Result<CopyId, DataError> {
+    pub(super) fn new_copies(&self, data: &Data, count: usize) -> Result<Vec<CopyId>, DataError> {
+        let count = count as u64;
         let mut ids = self.ids.lock();
-        if ids.next >= ids.reserved {
-            let reserved = ids.next.saturating_add(BLOCK);
+        if ids.reserved - ids.next < count {
             // The largest id is never given, so that there is a key after every copy's keys.
-            if ids.next >= reserved {
-                return Err(DataError::NoMoreCopies);
-            }
+            let reserved = ids.next.checked_add(count.next_multiple_of(BLOCK)).ok_or(DataError::NoMoreCopies)?;
             let mut batch = data.batch();
             batch.put(next_key(), reserved.to_be_bytes().to_vec());
             data.commit(batch)?;
             data.persist()?;
             ids.reserved = reserved;
         }
-        let copy = CopyId(ids.next);
-        ids.next += 1;
-        Ok(copy)
+        let first = ids.next;
+        ids.next += count;
+        Ok((first..ids.next).map(CopyId).collect())
     }
 
-    pub(super) fn kill(&self, data: &Data, copy: CopyId) -> Result<(), DataError> {
-        if copy == key::NODE_COPY {
+    pub(super) fn kill(&self, data: &Data, copies: &[CopyId]) -> Result<(), DataError> {
+        if copies.contains(&key::NODE_COPY) {
             return Err(DataError::NodeCopy);
         }
+        if copies.is_empty() {
+            return Ok(());
+        }
         let mut batch = data.batch();
-        batch.put(dead_key(copy), Vec::new());
+        copies.iter().for_each(|copy| batch.put(dead_key(*copy), Vec::new()));
         data.commit(batch)?;
         data.persist()?;
-        data.inner.dead.add([copy]);
+        data.inner.dead.add(copies.iter().copied());
         Ok(())
+    }
+
+    /// The copies that have rows and have not been dropped, in order: one seek for each copy that has rows.
+    pub(super) fn live(data: &Data) -> Result<Vec<CopyId>, DataError> {
+        let dead: HashSet<CopyId> = read_dead(data)?.into_iter().collect();
+        let snapshot = data.snapshot();
+        let mut live = Vec::new();
+        let mut from = Some(key::NODE_COPY.0 + 1);
+        while let Some(first) = from {
+            let Some(row) = snapshot.range(first.to_be_bytes().to_vec(), None, false).next() else { break };
+            let Some(copy) = key::copy_of(&row?.0) else { break };
+            if !dead.contains(&copy) {
+                live.push(copy);
+            }
+            from = copy.0.checked_add(1);
+        }
+        Ok(live)
     }
 
     pub(super) fn prune(&self, data: &Data) -> Result<usize, DataError> {

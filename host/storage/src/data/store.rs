@@ -141,7 +141,7 @@ impl Store {
             #[cfg(any(test, feature = "simulation"))]
             Store::Memory { rows, dead } => {
                 let discarded = dead.discarded();
-                rows.discard(|key| crate::key::copy_of(key).is_some_and(|copy| discarded.contains(&copy.0)));
+                rows.discard(|key| discarded.takes(key));
                 Ok(())
             }
         }

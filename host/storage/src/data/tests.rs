@@ -43,6 +43,7 @@ suite!(
     dead_copies_vanish_but_not_under_a_snapshot_and_not_their_neighbours,
     dead_copies_of_large_values_vanish_too,
     large_values_are_kept_apart_and_let_go,
+    rows_of_removed_apps_vanish,
 );
 
 /// Above what lies beside its key.
@@ -209,9 +210,9 @@ fn dead_copies_vanish(place: &Place, value_bytes: usize) {
     }
     let count = |data: &Data, copy: CopyId| keys(data, &copy.0.to_be_bytes()).len();
     let snapshot = data.snapshot();
-    data.kill_copy(copies[1]).unwrap();
-    data.kill_copy(copies[1]).unwrap();
-    assert!(matches!(data.kill_copy(CopyId(0)), Err(DataError::NodeCopy)));
+    data.kill_copies(&[copies[1]]).unwrap();
+    data.kill_copies(&[copies[1]]).unwrap();
+    assert!(matches!(data.kill_copies(&[CopyId(0)]), Err(DataError::NodeCopy)));
     put(&data, b"\xff", b"so that there is something to compact");
     data.compact().unwrap();
     assert_eq!(snapshot.prefix(&copies[1].0.to_be_bytes(), true).count(), 50, "the snapshot came first");
@@ -230,7 +231,7 @@ fn dead_copies_vanish(place: &Place, value_bytes: usize) {
     assert_eq!((count(&data, copies[0]), count(&data, copies[1]), count(&data, copies[2])), (50, 0, 50));
 
     // The list is remembered, and the filter with it, until nothing of the copies is left.
-    data.kill_copy(copies[2]).unwrap();
+    data.kill_copies(&[copies[2]]).unwrap();
     drop(data);
     let data = place.open();
     assert_eq!(data.dead_copies().unwrap(), copies[1..]);
@@ -289,8 +290,52 @@ async fn after_a_failed_write_nothing_is_written_and_the_reason_is_told() {
     assert!(matches!(data.commit(batch), Err(DataError::Poisoned { .. })));
     assert!(matches!(data.persist(), Err(DataError::Poisoned { .. })));
     assert!(matches!(data.new_copy(), Err(DataError::Poisoned { .. })));
-    assert!(matches!(data.kill_copy(CopyId(1)), Err(DataError::Poisoned { .. })));
+    assert!(matches!(data.kill_copies(&[CopyId(1)]), Err(DataError::Poisoned { .. })));
     assert_eq!(data.get(b"a").unwrap().unwrap(), "1");
+}
+
+/// Fails if each copy costs an fsync of its own: the node's one applier would stand still for seconds.
+#[test]
+fn many_copies_are_made_and_dropped_with_one_fsync() {
+    let rows = SimulatedData::default();
+    let data = Data::open_simulated(rows.clone()).unwrap();
+    let copies = data.new_copies(10_000).unwrap();
+    assert_eq!(copies.iter().collect::<BTreeSet<_>>().len(), 10_000);
+    assert_eq!(rows.persists(), 1);
+    assert!(data.new_copy().unwrap() > copies[9_999]);
+    let before = rows.persists();
+    data.kill_copies(&copies).unwrap();
+    assert_eq!((rows.persists() - before, data.dead_copies().unwrap().len()), (1, 10_000));
+    data.kill_copies(&[]).unwrap();
+    assert_eq!(rows.persists() - before, 1);
+}
+
+/// Fails if only dead copies are discarded: what an entry writes for an app after its removal would stay for ever.
+fn rows_of_removed_apps_vanish(place: &Place) {
+    let data = place.open();
+    let copies = data.new_copies(2).unwrap();
+    let write = |round: u8| {
+        let mut batch = data.batch();
+        for copy in &copies {
+            for app in [3, 4] {
+                batch.put(key::full(*copy, AppId(app), key::DATA, &[round]), vec![round; 100]);
+            }
+        }
+        // The node's own rows lie under copy 0, where the same four bytes are no app's.
+        batch.put(key::full(CopyId(0), AppId(3), 0x20, &[round]), vec![round]);
+        data.commit(batch).unwrap();
+        data.compact().unwrap();
+    };
+    write(1);
+    data.set_removed_apps([AppId(3)]);
+    write(2);
+    put(&data, b"\xff", b"so that there is something to compact");
+    data.compact().unwrap();
+    for copy in &copies {
+        assert_eq!(keys(&data, &key::prefix(*copy, AppId(3))).len(), 0);
+        assert_eq!(keys(&data, &key::prefix(*copy, AppId(4))).len(), 2);
+    }
+    assert_eq!(keys(&data, &key::prefix(CopyId(0), AppId(3))).len(), 2);
 }
 
 /// Red if a crash keeps a batch after one that it loses, or loses one that was persisted.

@@ -19,6 +19,8 @@ struct State {
     /// Batches since the last persist, oldest first.
     unsynced: Vec<Arc<Rows>>,
     off: bool,
+    /// Persists so far.
+    persists: u64,
     /// Commits and persists until one fails, if one is to fail.
     fails_in: Option<u64>,
 }
@@ -61,6 +63,11 @@ impl SimulatedData {
     /// Lets the `calls`-th commit or persist from now on fail (counted from 0).
     pub fn fail_in(&self, calls: u64) {
         self.0.lock().fails_in = Some(calls);
+    }
+
+    /// Persists so far.
+    pub fn persists(&self) -> u64 {
+        self.0.lock().persists
     }
 
     /// True if a commit or persist has failed, or the next one will.
@@ -108,6 +115,7 @@ impl SimulatedData {
         Self::fail(&mut state)?;
         state.durable = state.seen.clone();
         state.unsynced.clear();
+        state.persists += 1;
         Ok(())
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use recoil_base::{Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Runtime, Tasks};
 use recoil_consensus::{
-    Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, PartitionRef, Pulse, Versions,
+    Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Outcome, OwnershipChange, PartitionRef, Pulse,
+    Versions,
 };
 use recoil_engine::{AppLog, AppLogOptions, CallBody, Engine, EngineOptions, Limits};
 use recoil_storage::{Log, LogOptions};
@@ -47,7 +48,6 @@ impl World {
         let peers = Peers::new(std::sync::Arc::new(peers));
         let data = Data::open(&folder.join("data")).unwrap();
         let locals = Locals::open(data.clone()).unwrap();
-        locals.create(GroupId(1), &[(PARTITION, 1)]).unwrap();
         let log = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
         let context = GroupContext {
             node: NODE,
@@ -90,7 +90,12 @@ impl World {
         let opened = Group::open(&context, GroupId(1), MachineKind::Partitions, std::sync::Arc::new(|_| {}));
         let group = opened.await.unwrap();
         group.initialize([NODE].into()).await.unwrap();
-        group.leadership().wait_for(|now| now.session.is_some()).await.unwrap();
+        let session = group.leadership().wait_for(|now| now.session.is_some()).await.unwrap().session.clone();
+        let (told, outcome) = oneshot::channel();
+        let changes = vec![(PARTITION, OwnershipChange::Birth { epoch: 1 })];
+        let waiter = Box::new(move |outcome| assert!(told.send(outcome).is_ok()));
+        session.unwrap().change_ownership(changes, waiter).unwrap();
+        assert_eq!(outcome.await, Ok(Outcome::Committed));
         host.add_group(group.clone(), &[PARTITION], &"default".into(), 1);
         World { host, context, group }
     }
@@ -108,7 +113,7 @@ impl World {
 
     /// The origins that the data remember, in order.
     fn remembered(&self) -> Vec<Origin> {
-        let local = self.context.locals.get(PARTITION).unwrap();
+        let local = self.context.locals.get(GroupId(1), PARTITION).unwrap();
         let mut remembered: Vec<Origin> = origins(&self.context.data, &local, APP).unwrap().into_iter().collect();
         remembered.sort();
         remembered
