@@ -54,6 +54,10 @@ impl Deferred {
         Arc::new(Deferred { core, applier, waiting: Mutex::default(), failure, work, hurry })
     }
 
+    pub(crate) fn applier(&self) -> &Applier {
+        &self.applier
+    }
+
     /// Why nothing is applied any more, once that is so.
     pub(crate) fn failure(&self) -> &Failure {
         &self.failure

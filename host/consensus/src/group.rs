@@ -286,6 +286,7 @@ impl Group {
 
         let (publish, leadership) = watch::channel(Leadership::default());
         let inbound = Inbound {
+            group: id,
             raft: raft.clone(),
             data: context.data.clone(),
             applier: context.applier.clone(),

@@ -15,9 +15,14 @@
 //! - A copy that no copy row names belongs to nobody. A crash while a snapshot was being loaded, or between the batch that
 //!   switched copies and the one that dropped the old ones, leaves such copies; [`Locals::sweep`] drops them at start-up,
 //!   before any group opens (rule M13).
+//! - The rows of a group belong to a **generation**. A snapshot's rows are written under a generation of their own while it is
+//!   loaded, a few at a time, and one small row switches the group to it ([`crate::snapshot`]): a batch with the rows of ten
+//!   thousand partitions would hold up the node's applier. Generations only grow; rows of another one than the group's mean
+//!   nothing, and are removed after the switch or at the next start.
 //!
-//! Rows lie under copy 0, the node's own: kind 0x20 (ownership) and 0x22 (copy), both with `group u32 BE | keyspace u32 BE |
-//! partition u32 BE`. A copy row is `format u8 = 1 | copy u64 | state u8`, then for the states 1 (pulling) `index u64`, 2
+//! Rows lie under copy 0, the node's own: kind 0x20 (ownership) and 0x22 (copy), both with `group u32 BE | generation u64 BE |
+//! keyspace u32 BE | partition u32 BE`; kind 0x23 with `group u32 BE`: the group's generation, `format u8 = 1 | u64`; without
+//! one it is 0. A copy row is `format u8 = 1 | copy u64 | state u8`, then for the states 1 (pulling) `index u64`, 2
 //! (waiting) `group u32 | index u64`.
 
 use std::collections::BTreeMap;
@@ -35,8 +40,17 @@ use crate::ownership::{Ownership, Phase};
 const KIND_OWNERSHIP: u8 = 0x20;
 const KIND_GROUP: u8 = 0x21;
 const KIND_COPY: u8 = 0x22;
+const KIND_GENERATION: u8 = 0x23;
 /// The version of a copy row.
 const COPY_FORMAT: u8 = 1;
+/// The version of a generation row.
+const GENERATION_FORMAT: u8 = 1;
+/// Rows that one batch removes: more would hold up the applier.
+const REMOVED_MAX: usize = 2000;
+
+/// Counts the snapshots that a replica has installed, with gaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Generation(pub(crate) u64);
 
 /// What this replica's copy of a partition is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +131,11 @@ pub enum LocalsError {
     },
 }
 
-type GroupStates = FxHashMap<PartitionRef, PartitionState>;
+#[derive(Default)]
+struct GroupStates {
+    generation: Generation,
+    partitions: FxHashMap<PartitionRef, PartitionState>,
+}
 
 /// All partitions of this node, in memory and beside the data. Clones share them.
 #[derive(Clone)]
@@ -132,10 +150,13 @@ impl Locals {
     /// # Errors
     /// A row that this version cannot read, or data that cannot be read.
     pub fn open(data: Data) -> Result<Self, LocalsError> {
+        let rows = data.snapshot();
         let mut groups: FxHashMap<GroupId, GroupStates> = FxHashMap::default();
-        read_states(&data.snapshot(), &[], |group, partition, state| {
-            groups.entry(group).or_default().insert(partition, state);
-        })?;
+        for group in groups_in(&rows)? {
+            let generation = generation_in(&rows, group)?;
+            let partitions = states_of_generation(&rows, group, generation)?.into_iter().collect();
+            groups.insert(group, GroupStates { generation, partitions });
+        }
         Ok(Locals { data, groups: Arc::new(RwLock::new(groups)) })
     }
 
@@ -146,7 +167,12 @@ impl Locals {
 
     /// What the group's replica here has of the partition, if its log has ever named it.
     pub fn state(&self, group: GroupId, partition: PartitionRef) -> Option<PartitionState> {
-        self.groups.read().get(&group)?.get(&partition).copied()
+        self.groups.read().get(&group)?.partitions.get(&partition).copied()
+    }
+
+    /// The generation of the group's rows.
+    pub(crate) fn generation(&self, group: GroupId) -> Generation {
+        self.groups.read().get(&group).map_or(Generation(0), |states| states.generation)
     }
 
     /// The partitions that `group` owns and that are complete here, in order.
@@ -157,7 +183,9 @@ impl Locals {
 
     /// Everything that the group's replica here has, in the order of the partitions.
     pub fn states_of(&self, group: GroupId) -> BTreeMap<PartitionRef, PartitionState> {
-        self.groups.read().get(&group).into_iter().flatten().map(|(partition, state)| (*partition, *state)).collect()
+        let groups = self.groups.read();
+        let partitions = groups.get(&group).into_iter().flat_map(|states| &states.partitions);
+        partitions.map(|(partition, state)| (*partition, *state)).collect()
     }
 
     /// Makes the one partition under which a custom machine's rows lie, unless it is there. Blocks; not for a tokio worker.
@@ -169,58 +197,137 @@ impl Locals {
         let copy = CopyRow { copy: self.data.new_copy()?, state: CopyState::Complete };
         let state = PartitionState { ownership, copy: Some(copy) };
         let mut batch = self.data.batch();
-        put_state(&mut batch, group, partition, &state);
+        put_state(&mut batch, (group, self.generation(group)), partition, &state);
         self.data.commit(batch)?;
         self.changed(group, [(partition, state)]);
         Ok(())
     }
 
-    /// Drops the copies that no row names; answers how many. Only before any group is open. Blocks; not for a tokio worker.
+    /// Drops the copies that no row names, and removes rows of generations that are over; answers how many copies. Only before any
+    /// group is open. Blocks; not for a tokio worker.
     pub fn sweep(&self) -> Result<usize, DataError> {
-        let named: FxHashSet<CopyId> = {
+        let (named, generations): (FxHashSet<CopyId>, Vec<_>) = {
             let groups = self.groups.read();
-            let states = groups.values().flat_map(FxHashMap::values);
-            states.filter_map(|state| state.copy.map(|copy| copy.copy)).collect()
+            let states = groups.values().flat_map(|states| states.partitions.values());
+            let named = states.filter_map(|state| state.copy.map(|copy| copy.copy)).collect();
+            (named, groups.iter().map(|(group, states)| (*group, states.generation)).collect())
         };
         let orphans: Vec<CopyId> = self.data.live_copies()?.into_iter().filter(|copy| !named.contains(copy)).collect();
         self.data.kill_copies(&orphans)?;
+        for (group, Generation(generation)) in generations {
+            while remove_rows(&self.data, group, 0..generation)?
+                || remove_rows(&self.data, group, generation + 1..u64::MAX)?
+            {}
+        }
         Ok(orphans.len())
+    }
+
+    /// Removes some of the group's rows of generations before its present one; false if there are none left. Blocks; not for a tokio
+    /// worker.
+    pub(crate) fn remove_old(&self, group: GroupId) -> Result<bool, DataError> {
+        remove_rows(&self.data, group, 0..self.generation(group).0)
     }
 
     /// Takes in rows that a committed batch wrote with [`put_state`].
     pub(crate) fn changed(&self, group: GroupId, changed: impl IntoIterator<Item = (PartitionRef, PartitionState)>) {
-        self.groups.write().entry(group).or_default().extend(changed);
+        self.groups.write().entry(group).or_default().partitions.extend(changed);
     }
 
-    /// Takes in that a committed batch replaced all rows of a group.
-    pub(crate) fn replaced(&self, group: GroupId, states: impl IntoIterator<Item = (PartitionRef, PartitionState)>) {
-        let states = states.into_iter().collect();
-        self.groups.write().insert(group, states);
+    /// Takes in that a committed batch switched the group to a generation with these rows.
+    pub(crate) fn switched(
+        &self,
+        group: GroupId,
+        generation: Generation,
+        states: impl IntoIterator<Item = (PartitionRef, PartitionState)>,
+    ) {
+        let partitions = states.into_iter().collect();
+        self.groups.write().insert(group, GroupStates { generation, partitions });
     }
 }
 
-/// Reads the rows of one group, or of all if `group` is empty: of each partition both rows, in the order of the keys.
-fn read_states(
-    rows: &DataSnapshot,
-    group: &[u8],
-    mut found: impl FnMut(GroupId, PartitionRef, PartitionState),
-) -> Result<(), LocalsError> {
-    let mut copies: FxHashMap<(GroupId, PartitionRef), CopyRow> = FxHashMap::default();
-    for row in rows.prefix(&node_key(KIND_COPY, group), false) {
-        let (key, value) = row?;
-        let place = decode_key("copy row", &key)?;
-        copies.insert(place, decode_copy(value).map_err(|error| unreadable("copy row", place, &error))?);
+/// The groups that have any rows, in order: one seek for each.
+fn groups_in(rows: &DataSnapshot) -> Result<Vec<GroupId>, LocalsError> {
+    let mut found = Vec::new();
+    for kind in [KIND_OWNERSHIP, KIND_COPY, KIND_GENERATION] {
+        let mut from = Some(0u32);
+        while let Some(first) = from {
+            let start = node_key(kind, &first.to_be_bytes());
+            let Some(row) = rows.range(start, key::after(&node_key(kind, &[])), false).next() else { break };
+            let (full, _) = row?;
+            let group = full.get(node_key(0, &[]).len()..).and_then(|rest| rest.first_chunk::<4>());
+            let group = group.ok_or_else(|| wrong_key("row of partitions", &full))?;
+            let group = u32::from_be_bytes(*group);
+            found.push(GroupId(group));
+            from = group.checked_add(1);
+        }
     }
-    for row in rows.prefix(&node_key(KIND_OWNERSHIP, group), false) {
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// The generation of a group's rows.
+fn generation_in(rows: &DataSnapshot, group: GroupId) -> Result<Generation, LocalsError> {
+    let Some(value) = rows.get(&generation_key(group))? else { return Ok(Generation(0)) };
+    let mut reader = Reader::new("generation row", value);
+    let read = || {
+        if reader.u8()? != GENERATION_FORMAT {
+            return Err(reader.error("a format that this version does not know"));
+        }
+        let generation = reader.u64()?;
+        reader.finish()?;
+        Ok(Generation(generation))
+    };
+    read().map_err(|error: DecodeError| LocalsError::Unreadable {
+        what: format!("generation row of group {group}"),
+        why: error.to_string(),
+    })
+}
+
+/// Both rows of each partition of a group, in one generation.
+fn states_of_generation(
+    rows: &DataSnapshot,
+    group: GroupId,
+    generation: Generation,
+) -> Result<BTreeMap<PartitionRef, PartitionState>, LocalsError> {
+    let within = encode_generation(group, generation);
+    let mut copies: FxHashMap<PartitionRef, CopyRow> = FxHashMap::default();
+    for row in rows.prefix(&node_key(KIND_COPY, &within), false) {
         let (key, value) = row?;
-        let place = decode_key("ownership row", &key)?;
-        let ownership = decode_ownership(value).map_err(|error| unreadable("ownership row", place, &error))?;
-        found(place.0, place.1, PartitionState { ownership, copy: copies.remove(&place) });
+        let partition = decode_key("copy row", &key)?;
+        let copy = decode_copy(value).map_err(|error| unreadable("copy row", (group, partition), &error))?;
+        copies.insert(partition, copy);
+    }
+    let mut states = BTreeMap::new();
+    for row in rows.prefix(&node_key(KIND_OWNERSHIP, &within), false) {
+        let (key, value) = row?;
+        let partition = decode_key("ownership row", &key)?;
+        let ownership =
+            decode_ownership(value).map_err(|error| unreadable("ownership row", (group, partition), &error))?;
+        states.insert(partition, PartitionState { ownership, copy: copies.remove(&partition) });
     }
     match copies.into_keys().next() {
-        None => Ok(()),
-        Some(place) => Err(unreadable("copy row", place, &"there is no ownership row beside it")),
+        None => Ok(states),
+        Some(partition) => Err(unreadable("copy row", (group, partition), &"there is no ownership row beside it")),
     }
+}
+
+/// Removes some rows of a group's generations; false if there are none.
+fn remove_rows(data: &Data, group: GroupId, generations: std::ops::Range<u64>) -> Result<bool, DataError> {
+    let mut batch = data.batch();
+    let rows = data.snapshot();
+    for kind in [KIND_OWNERSHIP, KIND_COPY] {
+        let [start, end] = [generations.start, generations.end]
+            .map(|generation| node_key(kind, &encode_generation(group, Generation(generation))));
+        for row in rows.range(start, Some(end), false).take(REMOVED_MAX - batch.len()) {
+            batch.remove(row?.0);
+        }
+    }
+    let some = !batch.is_empty();
+    if some {
+        data.commit(batch)?;
+    }
+    Ok(some)
 }
 
 fn unreadable(what: &str, (group, partition): (GroupId, PartitionRef), why: &dyn std::fmt::Display) -> LocalsError {
@@ -234,16 +341,17 @@ pub(crate) fn states_in(
     rows: &DataSnapshot,
     group: GroupId,
 ) -> Result<BTreeMap<PartitionRef, PartitionState>, LocalsError> {
-    let mut states = BTreeMap::new();
-    read_states(rows, &group.0.to_be_bytes(), |_, partition, state| {
-        states.insert(partition, state);
-    })?;
-    Ok(states)
+    states_of_generation(rows, group, generation_in(rows, group)?)
 }
 
-/// Writes a partition's rows into `batch`.
-pub(crate) fn put_state(batch: &mut Batch, group: GroupId, partition: PartitionRef, state: &PartitionState) {
-    let rest = encode_place(group, partition);
+/// Writes a partition's rows, in a generation of its group, into `batch`.
+pub(crate) fn put_state(
+    batch: &mut Batch,
+    place: (GroupId, Generation),
+    partition: PartitionRef,
+    state: &PartitionState,
+) {
+    let rest = encode_place(place, partition);
     let mut writer = Writer::with_capacity(64);
     state.ownership.encode(&mut writer);
     batch.put(node_key(KIND_OWNERSHIP, &rest), writer.finish());
@@ -253,11 +361,15 @@ pub(crate) fn put_state(batch: &mut Batch, group: GroupId, partition: PartitionR
     }
 }
 
-/// Removes a partition's rows with `batch`.
-pub(crate) fn remove_state(batch: &mut Batch, group: GroupId, partition: PartitionRef) {
-    let rest = encode_place(group, partition);
-    batch.remove(node_key(KIND_OWNERSHIP, &rest));
-    batch.remove(node_key(KIND_COPY, &rest));
+/// Switches a group to a generation with `batch`.
+pub(crate) fn put_generation(batch: &mut Batch, group: GroupId, generation: Generation) {
+    let mut writer = Writer::with_capacity(9);
+    writer.u8(GENERATION_FORMAT).u64(generation.0);
+    batch.put(generation_key(group), writer.finish());
+}
+
+fn generation_key(group: GroupId) -> Vec<u8> {
+    node_key(KIND_GENERATION, &group.0.to_be_bytes())
 }
 
 /// The key of a group's row: applied id, membership and chain.
@@ -269,23 +381,35 @@ fn node_key(kind: u8, rest: &[u8]) -> Vec<u8> {
     key::full(CopyId(0), AppId(0), kind, rest)
 }
 
-fn encode_place(group: GroupId, partition: PartitionRef) -> [u8; 12] {
-    let mut place = [0u8; 12];
-    place[..4].copy_from_slice(&group.0.to_be_bytes());
-    place[4..8].copy_from_slice(&partition.keyspace.0.to_be_bytes());
-    place[8..].copy_from_slice(&partition.partition.0.to_be_bytes());
+/// Bytes of group and generation in a key.
+const GENERATION_BYTES: usize = 12;
+
+fn encode_generation(group: GroupId, generation: Generation) -> [u8; GENERATION_BYTES] {
+    let mut within = [0u8; GENERATION_BYTES];
+    within[..4].copy_from_slice(&group.0.to_be_bytes());
+    within[4..].copy_from_slice(&generation.0.to_be_bytes());
+    within
+}
+
+fn encode_place((group, generation): (GroupId, Generation), partition: PartitionRef) -> [u8; GENERATION_BYTES + 8] {
+    let mut place = [0u8; GENERATION_BYTES + 8];
+    place[..GENERATION_BYTES].copy_from_slice(&encode_generation(group, generation));
+    place[GENERATION_BYTES..][..4].copy_from_slice(&partition.keyspace.0.to_be_bytes());
+    place[GENERATION_BYTES + 4..].copy_from_slice(&partition.partition.0.to_be_bytes());
     place
 }
 
-fn decode_key(what: &str, full: &[u8]) -> Result<(GroupId, PartitionRef), LocalsError> {
-    let rest = full.get(node_key(0, &[]).len()..).and_then(|rest| <&[u8; 12]>::try_from(rest).ok());
-    let rest = rest.ok_or_else(|| LocalsError::Unreadable {
-        what: format!("{what} with the key {full:?}"),
-        why: "its key does not have the length of one".into(),
-    })?;
-    let number = |at: usize| u32::from_be_bytes(rest[at..at + 4].try_into().expect("4 of 12 bytes"));
-    let partition = PartitionRef { keyspace: KeyspaceId(number(4)), partition: PartitionId(number(8)) };
-    Ok((GroupId(number(0)), partition))
+fn wrong_key(what: &str, full: &[u8]) -> LocalsError {
+    let what = format!("{what} with the key {full:?}");
+    LocalsError::Unreadable { what, why: "its key does not have the length of one".into() }
+}
+
+/// The partition in the key of a row.
+fn decode_key(what: &str, full: &[u8]) -> Result<PartitionRef, LocalsError> {
+    let rest = full.get(node_key(0, &[]).len() + GENERATION_BYTES..).and_then(|rest| <&[u8; 8]>::try_from(rest).ok());
+    let rest = rest.ok_or_else(|| wrong_key(what, full))?;
+    let number = |at: usize| u32::from_be_bytes(rest[at..at + 4].try_into().expect("4 of 8 bytes"));
+    Ok(PartitionRef { keyspace: KeyspaceId(number(0)), partition: PartitionId(number(4)) })
 }
 
 fn decode_ownership(value: Bytes) -> Result<Ownership, DecodeError> {
@@ -343,7 +467,7 @@ mod tests {
 
     fn store(data: &Data, group: GroupId, number: u32, state: &PartitionState) {
         let mut batch = data.batch();
-        put_state(&mut batch, group, partition(number), state);
+        put_state(&mut batch, (group, Generation(0)), partition(number), state);
         data.commit(batch).unwrap();
     }
 
@@ -381,7 +505,7 @@ mod tests {
             let data = Data::open(folder.path()).unwrap();
             store(&data, GROUP, 3, &born(&data, CopyState::Complete));
             let mut batch = data.batch();
-            batch.put(node_key(kind, &encode_place(GROUP, partition(3))), value.to_vec());
+            batch.put(node_key(kind, &encode_place((GROUP, Generation(0)), partition(3))), value.to_vec());
             data.commit(batch).unwrap();
             let error = Locals::open(data).err().expect("it is refused").to_string();
             assert!(error.contains("partition 3 of keyspace 1 in group 7") && error.contains("replace"), "{error}");
@@ -389,9 +513,44 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = Data::open(folder.path()).unwrap();
         let mut batch = data.batch();
-        batch.put(node_key(KIND_COPY, &encode_place(GROUP, partition(3))), b"".to_vec());
+        batch.put(node_key(KIND_COPY, &encode_place((GROUP, Generation(0)), partition(3))), b"".to_vec());
         data.commit(batch).unwrap();
         assert!(Locals::open(data).is_err(), "a copy without an ownership row");
+    }
+
+    /// Fails if rows of a generation that is not the group's are read, or stay for ever.
+    #[test]
+    fn rows_of_other_generations_mean_nothing_and_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let (old, new) = (born(&data, CopyState::Complete), born(&data, CopyState::Complete));
+        let put = |generation, number, state| {
+            let mut batch = data.batch();
+            put_state(&mut batch, (GROUP, Generation(generation)), partition(number), state);
+            batch.put(key::full(state.copy.unwrap().copy, AppId(4), key::DATA, b"k"), b"v".to_vec());
+            data.commit(batch).unwrap();
+        };
+        // More than one batch removes.
+        (0..REMOVED_MAX as u32).for_each(|number| put(0, number, &old));
+        put(5, 1, &new);
+        put(9, 2, &old);
+        let mut batch = data.batch();
+        put_generation(&mut batch, GROUP, Generation(5));
+        data.commit(batch).unwrap();
+        let locals = Locals::open(data.clone()).unwrap();
+        assert_eq!(locals.generation(GROUP), Generation(5));
+        assert_eq!(locals.states_of(GROUP), BTreeMap::from([(partition(1), new)]));
+        while locals.remove_old(GROUP).unwrap() {}
+        let rows = |kind| data.snapshot().prefix(&node_key(kind, &GROUP.0.to_be_bytes()), false).count();
+        assert_eq!([rows(KIND_OWNERSHIP), rows(KIND_COPY)], [2, 2], "what may be a transfer under way stays");
+        assert_eq!(locals.sweep().unwrap(), 1);
+        assert_eq!([rows(KIND_OWNERSHIP), rows(KIND_COPY)], [1, 1]);
+        assert_eq!(Locals::open(data.clone()).unwrap().states_of(GROUP).len(), 1);
+
+        let mut batch = data.batch();
+        batch.put(generation_key(GROUP), b"\x07".to_vec());
+        data.commit(batch).unwrap();
+        assert!(Locals::open(data).err().unwrap().to_string().contains("generation row of group 7"));
     }
 
     #[test]
@@ -426,8 +585,9 @@ mod tests {
             row.encode(&mut writer);
             assert_eq!(decode_ownership(crate::fixtures::check(name, &writer.finish())), Ok(row));
         }
-        let place = encode_place(GroupId(3), partition(264));
-        assert_eq!(node_key(KIND_OWNERSHIP, &place)[12..], [0x20, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 1, 8]);
+        let place = encode_place((GroupId(3), Generation(258)), partition(264));
+        let expected = [0x20, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0, 1, 8];
+        assert_eq!(node_key(KIND_OWNERSHIP, &place)[12..], expected);
     }
 
     /// Fails without the sweep: what a crash left of a half-loaded snapshot would stay for ever.

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::answered::Records;
 use crate::command::{Body, Command, PartitionRef, PartitionWrites};
 use crate::deferred::Deferred;
-use crate::local::{CopyRow, CopyState, Locals, PartitionState, group_key, put_state, remove_state};
+use crate::local::{CopyRow, CopyState, Locals, PartitionState, group_key, put_generation, put_state};
 use crate::ownership::OwnershipChange;
 use crate::raft::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::snapshot::{SnapshotData, Staged};
@@ -83,6 +83,8 @@ pub enum MachineKind {
     Custom(Box<dyn CustomMachine>),
 }
 
+/// Copies that one batch drops: more would hold up the applier.
+const DROPPED_MAX: usize = 2000;
 /// The version of a group's row.
 const ROW_FORMAT: u8 = 1;
 
@@ -203,8 +205,9 @@ impl Core {
         }
         let Next { mut batch, row, changed } = next;
         self.records.write(&mut batch);
+        let place = (self.group, self.locals.generation(self.group));
         for (partition, state) in &changed {
-            put_state(&mut batch, self.group, *partition, state);
+            put_state(&mut batch, place, *partition, state);
         }
         batch.put(group_key(self.group), row.encode());
         self.data.commit(batch).map_err(io::Error::other)?;
@@ -223,30 +226,26 @@ impl Core {
         io::Error::other(format!("group {} cannot apply its entry {}: {why}", self.group, id.index))
     }
 
-    /// Switches to a snapshot that has been loaded under fresh copies: all that the group's replica here had is replaced. A partition
-    /// that the snapshot does not name is not the group's any more.
-    pub(crate) fn install(&mut self, meta: SnapshotMeta, staged: Staged) -> io::Result<()> {
-        let mut batch = self.data.batch();
+    /// Switches to a snapshot that has been loaded: all that the group's replica here had is replaced. A partition that the
+    /// snapshot does not name is not the group's any more. What is left of the old rows and copies is answered, for
+    /// [`Leftovers::remove`].
+    pub(crate) fn install(&mut self, meta: SnapshotMeta, staged: Staged) -> io::Result<Leftovers> {
         let before = self.locals.states_of(self.group);
-        let states = staged.take();
-        for (partition, _) in before.iter().filter(|(partition, _)| !states.contains_key(partition)) {
-            remove_state(&mut batch, self.group, *partition);
-        }
-        for (partition, state) in &states {
-            put_state(&mut batch, self.group, *partition, state);
-        }
+        let (generation, states) = staged.take();
         let (chain, versions) = (staged.chain(), staged.versions());
         let clock_us = staged.clock_us().max(self.row.clock_us);
         let row = GroupRow { applied: meta.last_log_id, membership: meta.last_membership, chain, versions, clock_us };
+        let mut batch = self.data.batch();
+        put_generation(&mut batch, self.group, generation);
         batch.put(group_key(self.group), row.encode());
         self.data.commit(batch).map_err(io::Error::other)?;
         self.data.persist().map_err(io::Error::other)?;
         self.row = row;
         self.records.forget();
-        self.locals.replaced(self.group, states);
-        let dead: Vec<CopyId> = before.into_values().filter_map(|state| Some(state.copy?.copy)).collect();
-        self.data.kill_copies(&dead).map_err(io::Error::other)?;
-        self.load_custom()
+        self.locals.switched(self.group, generation, states);
+        self.load_custom()?;
+        let copies = before.into_values().filter_map(|state| Some(state.copy?.copy)).collect();
+        Ok(Leftovers { group: self.group, data: self.data.clone(), locals: self.locals.clone(), copies })
     }
 
     fn apply_command(&mut self, next: &mut Next, index: u64, command: Command) -> io::Result<Reply> {
@@ -333,6 +332,31 @@ impl Core {
     }
 }
 
+/// What a snapshot has replaced. A crash before it is removed leaves it to the next start's sweep.
+#[must_use]
+pub(crate) struct Leftovers {
+    group: GroupId,
+    data: Data,
+    locals: Locals,
+    copies: Vec<CopyId>,
+}
+
+impl Leftovers {
+    /// Drops the copies and removes the rows, in pieces, so that other groups have their turn on the applier.
+    pub(crate) async fn remove(self, applier: &Applier) -> io::Result<()> {
+        for copies in self.copies.chunks(DROPPED_MAX) {
+            let (data, copies) = (self.data.clone(), copies.to_vec());
+            applier.run(move || data.kill_copies(&copies)).await?.map_err(io::Error::other)?;
+        }
+        loop {
+            let (locals, group) = (self.locals.clone(), self.group);
+            if !applier.run(move || locals.remove_old(group)).await?.map_err(io::Error::other)? {
+                return Ok(());
+            }
+        }
+    }
+}
+
 /// What the entries of one batch make of the group.
 struct Next {
     batch: Batch,
@@ -399,7 +423,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
             return Err(io::Error::other("a snapshot must be loaded before it is installed"));
         };
         let meta = meta.clone();
-        self.deferred.flushed(move |core| core.install(meta, staged)).await
+        let leftovers = self.deferred.flushed(move |core| core.install(meta, staged)).await?;
+        leftovers.remove(self.deferred.applier()).await
     }
 
     async fn get_current_snapshot(
@@ -598,12 +623,15 @@ mod tests {
         let before: Vec<CopyId> = receiver.locals.of_group(GROUP).into_iter().map(|(_, local)| local.copy).collect();
         sender.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 1)), entry(3, 3, put("b", 1))]).unwrap();
         let source = Arc::new(crate::snapshot::Source::take(GROUP, &sender.data).unwrap().unwrap());
-        let staged = Staged::begin(receiver.data.clone(), source.contents().clone()).unwrap();
+        let staged = Staged::begin(receiver.data.clone(), GROUP, source.contents().clone()).unwrap();
+        while staged.write_states().unwrap() {}
         let mut chunks = source.clone().chunks();
         while let Some(chunk) = chunks.next_chunk().unwrap() {
             staged.load(chunk).unwrap();
         }
-        receiver.install(source.meta(), staged).unwrap();
+        let leftovers = receiver.install(source.meta(), staged).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(leftovers.remove(&Applier::start(NodeId(1)))).unwrap();
         assert!(has(&receiver, "a") && has(&receiver, "b"));
         assert!(receiver.locals.state(GROUP, later).is_none());
         assert_eq!(receiver.row, sender.row);
@@ -622,7 +650,7 @@ mod tests {
         let mut state = core.locals.state(GROUP, PARTITION).unwrap();
         state.copy.as_mut().unwrap().state = CopyState::Missing;
         let mut batch = core.data.batch();
-        put_state(&mut batch, GROUP, PARTITION, &state);
+        put_state(&mut batch, (GROUP, core.locals.generation(GROUP)), PARTITION, &state);
         core.data.commit(batch).unwrap();
         let error = crate::snapshot::Source::take(GROUP, &core.data).err().unwrap().to_string();
         assert!(error.contains("lacks rows of partition 3"), "{error}");

@@ -25,7 +25,7 @@ use crate::machine::Applier;
 use crate::messages;
 use crate::raft::{LeaderId, Raft, TypeConfig, Vote};
 use crate::repair::Pulls;
-use crate::snapshot::{Begin, Chunks, Position, SnapshotData, Staged};
+use crate::snapshot::{Begin, Chunks, Loading, Position, SnapshotData};
 
 const APPEND: u8 = 1;
 const VOTE: u8 = 2;
@@ -203,6 +203,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
 
 /// The receiving end: gives messages to this node's replica.
 pub(crate) struct Inbound {
+    pub(crate) group: GroupId,
     pub(crate) raft: Raft,
     pub(crate) data: Data,
     pub(crate) applier: Applier,
@@ -225,7 +226,7 @@ pub(crate) struct Incoming {
     vote: Vote,
     /// The number of the next chunk.
     next: u64,
-    staged: Arc<Staged>,
+    loading: Arc<Loading>,
 }
 
 /// Why a message was not served.
@@ -304,21 +305,14 @@ impl Inbound {
     async fn snapshot_begin(&self, begin: Begin) -> Result<Bytes, InboundError> {
         let Begin { transfer, vote, contents } = begin;
         self.is_current(&vote)?;
-        let data = self.data.clone();
-        let staged = self.applier.run(move || Staged::begin(data, contents)).await.map_err(stopped)?;
-        let staged = Arc::new(staged.map_err(|error| InboundError::Snapshot(error.to_string()))?);
+        let loading = Loading::begin(self.data.clone(), &self.applier, self.group, contents).await.map_err(stopped)?;
+        let mut incoming = self.incoming.lock();
         // A newer leader's transfer may have begun while the copies were made.
-        let (dropped, taken) = {
-            let mut incoming = self.incoming.lock();
-            if incoming.as_ref().is_some_and(|present| vote < present.vote) {
-                (Some(staged), Err(InboundError::Snapshot(DEPOSED.into())))
-            } else {
-                let present = incoming.replace(Incoming { transfer, vote, next: 0, staged });
-                (present.map(|present| present.staged), Ok(Bytes::new()))
-            }
-        };
-        self.drop_staged(dropped).await;
-        taken
+        if incoming.as_ref().is_some_and(|present| vote < present.vote) {
+            return Err(InboundError::Snapshot(DEPOSED.into()));
+        }
+        *incoming = Some(Incoming { transfer, vote, next: 0, loading: Arc::new(loading) });
+        Ok(Bytes::new())
     }
 
     /// Refuses the transfer of a leader that this replica knows to be deposed.
@@ -329,17 +323,15 @@ impl Inbound {
     }
 
     async fn snapshot_rows(&self, position: Position, chunk: Bytes) -> Result<Bytes, InboundError> {
-        let staged = {
+        let loading = {
             let mut incoming = self.incoming.lock();
             let present = expected(&mut incoming, position)?;
             present.next += 1;
-            present.staged.clone()
+            present.loading.clone()
         };
-        let loaded = self.applier.run(move || staged.load(chunk)).await.map_err(stopped)?;
-        if let Err(error) = loaded {
+        if let Err(error) = loading.load(chunk).await.map_err(stopped)? {
             // What is missing now must not be passed over by a later chunk.
-            let failed = self.incoming.lock().take_if(|present| present.transfer == position.transfer);
-            self.drop_staged(failed.map(|failed| failed.staged)).await;
+            drop(self.incoming.lock().take_if(|present| present.transfer == position.transfer));
             return Err(InboundError::Snapshot(error.to_string()));
         }
         Ok(Bytes::new())
@@ -351,24 +343,13 @@ impl Inbound {
             expected(&mut incoming, position)?;
             incoming.take()
         };
-        let Incoming { vote, staged, .. } = complete.ok_or_else(unknown_transfer)?;
-        let staged = match Arc::try_unwrap(staged) {
-            Ok(staged) => staged,
-            Err(staged) => {
-                self.drop_staged(Some(staged)).await;
-                return Err(InboundError::Snapshot("a chunk is still being loaded; begin again".into()));
-            }
-        };
+        let Incoming { vote, loading, .. } = complete.ok_or_else(unknown_transfer)?;
+        let unfinished = || InboundError::Snapshot("a chunk is still being loaded; begin again".into());
+        let staged = Arc::try_unwrap(loading).map_err(|_| unfinished())?.finish().await;
+        let staged = staged.map_err(|error| InboundError::Snapshot(error.to_string()))?;
         let snapshot = Snapshot { meta: staged.meta(), snapshot: SnapshotData::Staged(staged) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(messages::encode_json(&response))
-    }
-
-    /// Dropping a transfer writes to the data, so it happens where that may block.
-    async fn drop_staged(&self, staged: Option<Arc<Staged>>) {
-        if staged.is_some() {
-            let _ = self.applier.run(move || drop(staged)).await;
-        }
     }
 }
 

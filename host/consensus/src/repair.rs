@@ -27,10 +27,10 @@ use tokio::time::Instant;
 
 use crate::group::{GroupContext, OpenError};
 use crate::local::group_key;
-use crate::machine::{Applier, Core, GroupRow, MachineKind};
+use crate::machine::{Core, GroupRow, Leftovers, MachineKind};
 use crate::messages::{self, NUMBER_MAX};
 use crate::network::{CHUNK_TIMEOUT, PULL_BEGIN, PULL_NEXT, TransportError};
-use crate::snapshot::{Contents, LoadError, Staged};
+use crate::snapshot::{Contents, LoadError, Loading};
 
 pub(crate) use pulls::{PullBegin, PullNext, Pulls};
 
@@ -166,23 +166,23 @@ impl Puller<'_> {
         let offer = Contents::decode_offer(self.call(PULL_BEGIN, &begin).await?)?;
         let applied = offer.row.applied.map(|id| id.index).filter(|applied| *applied >= self.lost.purged);
         let applied = applied.ok_or_else(|| Trouble::There("it offers less than this replica needs".into()))?;
-        let (data, applier) = (self.context.data.clone(), self.context.applier.clone());
-        let begun = applier.run(move || Staged::begin(data, offer)).await??;
-        let mut loading = Loading { staged: Some(begun), applier };
+        let (group, data, locals) = (self.lost.group, self.context.data.clone(), self.context.locals.clone());
+        let applier = &self.context.applier;
+        let loading = Loading::begin(data.clone(), applier, group, offer).await?;
         for number in 0.. {
             let chunk = self.chunk(number).await?;
             if chunk.is_empty() {
                 break;
             }
-            loading.work(move |staged| (staged.load(chunk).map_err(Trouble::from), Some(staged))).await?;
+            loading.load(chunk).await??;
         }
-        let (group, data, locals) = (self.lost.group, self.context.data.clone(), self.context.locals.clone());
+        let staged = loading.finish().await?;
         // The meta group's machine takes its state from the rows when it opens; to install them nothing need be known of it.
-        let install = move |staged: Staged| -> io::Result<()> {
+        let install = move || -> io::Result<Leftovers> {
             let mut core = Core::open(group, data, locals, MachineKind::Partitions)?;
             core.install(staged.meta(), staged)
         };
-        loading.work(move |staged| (install(staged).map_err(Trouble::from), None)).await?;
+        applier.run(install).await??.remove(applier).await?;
         Ok(applied)
     }
 
@@ -203,33 +203,6 @@ impl Puller<'_> {
             }
             attempt += 1;
             tokio::time::sleep(CHUNK_PAUSE).await;
-        }
-    }
-}
-
-/// A snapshot on its way. Given up, its copies die on the applier's thread, since that writes.
-struct Loading {
-    staged: Option<Staged>,
-    applier: Applier,
-}
-
-impl Loading {
-    /// Does something with it on the applier's thread, and takes back what is left.
-    async fn work(
-        &mut self,
-        work: impl FnOnce(Staged) -> (Result<(), Trouble>, Option<Staged>) + Send + 'static,
-    ) -> Result<(), Trouble> {
-        let Some(staged) = self.staged.take() else { return Ok(()) };
-        let (done, left) = self.applier.run(move || work(staged)).await?;
-        self.staged = left;
-        done
-    }
-}
-
-impl Drop for Loading {
-    fn drop(&mut self) {
-        if let Some(staged) = self.staged.take() {
-            self.applier.drop_there(staged);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Snapshots: how a replica that lacks entries which are purged everywhere gets a group's data.
 //!
 //! The sender reads metadata and rows from one fjall snapshot ([`Source`]) and pushes the rows in chunks. The receiver loads
-//! them under fresh copy ids ([`Staged`]), which nobody reads yet; installing switches copies, applied id, membership and ownership rows in one
-//! batch, persists it, and lets the old copies die. A transfer given up half-way leaves only dead copies behind, and one that a crash ends
+//! them under fresh copy ids ([`Staged`]), which nobody reads yet, and writes the rows that name them under a generation of their own
+//! ([`crate::local`]). All that is made durable; then one small batch switches generation, applied id and membership, is made durable too, and
+//! the old copies die. A transfer given up half-way leaves only dead copies behind, and one that a crash ends
 //! leaves copies that no row names, which the next start drops ([`crate::Locals::sweep`]). A replica that has lost its data asks for them
 //! itself ([`crate::repair`]).
-//! Chunks are loaded in ordinary batches: a bulk ingestion would halt every group of the node.
+//! Chunks are loaded in ordinary batches: a bulk ingestion would halt every group of the node. All work on the applier comes in small
+//! pieces, however many partitions there are, and what is loaded is synced from another thread.
 //!
 //! Invariants:
 //! - Every message of a transfer carries the transfer's id, a random number, and every chunk its number, counted from 0. The receiver takes
@@ -24,18 +26,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use recoil_base::{AppId, CopyId, DecodeError, Digest, GroupId, Reader, Writer};
+use recoil_base::{AppId, CopyId, DecodeError, Digest, GroupId, Reader, Writer, task};
 use recoil_storage::{Data, DataError, DataSnapshot, Rows, key};
 
 use crate::command::{PartitionRef, decode_partition_ref};
-use crate::local::{CopyRow, CopyState, PartitionState, group_key, states_in};
-use crate::machine::{Chain, GroupRow};
+use crate::local::{CopyRow, CopyState, Generation, PartitionState, group_key, put_state, states_in};
+use crate::machine::{Applier, Chain, GroupRow};
 use crate::messages;
 use crate::ownership::{Ownership, Phase};
 use crate::raft::{SnapshotMeta, Vote};
 
 /// Bytes of rows in one chunk; one row larger than this travels alone.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Partitions whose rows are written in one batch.
+const STATES_MAX: usize = 1000;
 /// Bytes of the copy in a key, which does not travel.
 const COPY_BYTES: usize = 8;
 /// What is left of a key without its copy has an app and a kind.
@@ -316,21 +320,46 @@ impl Position {
 /// A snapshot being loaded, or loaded and not yet installed. Dropped before [`Staged::take`], its copies die.
 pub struct Staged {
     data: Data,
+    group: GroupId,
+    /// The generation of its rows: a number from those for copies, which only grow and are never given twice.
+    generation: Generation,
     contents: Contents,
     /// Of each partition of the contents, unless it has been taken.
     copies: Mutex<Vec<Option<CopyId>>>,
+    /// Partitions whose rows are written.
+    written: Mutex<usize>,
 }
 
 impl Staged {
     /// Fresh copies for every partition that the group owns, with at most one fsync. Blocks.
-    pub(crate) fn begin(data: Data, contents: Contents) -> Result<Self, DataError> {
+    pub(crate) fn begin(data: Data, group: GroupId, contents: Contents) -> Result<Self, DataError> {
         let owned = contents.partitions.iter().filter(|(_, ownership)| ownership.phase == Phase::Owned).count();
-        let mut fresh = data.new_copies(owned)?.into_iter();
+        let mut fresh = data.new_copies(owned + 1)?.into_iter();
+        let generation = Generation(fresh.next().map_or(0, |copy| copy.0));
         let copy = |(_, ownership): &(PartitionRef, Ownership)| {
             if ownership.phase == Phase::Owned { fresh.next() } else { None }
         };
-        let copies = contents.partitions.iter().map(copy).collect();
-        Ok(Staged { data, contents, copies: Mutex::new(copies) })
+        let copies = Mutex::new(contents.partitions.iter().map(copy).collect());
+        Ok(Staged { data, group, generation, contents, copies, written: Mutex::default() })
+    }
+
+    /// Writes the rows of some more partitions; false once all are there. Blocks.
+    pub(crate) fn write_states(&self) -> Result<bool, DataError> {
+        let mut written = self.written.lock();
+        let copies = self.copies.lock();
+        let due = self.contents.partitions.iter().zip(&*copies).skip(*written).take(STATES_MAX);
+        let mut batch = self.data.batch();
+        let mut count = 0;
+        for ((partition, ownership), copy) in due {
+            let state = state(*ownership, *copy);
+            put_state(&mut batch, (self.group, self.generation), *partition, &state);
+            count += 1;
+        }
+        if count > 0 {
+            self.data.commit(batch)?;
+        }
+        *written += count;
+        Ok(count > 0)
     }
 
     /// Loads one chunk. Blocks.
@@ -363,15 +392,20 @@ impl Staged {
         self.contents.row.clock_us
     }
 
-    /// The partitions with their copies, which are now somebody else's to keep.
-    pub(crate) fn take(&self) -> BTreeMap<PartitionRef, PartitionState> {
+    /// The partitions with their copies, which are now somebody else's to keep, and the generation of their rows. Panics if not all
+    /// rows are written.
+    pub(crate) fn take(&self) -> (Generation, BTreeMap<PartitionRef, PartitionState>) {
+        let (written, all) = (*self.written.lock(), self.contents.partitions.len());
+        assert_eq!(written, all, "a snapshot whose rows are not all written must not be installed");
         let copies = std::mem::take(&mut *self.copies.lock());
-        let states = self.contents.partitions.iter().zip(copies).map(|((partition, ownership), copy)| {
-            let copy = copy.map(|copy| CopyRow { copy, state: CopyState::Complete });
-            (*partition, PartitionState { ownership: *ownership, copy })
-        });
-        states.collect()
+        let partitions = self.contents.partitions.iter().zip(copies);
+        let states = partitions.map(|((partition, ownership), copy)| (*partition, state(*ownership, copy)));
+        (self.generation, states.collect())
     }
+}
+
+fn state(ownership: Ownership, copy: Option<CopyId>) -> PartitionState {
+    PartitionState { ownership, copy: copy.map(|copy| CopyRow { copy, state: CopyState::Complete }) }
 }
 
 impl Drop for Staged {
@@ -379,6 +413,62 @@ impl Drop for Staged {
         let abandoned: Vec<CopyId> = self.copies.get_mut().drain(..).flatten().collect();
         if let Err(error) = self.data.kill_copies(&abandoned) {
             tracing::warn!(%error, "the copies of an abandoned snapshot stay behind until the next start");
+        }
+    }
+}
+
+/// A snapshot on its way, loaded on the applier's thread in pieces, so that other groups have their turn there. Given up, its copies die on that
+/// thread, since that writes.
+pub(crate) struct Loading {
+    staged: Option<Arc<Staged>>,
+    applier: Applier,
+}
+
+impl Loading {
+    /// Makes the copies, and writes the rows that name them.
+    pub(crate) async fn begin(data: Data, applier: &Applier, group: GroupId, contents: Contents) -> io::Result<Self> {
+        let begun = applier.run(move || Staged::begin(data, group, contents)).await?;
+        let loading = Loading { staged: Some(Arc::new(begun.map_err(io::Error::other)?)), applier: applier.clone() };
+        while let Some(staged) = loading.staged.clone()
+            && applier.run(move || staged.write_states()).await?.map_err(io::Error::other)?
+        {}
+        Ok(loading)
+    }
+
+    /// Loads one chunk. The outer error is the applier's.
+    pub(crate) async fn load(&self, chunk: Bytes) -> io::Result<Result<(), LoadError>> {
+        let Some(staged) = self.staged.clone() else { return Ok(Ok(())) };
+        self.applier.run(move || staged.load(chunk)).await
+    }
+
+    /// Makes everything loaded durable, so that the switch has little to wait for: not on the applier, since that takes as long as it takes. Answers
+    /// the snapshot, to be installed.
+    ///
+    /// # Errors
+    /// The data cannot be made durable, or a chunk is still being loaded.
+    pub(crate) async fn finish(mut self) -> io::Result<Staged> {
+        let staged = self.staged.take().ok_or_else(|| io::Error::other("the snapshot was finished before"))?;
+        let staged = match Arc::try_unwrap(staged) {
+            Ok(staged) => staged,
+            Err(staged) => {
+                self.staged = Some(staged);
+                return Err(io::Error::other("a chunk is still being loaded; begin again"));
+            }
+        };
+        let data = staged.data.clone();
+        let persisted = task::spawn_blocking(move || data.persist()).await.map_err(io::Error::other);
+        if let Err(error) = persisted.and_then(|persisted| persisted.map_err(io::Error::other)) {
+            self.applier.drop_there(staged);
+            return Err(error);
+        }
+        Ok(staged)
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        if let Some(staged) = self.staged.take() {
+            self.applier.drop_there(staged);
         }
     }
 }

@@ -16,6 +16,7 @@ mod partitions;
 mod place;
 mod recovery;
 mod servers;
+mod snapshot;
 mod start;
 mod usage;
 
@@ -40,6 +41,8 @@ enum Command {
     Partitions(partitions::Options),
     /// Time until a cluster that holds a gigabyte serves again.
     Recovery(recovery::Options),
+    /// How long a snapshot of many partitions that a node loads holds up its other groups.
+    Snapshot(snapshot::Options),
     /// Pushes beside Docker's registry, installs, requests to HTTP packages, and a large blob.
     Packages(packages::Options),
     /// redis-server's latency, alone and beside a package that misbehaves.
@@ -56,6 +59,7 @@ const ALL: &[(&str, &str)] = &[
     ("start", "Start and install"),
     ("outage", "Loss of a leader"),
     ("recovery", "Recovery"),
+    ("snapshot", "Loading a snapshot"),
     ("packages", "Packages"),
 ];
 
@@ -81,6 +85,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Start(options) => start::run(&options),
         Command::Outage(options) => outage::run(&options),
         Command::Recovery(options) => recovery::run(&options),
+        Command::Snapshot(options) => snapshot::run(&options),
         Command::Packages(options) => packages::run(&options),
         Command::Hostile(options) => hostile::run(&options),
     }

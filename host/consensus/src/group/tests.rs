@@ -1,6 +1,6 @@
 //! A group of one replica, seen from inside.
 
-use recoil_base::{KeyspaceId, PartitionId, task};
+use recoil_base::{KeyspaceId, PartitionId};
 use recoil_storage::LogOptions;
 
 use super::*;
@@ -134,8 +134,8 @@ async fn messages_of_one_snapshot_transfer_never_complete_another() {
 
     // None of the copies that were made for them stays.
     group.close().await;
-    let (inbound, data) = (&group.inbound, group.inbound.data.clone());
-    assert!(inbound.incoming.lock().is_none());
-    let left = task::spawn_blocking(move || data.dead_copies().map(|dead| dead.len())).await.unwrap().unwrap();
+    assert!(group.inbound.incoming.lock().is_none());
+    let data = group.inbound.data.clone();
+    let left = group.inbound.applier.run(move || data.dead_copies().unwrap().len()).await.unwrap();
     assert_eq!(left, 6, "three transfers with two partitions each");
 }

@@ -42,6 +42,8 @@ struct Pull {
     /// The number of the next chunk, and the one before it.
     next: u64,
     last: Bytes,
+    /// All of it has been asked for: it is kept only in case the last answer was lost.
+    finished: bool,
     used: Instant,
 }
 
@@ -76,10 +78,13 @@ impl Pulls {
         let mut open = self.open.lock();
         open.retain(|pull| pull.id != begin.pull);
         if open.len() >= PULLS_MAX {
+            open.retain(|pull| !pull.finished);
+        }
+        if open.len() >= PULLS_MAX {
             return Err(format!("{PULLS_MAX} replicas are being brought back from here already; retry"));
         }
         let (chunks, used) = (Some(Arc::new(source).chunks()), self.clock.now());
-        open.push(Pull { id: begin.pull, chunks, next: 0, last: Bytes::new(), used });
+        open.push(Pull { id: begin.pull, chunks, next: 0, last: Bytes::new(), finished: false, used });
         Ok(offer)
     }
 
@@ -106,6 +111,7 @@ impl Pulls {
         let pull = open.iter_mut().find(|pull| pull.id == asked.pull && pull.chunks.is_none()).ok_or(GONE)?;
         pull.chunks = Some(chunks);
         pull.next += 1;
+        pull.finished = chunk.is_empty();
         pull.last = chunk.clone();
         Ok(chunk)
     }
