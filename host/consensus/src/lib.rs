@@ -20,7 +20,8 @@
 //! - **Versions.** A chain says which package versions evaluate it; an entry evaluated by another is not applied.
 //! - **Transfer.** Nothing but the leader itself ends its lease, and only with its session sealed and settled ([`transfer`]).
 //! - **Order of applying.** Applied id, membership, chain and the data they describe change in one batch.
-//! - **Purge** follows only after the data up to that index has been persisted. Should they be lost later all the same, they are brought
+//! - **Purge** follows only after the data up to that index has been persisted, in this start of the node, and is asked for by the
+//!   [`keeper`] of the node's log. Should they be lost later all the same, they are brought
 //!   back from another replica before the group opens ([`repair`]).
 //!
 //! Deliberately absent: what the data means, who may call, where partitions live.
@@ -31,6 +32,7 @@ mod deferred;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod group;
+pub mod keeper;
 pub mod local;
 mod log_store;
 pub mod machine;
@@ -47,6 +49,7 @@ mod transfer;
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
 pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError, Versions};
+pub use keeper::LogKeeper;
 pub use local::{Local, LocalState, Locals};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};
