@@ -8,7 +8,8 @@
 //!   followers that lag a little; one that lags by more than two segments of this node's log gets a snapshot;
 //! - has the log copy the entries of those forward that could not purge for [`LOOKS_MAX`] looks: without a quorum nothing is
 //!   committed, and a group that is closed or being repaired has nobody to purge it. It is a waste for a group that would have
-//!   purged a little later, and worth it only where much is dead.
+//!   purged a little later, so one that only waits for its data to be durable is given [`LOOKS_PERSISTING_MAX`], and it is worth
+//!   it only where much is dead.
 //!
 //! Invariants: what is purged is durable in the data of this start of the node ([`Persisted`]; what was found at the start is
 //! readable, which is less). Nothing here waits for a group: asking is a message, persisting is done elsewhere, and the next look
@@ -32,6 +33,9 @@ use crate::group::Group;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// So many looks at which an entry pins its segment before it is copied forward.
 const LOOKS_MAX: u32 = 3;
+/// The same for a group that has applied the entry and waits for it to be durable. That takes its turn behind all that the node
+/// has to apply, and copying would only add to what a busy disk has to do; but a group that has failed for good waits as well.
+const LOOKS_PERSISTING_MAX: u32 = 60;
 /// The same after an entry could not be read.
 const LOOKS_AFTER_DAMAGE: u32 = 60;
 /// Bytes copied forward after one look: what this may take from the disk's other work.
@@ -133,11 +137,13 @@ enum Step {
     Relocate(Pin),
 }
 
-/// An entry that pinned when it was first looked at, and how many looks its group has left to purge it.
+/// How long a group has been waited for.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
+    /// The last entry that was old when the waiting began.
     upto: u64,
-    looks_left: u32,
+    looks: u32,
+    looks_min: u32,
 }
 
 /// The decision, without the doing.
@@ -151,23 +157,27 @@ impl Looks {
         self.patience.retain(|group, _| pins.groups.iter().any(|pin| pin.group == *group));
         let mut steps = Vec::new();
         for pin in &pins.groups {
+            let mut looks_max = LOOKS_MAX;
             if let Some(Reach { applied, persisted }) = reach(pin.group) {
                 let wanted = applied.map(|applied| applied.min(pin.upto)).filter(|wanted| *wanted >= pin.first);
                 if wanted > persisted {
                     steps.push(Step::Persist(pin.group));
+                    if persisted < Some(pin.first) {
+                        looks_max = LOOKS_PERSISTING_MAX;
+                    }
                 }
                 // What is durable is purged at once, though more will follow.
                 if let Some(durable) = wanted.min(persisted).filter(|durable| *durable >= pin.first) {
                     steps.push(Step::Purge(pin.group, durable));
                 }
             }
-            let fresh = Patience { upto: pin.upto, looks_left: LOOKS_MAX };
+            let fresh = Patience { upto: pin.upto, looks: 0, looks_min: 0 };
             let patience = self.patience.entry(pin.group).or_insert(fresh);
             if pin.first > patience.upto {
                 *patience = fresh; // it does purge, and others have become old
             }
-            patience.looks_left = patience.looks_left.saturating_sub(1);
-            if patience.looks_left == 0 && pins.sparse {
+            patience.looks += 1;
+            if patience.looks >= looks_max.max(patience.looks_min) && pins.sparse {
                 steps.push(Step::Relocate(*pin));
             }
         }
@@ -176,7 +186,7 @@ impl Looks {
 
     fn postpone(&mut self, group: GroupId) {
         if let Some(patience) = self.patience.get_mut(&group) {
-            patience.looks_left = LOOKS_AFTER_DAMAGE;
+            (patience.looks, patience.looks_min) = (0, LOOKS_AFTER_DAMAGE);
         }
     }
 }
@@ -239,6 +249,13 @@ mod tests {
             assert_eq!(look(&mut looks, &pins(95, 120), None), []);
         }
         assert_eq!(look(&mut looks, &pins(95, 120), None), relocate(95, 120));
+        // What only waits to be durable waits longer, but not for ever.
+        let (mut looks, persist) = (Looks::default(), Step::Persist(GROUP));
+        for number in 1..LOOKS_PERSISTING_MAX {
+            assert_eq!(look(&mut looks, &pins(0, 7), Some((8, 0))), [persist], "{number}");
+        }
+        let relocate = Step::Relocate(Pin { group: GROUP, first: 0, upto: 7 });
+        assert_eq!(look(&mut looks, &pins(0, 7), Some((8, 0))), [persist, relocate]);
         // Full segments are left as they are.
         assert_eq!(look(&mut looks, &Pins { sparse: false, ..pins(95, 120) }, None), []);
     }
