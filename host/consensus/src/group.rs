@@ -6,6 +6,9 @@
 //! was lost although the log was purged on its strength is refused, since only another replica can bring it back: which is to be
 //! done before ([`crate::repair`]).
 //!
+//! When a group's data is made durable and its log purged is not decided here, but for all groups of the node together
+//! ([`crate::keeper`]): what must go depends on the segments that they share.
+//!
 //! Promises that outlive a crash: a follower that acknowledges a leader promises not to vote for another for one lease, and
 //! does not write that down. So a replica that opens with a vote neither votes nor campaigns for one lease (but for the
 //! election that a leader itself asks for by transferring its leadership).

@@ -27,10 +27,12 @@ const SEGMENT_BYTES: u64 = 256 << 10;
 const WRITES: usize = 3200;
 const WRITE_BYTES: usize = 8 << 10;
 
+type Replicas = HashMap<(NodeId, GroupId), Arc<Group>>;
+
 /// Delivers messages, but for those groups that are cut off on a node.
 #[derive(Clone, Default)]
 struct Wire {
-    groups: Arc<Mutex<HashMap<(NodeId, GroupId), Arc<Group>>>>,
+    groups: Arc<Mutex<Replicas>>,
     cut: Arc<Mutex<HashSet<(NodeId, GroupId)>>>,
 }
 

@@ -160,7 +160,7 @@ fn what_ends_before_its_copy_is_written_is_not_copied() {
 }
 
 /// Power goes at every write, sync and change of names between a relocation and the end of the deletions that it allows. Fails if a
-/// segment goes before the copy is durable, or if several go at once.
+/// segment goes before the copies of its entries are durable.
 #[test]
 fn a_power_loss_anywhere_in_a_relocation_loses_no_entry() {
     let mut calls = 0;
