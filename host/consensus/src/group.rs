@@ -6,6 +6,9 @@
 //! was lost although the log was purged on its strength is refused, since only another replica can bring it back: which is to be
 //! done before ([`crate::repair`]).
 //!
+//! When a group's data is made durable and its log purged is not decided here, but for all groups of the node together
+//! ([`crate::keeper`]): what must go depends on the segments that they share.
+//!
 //! Promises that outlive a crash: a follower that acknowledges a leader promises not to vote for another for one lease, and
 //! does not write that down. So a replica that opens with a vote neither votes nor campaigns for one lease (but for the
 //! election that a leader itself asks for by transferring its leadership).
@@ -31,6 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Body, Command, PartitionRef};
 use crate::deferred::Deferred;
+use crate::keeper::{LogKeeper, Persisted, Reach};
 use crate::local::Locals;
 use crate::log_store::LogStore;
 use crate::machine::{Applier, Core, GroupRow, Machine, MachineKind};
@@ -47,12 +51,12 @@ use crate::transfer;
 const SESSION_RETRY: Duration = Duration::from_millis(20);
 /// How long a proposal to the meta group may take.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a group looks whether its log has grown enough for a snapshot.
-const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
+/// How often a group lets go of what it held ready for replicas that did not come back for it.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 /// Events of batches taken in at once.
 const EVENTS_MAX: usize = 256;
 
-/// Timing and sizes of a group.
+/// Timing of a group.
 #[derive(Clone, Debug)]
 pub struct GroupOptions {
     /// Between heartbeats of a leader.
@@ -61,12 +65,6 @@ pub struct GroupOptions {
     pub election_min: Duration,
     /// And at most this long, which is also the leader lease.
     pub election_max: Duration,
-    /// Log bytes of a group after which its data is persisted and its log purged.
-    pub snapshot_log_bytes: u64,
-    /// Entries that are kept all the same, for replicas that lag a little.
-    pub log_entries_kept: u64,
-    /// Log segments of the node after which the groups in the oldest one are persisted and purged, however small.
-    pub log_segments_max: usize,
 }
 
 impl Default for GroupOptions {
@@ -75,9 +73,6 @@ impl Default for GroupOptions {
             heartbeat: Duration::from_millis(200),
             election_min: Duration::from_millis(250),
             election_max: Duration::from_millis(400),
-            snapshot_log_bytes: 64 << 20,
-            log_entries_kept: 64,
-            log_segments_max: 8,
         }
     }
 }
@@ -114,7 +109,9 @@ pub struct GroupContext {
     pub tasks: Tasks,
     /// Their timer, of [`GroupOptions::heartbeat`].
     pub pulse: Pulse,
-    /// Timing and sizes.
+    /// What keeps the node's log small.
+    pub keeper: LogKeeper,
+    /// Their timing.
     pub options: GroupOptions,
 }
 
@@ -223,9 +220,7 @@ pub struct Group {
     inbound: Inbound,
     leadership: watch::Receiver<Leadership>,
     deferred: Arc<Deferred>,
-    log: GroupLog,
-    node_log: Log,
-    options: GroupOptions,
+    persisted: Arc<Persisted>,
     tasks: Tasks,
 }
 
@@ -242,8 +237,8 @@ fn config(options: &GroupOptions) -> Result<Config, String> {
         // A restarted leader's data may be behind what it once answered: it must be elected again.
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: options.log_entries_kept,
-        purge_batch_size: 1,
+        // A snapshot purges nothing by itself: what is to go depends on the node's log (see [`crate::keeper`]).
+        max_in_snapshot_log_to_keep: u64::MAX,
         install_snapshot_timeout: 600_000,
         max_payload_entries: 256,
         replication_lag_threshold: u64::MAX / 2,
@@ -278,8 +273,9 @@ impl Group {
         let config = Arc::new(config(&context.options).map_err(raft_error)?);
         let network = Network { group: id, transport: context.transport.clone() };
         let deferred = Deferred::new(core, context.applier.clone());
-        let machine = Machine::new(deferred.clone(), id == GroupId::META);
-        let store = LogStore::new(log.clone());
+        let persisted = Arc::new(Persisted::default());
+        let machine = Machine::new(deferred.clone(), id == GroupId::META, persisted.clone());
+        let store = LogStore::new(log);
         let raft = Raft::new(context.node, config, network, store, machine)
             .await
             .map_err(|error| raft_error(error.to_string()))?;
@@ -315,15 +311,14 @@ impl Group {
         };
         let partitions = id != GroupId::META;
         tasks.spawn(driver.run(partitions));
-        let (node_log, options) = (context.log.clone(), context.options.clone());
-        let group = Arc::new(Group { id, raft, inbound, leadership, deferred, log, node_log, options, tasks });
+        let group = Arc::new(Group { id, raft, inbound, leadership, deferred, persisted, tasks });
         context.pulse.add(&group);
+        context.keeper.add(&group);
         let watcher = Arc::downgrade(&group);
         group.tasks.spawn(async move {
             loop {
-                tokio::time::sleep(SNAPSHOT_CHECK).await;
+                tokio::time::sleep(EXPIRE_EVERY).await;
                 let Some(group) = watcher.upgrade() else { return };
-                group.snapshot_if_due().await;
                 group.inbound.pulls.expire();
             }
         });
@@ -455,19 +450,28 @@ impl Group {
         self.deferred.flush().await
     }
 
-    async fn snapshot_if_due(&self) {
-        let grown = self.log.bytes() >= self.options.snapshot_log_bytes;
-        let pins = || {
-            self.node_log.segment_count() > self.options.log_segments_max
-                && self.node_log.oldest_segment_groups().contains(&self.id)
-        };
+    /// How far this replica has come.
+    pub(crate) fn reach(&self) -> Reach {
+        let applied = self.raft.metrics().borrow_watched().last_applied.map(|id| id.index);
+        Reach { applied, persisted: self.persisted.last() }
+    }
+
+    /// Has everything applied made durable, elsewhere; [`Group::reach`] says when it is. One that is busy is asked again.
+    pub(crate) fn persist(&self) {
         // openraft takes a snapshot of nothing for a failed disk.
-        let applied = self.raft.metrics().borrow_watched().last_applied.is_some();
-        if applied
-            && (grown || pins())
-            && let Err(error) = self.raft.trigger().snapshot().await
-        {
-            tracing::debug!(group = %self.id, %error, "cannot build a snapshot");
+        if self.reach().applied.is_some() {
+            self.asked("persist", self.raft.trigger().snapshot().now_or_never());
+        }
+    }
+
+    /// Has the log purged up to `upto`, which is durable in the data. A leader waits until no follower is being sent any of that.
+    pub(crate) fn purge(&self, upto: u64) {
+        self.asked("purge", self.raft.trigger().purge_log(upto).now_or_never());
+    }
+
+    fn asked<E: std::fmt::Display>(&self, what: &'static str, sent: Option<Result<(), E>>) {
+        if let Some(Err(error)) = sent {
+            tracing::debug!(group = %self.id, %error, "cannot {what}");
         }
     }
 }

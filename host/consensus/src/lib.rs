@@ -22,7 +22,8 @@
 //! - **Order of applying.** Applied id, membership, chain, ownership and the data they describe change in one batch.
 //! - **Ownership.** Which partitions a group owns is decided by its own log ([`ownership`]), and an entry that writes to one which it does
 //!   not own, or owns in another epoch, is not applied.
-//! - **Purge** follows only after the data up to that index has been persisted. Should they be lost later all the same, they are brought
+//! - **Purge** follows only after the data up to that index has been persisted, in this start of the node, and is asked for by the
+//!   [`keeper`] of the node's log. Should they be lost later all the same, they are brought
 //!   back from another replica before the group opens ([`repair`]).
 //!
 //! Deliberately absent: what the data means, who may call, where partitions live.
@@ -35,6 +36,7 @@ mod fixtures;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod group;
+pub mod keeper;
 pub mod local;
 mod log_store;
 pub mod machine;
@@ -52,6 +54,7 @@ mod transfer;
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
 pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError, Versions};
+pub use keeper::LogKeeper;
 pub use local::{CopyRow, CopyState, Local, Locals, LocalsError, PartitionState};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use crate::answered::Records;
 use crate::command::{Body, Command, PartitionRef, PartitionWrites};
 use crate::deferred::Deferred;
+use crate::keeper::Persisted;
 use crate::local::{CopyRow, CopyState, Locals, PartitionState, group_key, put_generation, put_state};
 use crate::ownership::OwnershipChange;
 use crate::raft::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig};
@@ -383,11 +384,12 @@ pub struct Machine {
     deferred: Arc<Deferred>,
     /// The meta group's entries are answered from the state they make: they do not wait.
     at_once: bool,
+    persisted: Arc<Persisted>,
 }
 
 impl Machine {
-    pub(crate) fn new(deferred: Arc<Deferred>, at_once: bool) -> Self {
-        Machine { deferred, at_once }
+    pub(crate) fn new(deferred: Arc<Deferred>, at_once: bool, persisted: Arc<Persisted>) -> Self {
+        Machine { deferred, at_once, persisted }
     }
 }
 
@@ -415,7 +417,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { deferred: self.deferred.clone() }
+        Builder { deferred: self.deferred.clone(), persisted: self.persisted.clone() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
@@ -440,6 +442,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 /// Makes everything applied so far durable in the data; what that permits to purge is in the metadata.
 pub struct Builder {
     deferred: Arc<Deferred>,
+    persisted: Arc<Persisted>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -453,6 +456,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             source.ok_or_else(|| io::Error::other("nothing has been applied yet"))
         });
         let source = built.await.map_err(io::Error::other)??;
+        if let Some(last) = source.meta().last_log_id {
+            self.persisted.raise(last.index);
+        }
         Ok(Snapshot { meta: source.meta(), snapshot: SnapshotData::Source(Arc::new(source)) })
     }
 }

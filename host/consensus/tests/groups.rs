@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Shutdown, Tasks, task};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{
-    Applier, Group, GroupContext, GroupOptions, Locals, LostData, MachineKind, Outcome, OwnershipChange, PartitionRef,
-    Pulse, Session, Transport, TransportError, Versions,
+    Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, LostData, MachineKind, Outcome, OwnershipChange,
+    PartitionRef, Pulse, Session, Transport, TransportError, Versions,
 };
 use recoil_storage::{Data, Log, LogOptions, Write, key};
 use tempfile::TempDir;
@@ -89,7 +89,7 @@ impl Replica {
         let path = folder.join(node.to_string());
         let opened = task::spawn_blocking(move || {
             let log =
-                Log::open(&path.join("log"), LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }).unwrap();
+                Log::open(&path.join("log"), LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() }).unwrap();
             let data = Data::open(&path.join("data")).unwrap();
             let locals = Locals::open(data.clone()).unwrap();
             (log, data, locals)
@@ -101,6 +101,7 @@ impl Replica {
         GroupContext {
             node,
             clock: Clock::system(),
+            keeper: LogKeeper::start(&tasks, log.clone()),
             log,
             data,
             locals,
@@ -301,8 +302,7 @@ async fn a_leader_that_is_cut_off_commits_nothing_and_loses_its_lease() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_missed_purged_entries_gets_a_snapshot_under_a_fresh_copy() {
     let (_turn, wire, folder) = begin().await;
-    // Small enough that the writes below are purged.
-    let options = GroupOptions { snapshot_log_bytes: 64 << 10, ..GroupOptions::default() };
+    let options = GroupOptions::default();
     let replicas = three(&wire, folder.path(), &options).await;
     replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
     let (first, session) = leader(replicas.iter()).await;
@@ -412,7 +412,7 @@ async fn a_leader_that_slept_has_no_lease_until_a_quorum_acknowledges_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_data_behind_a_purge_come_back_from_a_replica_that_has_as_much() {
     let (_turn, wire, folder) = begin().await;
-    let options = GroupOptions { snapshot_log_bytes: 64 << 10, ..GroupOptions::default() };
+    let options = GroupOptions::default();
     let mut replicas = three(&wire, folder.path(), &options).await;
     replicas[0].group.initialize(nodes().into_iter().collect::<BTreeSet<_>>()).await.unwrap();
     let (first, lost, behind) = {

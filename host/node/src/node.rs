@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
 use recoil_cluster::meta::{old_copy, supersedes};
 use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, TcpPeers, Topics};
-use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Pulse, Versions};
+use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, MachineKind, Pulse, Versions};
 use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
 use recoil_registry_server::Registry;
@@ -67,8 +67,10 @@ pub struct NodeOptions {
     pub replication: u32,
     /// Added to the ports of apps.
     pub port_offset: u16,
-    /// Timing and sizes of its groups.
+    /// Timing of its groups.
     pub groups: GroupOptions,
+    /// How its log uses space.
+    pub log: LogOptions,
     /// What nodes of one process share.
     pub shared: Arc<Shared>,
     /// Packages that come with the program, to be found in the cluster's registry.
@@ -91,6 +93,7 @@ impl NodeOptions {
             replication: REPLICATION,
             port_offset: 0,
             groups: GroupOptions::default(),
+            log: LogOptions::default(),
             shared,
             packages: vec![],
             registry_token: None,
@@ -264,10 +267,10 @@ pub(crate) struct Storage {
     pub(crate) locals: Locals,
 }
 
-fn open_storage(path: &std::path::Path) -> Result<Storage, NodeError> {
+fn open_storage(path: &std::path::Path, log: LogOptions) -> Result<Storage, NodeError> {
     let folder = Folder::open(path).map_err(|error| NodeError::Folder(error.to_string()))?;
     let storage = |error: &dyn std::fmt::Display| NodeError::Storage(error.to_string());
-    let log = Log::open(&folder.log_dir(), LogOptions::default()).map_err(|error| storage(&error))?;
+    let log = Log::open(&folder.log_dir(), log).map_err(|error| storage(&error))?;
     folder.raise(&log).map_err(|error| NodeError::Folder(error.to_string()))?;
     let data = Data::open(&folder.data_dir()).map_err(|error| storage(&error))?;
     let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
@@ -300,6 +303,7 @@ pub(crate) fn assemble(
     let context = GroupContext {
         node,
         clock: clock.clone(),
+        keeper: LogKeeper::start(&tasks, storage.log.clone()),
         log: storage.log,
         data: storage.data.clone(),
         locals: storage.locals.clone(),
@@ -352,8 +356,8 @@ pub(crate) fn assemble(
 impl Node {
     /// Starts a node: opens its folder, listens, finds its cluster. Returns once it is a member; serving follows by itself.
     pub async fn start(options: NodeOptions, shutdown: Shutdown) -> Result<Self, NodeError> {
-        let path = options.data_dir.clone();
-        let opened = task::spawn_blocking(move || open_storage(&path)).await;
+        let (path, log) = (options.data_dir.clone(), options.log.clone());
+        let opened = task::spawn_blocking(move || open_storage(&path, log)).await;
         let storage = opened.map_err(|error| NodeError::Storage(error.to_string()))??;
         let listen_error =
             |error: std::io::Error| NodeError::Listen { address: options.listen, why: error.to_string() };

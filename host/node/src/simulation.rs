@@ -10,7 +10,7 @@ use recoil_consensus::{Group, Locals, PartitionRef, machine};
 use recoil_engine::AppCode;
 use recoil_storage::log::disk::Disk;
 use recoil_storage::simulation::SimulatedData;
-use recoil_storage::{Data, DataError, Folder, Log, LogOptions};
+use recoil_storage::{Data, DataError, Folder, Log};
 
 use crate::accept;
 use crate::node::{Node, NodeError, NodeOptions, Shared, Storage, assemble, sweep};
@@ -27,8 +27,6 @@ pub struct Ground {
     pub clock: Clock,
     /// The disk under its log.
     pub disk: Arc<dyn Disk>,
-    /// How the log uses it.
-    pub log: LogOptions,
     /// The rows under its data.
     pub data: SimulatedData,
     /// Where other nodes know it.
@@ -57,7 +55,7 @@ impl Shared {
 fn open_storage(options: &NodeOptions, ground: &Ground) -> Result<Storage, NodeError> {
     let storage = |error: &dyn std::fmt::Display| NodeError::Storage(error.to_string());
     let folder = Folder::open(&options.data_dir).map_err(|error| NodeError::Folder(error.to_string()))?;
-    let log = Log::open_on(ground.disk.clone(), ground.log.clone()).map_err(|error| storage(&error))?;
+    let log = Log::open_on(ground.disk.clone(), options.log.clone()).map_err(|error| storage(&error))?;
     folder.raise(&log).map_err(|error| NodeError::Folder(error.to_string()))?;
     let data = Data::open_simulated(ground.data.clone()).map_err(|error| storage(&error))?;
     let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;

@@ -23,5 +23,5 @@ pub mod write;
 pub use data::{Batch, Data, DataError, DataSnapshot, Rows};
 pub use failure::Failure;
 pub use folder::{Folder, FolderError, KnownMember};
-pub use log::{GroupLog, Log, LogError, LogOptions, LogStats};
+pub use log::{GroupLog, Log, LogError, LogOptions, LogStats, Pin, Pins, Relocation};
 pub use write::Write;

@@ -12,6 +12,8 @@
 //! - Changes take effect in memory when they are asked for and on disk in that same order; completions run in that order.
 //! - A segment begins with a checkpoint of all groups, so older ones are needed only for live entries. They are deleted from
 //!   the front only, when nothing in them is live and what made it so is durable.
+//! - The log of a group that purges does not outlive two segments of everybody's writes, and the entries of one that cannot purge
+//!   are copied forward, so that no group keeps another's dead entries on the disk ([`pins`]).
 //!
 //! Deliberately absent: Raft. Entries, votes and log ids are bytes. Indexes are the only thing understood, so that a gap is
 //! refused when it is made and not found when it is too late.
@@ -23,6 +25,7 @@ mod format;
 pub mod fuzzing;
 mod group;
 mod index;
+mod pins;
 mod recovery;
 mod state;
 #[cfg(test)]
@@ -37,6 +40,7 @@ use recoil_base::GroupId;
 use recoil_base::task::Rounds;
 
 pub use group::GroupLog;
+pub use pins::{Pin, Pins, Relocation};
 
 use crate::failure::Failure;
 use committer::Committer;
@@ -81,6 +85,18 @@ pub enum LogError {
         offset: u64,
         /// What is wrong.
         why: String,
+    },
+    /// Another version wrote it.
+    #[error(
+        "the log's {file} is in format {found}, and this version reads and writes format {expected} only. Start the node with the          version that wrote it, or replace it by a node with an empty data folder, under a new id"
+    )]
+    Format {
+        /// The segment.
+        file: String,
+        /// Its format.
+        found: char,
+        /// This version's.
+        expected: char,
     },
     /// The operating system refused, while opening or reading.
     #[error(
@@ -136,6 +152,8 @@ pub struct LogStats {
     pub segments_made: u64,
     /// Segments deleted.
     pub segments_deleted: u64,
+    /// Entries copied forward out of old segments.
+    pub entries_relocated: u64,
 }
 
 /// The log of a node. Clones share it. When the last clone and the last [`GroupLog`] are dropped, what is queued is written
@@ -148,6 +166,8 @@ pub struct Log {
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     committer: Rounds,
+    /// [`LogOptions::segment_bytes`], within its bounds.
+    segment_bytes: u64,
 }
 
 impl Log {
@@ -165,13 +185,14 @@ impl Log {
     /// [`Log::open`] on any kind of disk.
     pub fn open_on(disk: Arc<dyn Disk>, mut options: LogOptions) -> Result<Self, LogError> {
         options.segment_bytes = options.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX).next_multiple_of(8);
+        let segment_bytes = options.segment_bytes;
         let recovered = recovery::recover(&disk, &options)?;
         let shared = Arc::new(Shared::new(recovered.state, Failure::new()));
         let mut committer =
             Committer::new(shared.clone(), disk, options, recovered.images, recovered.active, recovered.next_frame);
         let committer =
             shared.committer.get_or_init(|| Rounds::start("log-committer", move || committer.round())).clone();
-        Ok(Log { inner: Arc::new(Inner { shared, committer }) })
+        Ok(Log { inner: Arc::new(Inner { shared, committer, segment_bytes }) })
     }
 
     /// The part of the log that belongs to `group`; empty if nothing was ever written to it.
@@ -225,17 +246,6 @@ impl Log {
     /// Bytes of the segments on disk.
     pub fn bytes(&self) -> u64 {
         self.inner.shared.state.lock().segments.iter().map(|segment| segment.bytes).sum()
-    }
-
-    /// The groups whose live entries keep the oldest segment from being deleted; none if it is the one being written.
-    pub fn oldest_segment_groups(&self) -> Vec<GroupId> {
-        let state = self.inner.shared.state.lock();
-        let Some(oldest) = state.segments.front().filter(|_| state.segments.len() > 1) else { return Vec::new() };
-        // Later entries never lie in earlier segments, so a group's first entry tells.
-        let pins = |image_first, group: &index::GroupIndex| {
-            group.slot(image_first).is_some_and(|slot| slot.segment == oldest.number)
-        };
-        state.groups.iter().filter(|(_, group)| pins(group.image().first, group)).map(|(id, _)| *id).collect()
     }
 
     /// What the log has done since it was opened.

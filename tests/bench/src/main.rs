@@ -10,6 +10,7 @@ mod handler;
 mod hostile;
 mod idle;
 mod load;
+mod log;
 mod outage;
 mod packages;
 mod partitions;
@@ -29,6 +30,8 @@ enum Command {
     Compare(compare::Options),
     /// The disk's own rate of fdatasync.
     Disk(disk::Options),
+    /// What is left of a node's log after much has been written.
+    Log(log::Options),
     /// Processor time and memory of servers that nobody asks anything.
     Idle(idle::Options),
     /// Time from start to ready, and from install to serving.
@@ -55,6 +58,7 @@ const ALL: &[(&str, &str)] = &[
     ("compare", "Beside Redis and etcd"),
     ("handler", "The call of a handler"),
     ("partitions", "Many partitions"),
+    ("log", "Size of the log"),
     ("idle", "Idle"),
     ("start", "Start and install"),
     ("outage", "Loss of a leader"),
@@ -81,6 +85,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Disk(options) => disk::run(&options),
         Command::Handler => handler::run(),
         Command::Partitions(options) => partitions::run(&options),
+        Command::Log(options) => log::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Start(options) => start::run(&options),
         Command::Outage(options) => outage::run(&options),

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Shutdown, Tasks, task};
 use recoil_consensus::session::{CallWrites, Waiter};
 use recoil_consensus::{
-    Applier, Group, GroupContext, GroupOptions, Locals, LostData, MachineKind, Outcome, OwnershipChange, PartitionRef,
-    Pulse, Session, Transport, TransportError, Versions,
+    Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, LostData, MachineKind, Outcome, OwnershipChange,
+    PartitionRef, Pulse, Session, Transport, TransportError, Versions,
 };
 use recoil_storage::{Data, Log, LogOptions, Write};
 use tokio::sync::oneshot;
@@ -74,12 +74,14 @@ impl Transport for Wire {
 fn context(wire: &Wire, folder: &Path, node: NodeId) -> anyhow::Result<GroupContext> {
     let (tasks, options) = (Tasks::new(Shutdown::new()), GroupOptions::default());
     let data = Data::open(&folder.join(format!("{node}/data")))?;
+    let log = Log::open(&folder.join(format!("{node}/log")), LogOptions::default())?;
     let versions = Versions::default();
     versions.set(APP, Some(Digest::of(b"v")));
     Ok(GroupContext {
         node,
         clock: Clock::system(),
-        log: Log::open(&folder.join(format!("{node}/log")), LogOptions::default())?,
+        keeper: LogKeeper::start(&tasks, log.clone()),
+        log,
         locals: Locals::open(data.clone())?,
         data,
         versions,

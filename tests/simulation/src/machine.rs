@@ -130,6 +130,7 @@ impl Machine {
         options.expect = plan.nodes as u32;
         options.partitions = plan.partitions;
         options.groups = plan.groups.clone();
+        options.log = plan.log.clone();
         options.packages =
             vec![recoil_node::BundledPackage { name: guest::NAME, version: "0.1.0", archive: plan.archive }];
         let (net, place, boot, disk) = (net.clone(), self.place, self.boots, self.disk.clone());
@@ -138,7 +139,6 @@ impl Machine {
         let ground = Ground {
             clock,
             disk: Arc::new(self.disk.clone()),
-            log: plan.log.clone(),
             data: self.data.clone(),
             address: self.address,
             network: Box::new(move |node, start, tasks| {

@@ -95,13 +95,10 @@ impl Plan {
         let groups = GroupOptions {
             heartbeat: Duration::from_millis(heartbeat),
             election_max: Duration::from_millis(lease),
-            snapshot_log_bytes: chance::pick(&[4 << 10, 32 << 10, 64 << 20]),
-            log_entries_kept: chance::pick(&[0, 8, 64]),
-            log_segments_max: chance::pick(&[2, 8]),
             ..GroupOptions::default()
         };
         let log = LogOptions {
-            segment_bytes: chance::pick(&[16 << 10, 64 << 10, 1 << 20]),
+            segment_bytes: chance::pick(&[4 << 10, 16 << 10, 64 << 10, 1 << 20]),
             cache_bytes: chance::pick(&[1 << 10, 1 << 20]),
         };
         Plan {

@@ -29,10 +29,12 @@ impl Transport for Nobody {
 async fn group(folder: &std::path::Path) -> Arc<Group> {
     let (node, clock, tasks) = (NodeId(1), Clock::system(), Tasks::default());
     let data = Data::open(&folder.join("data")).unwrap();
+    let log = Log::open(&folder.join("log"), LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }).unwrap();
     let context = GroupContext {
         node,
         clock,
-        log: Log::open(&folder.join("log"), LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }).unwrap(),
+        keeper: LogKeeper::start(&tasks, log.clone()),
+        log,
         locals: Locals::open(data.clone()).unwrap(),
         data,
         applier: Applier::start(node),

@@ -6,6 +6,13 @@
 //! A new segment is made whole before it is named: its file, with header and checkpoint, is synced under a temporary name; the
 //! old segment gets its seal and is synced; only then the file gets its name. So a named segment begins well, and a sealed one
 //! has a successor, be it one that still waits for its name.
+//!
+//! A segment goes when no live entry lies in it, from the front only, and each durably before the next. What empties it is a
+//! purge, truncation or removal, or a relocation: a second copy of an entry, written like any operation into the frame of the
+//! moment. Crash points of a relocation: before its frame is durable, the old copy counts, and recovery drops a torn frame as ever;
+//! after that there are two copies, and recovery takes the later one; only then can the old copy's segment go, so that at no
+//! point there is none. A crash between the deletions of several segments leaves the younger ones, whose checkpoints describe the
+//! entries whose copies lie further on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +24,7 @@ use recoil_base::{GroupId, random};
 use super::disk::{Disk, File};
 use super::format::{FrameBuilder, HEADER_BYTES, SEAL_BYTES, SegmentHeader, segment_name};
 use super::index::{Image, PENDING};
-use super::state::{Change, Op, Segment, Shared, State};
+use super::state::{Change, Op, Relocated, Segment, Shared, State};
 use super::{LogError, LogOptions};
 
 /// A frame is closed at this size; one larger operation goes alone.
@@ -46,6 +53,8 @@ struct Placed {
     group: GroupId,
     index: u64,
     sequence: u64,
+    /// Where it lay before: [`PENDING`], or an old segment.
+    from: u32,
     offset: u64,
     sum: u32,
 }
@@ -58,6 +67,8 @@ pub(super) struct Committer {
     images: BTreeMap<GroupId, Image>,
     active: Active,
     next_frame: u64,
+    /// The newest entry that was appended to a segment.
+    sequence_written: u64,
     frame: FrameBuilder,
     placed: Vec<Placed>,
 }
@@ -71,6 +82,7 @@ impl Committer {
         active: Active,
         next_frame: u64,
     ) -> Self {
+        let sequence_written = shared.state.lock().sequence_last;
         Committer {
             shared,
             disk,
@@ -78,6 +90,7 @@ impl Committer {
             images,
             active,
             next_frame,
+            sequence_written,
             frame: FrameBuilder::default(),
             placed: Vec::new(),
         }
@@ -156,9 +169,10 @@ impl Committer {
                     for (place, payload) in (0..).zip(payloads) {
                         let (index, sequence) = (first + place, sequence + place);
                         let (offset, sum) = self.frame.entry(group, index, payload);
-                        self.placed.push(Placed { group, index, sequence, offset, sum });
+                        self.placed.push(Placed { group, index, sequence, from: PENDING, offset, sum });
                     }
                 }
+                Change::Relocate(entries) => self.encode_relocated(group, entries),
                 Change::Vote(vote) => self.frame.vote(group, vote),
                 Change::Truncate(next) => self.frame.truncate(group, *next),
                 Change::Purge(upto, log_id) => self.frame.purge(group, *upto, log_id),
@@ -169,9 +183,30 @@ impl Committer {
         }
     }
 
+    /// Encodes those entries that are still live and still lie where they were read.
+    ///
+    /// What is live in memory with the same sequence number is live at this point of the log too: whatever ended it would have
+    /// done so in memory first. So recovery may take a relocated entry that is not live for damage. The reverse does not
+    /// matter: what an operation behind this one has ended meanwhile needs no copy.
+    fn encode_relocated(&mut self, group: GroupId, entries: &[Relocated]) {
+        let state = self.shared.state.lock();
+        let index = state.groups.get(&group);
+        let stays = |entry: &&Relocated| {
+            let slot = index.and_then(|index| index.slot(entry.index));
+            slot.is_some_and(|slot| slot.sequence == entry.sequence && slot.segment == entry.from)
+        };
+        let live: Vec<&Relocated> = entries.iter().filter(stays).collect();
+        drop(state); // before the payloads are copied and summed
+        for Relocated { index, sequence, from, payload } in live {
+            let (offset, sum) = self.frame.relocated(group, *index, payload);
+            self.placed.push(Placed { group, index: *index, sequence: *sequence, from: *from, offset, sum });
+        }
+    }
+
     /// Brings the images up to a durable operation.
     fn note(&mut self, op: &Op) -> Result<(), Failed> {
-        if matches!(op.change, Change::Remove | Change::Barrier) {
+        // A relocated entry is where a checkpoint says nothing of: in another place.
+        if matches!(op.change, Change::Remove | Change::Relocate(_) | Change::Barrier) {
             if matches!(op.change, Change::Remove) {
                 self.images.remove(&op.group);
             }
@@ -179,7 +214,8 @@ impl Committer {
         }
         let image = self.images.entry(op.group).or_default();
         let noted = match &op.change {
-            Change::Entries { first, payloads, .. } => {
+            Change::Entries { first, sequence, payloads } => {
+                self.sequence_written = sequence + (payloads.len() as u64).saturating_sub(1);
                 (*first..).take(payloads.len()).try_for_each(|index| image.entry(index))
             }
             Change::Truncate(next) => image.truncate(*next),
@@ -189,7 +225,7 @@ impl Committer {
                 image.vote = Some(vote.clone());
                 Ok(())
             }
-            Change::Remove | Change::Barrier => Ok(()),
+            Change::Remove | Change::Relocate(_) | Change::Barrier => Ok(()),
         };
         // Impossible while callers and committer agree on the order; if they do not, recovery would refuse what follows.
         noted.map_err(|why| Failed(format!("the log of group {} contradicts itself: {why}", op.group)))
@@ -198,30 +234,37 @@ impl Committer {
     /// Tells readers where the entries of a durable batch lie. Answers the segments that nothing needs any more.
     fn publish(&mut self, batch: &[Op]) -> Vec<Segment> {
         let base = self.active.offset;
+        let durable = batch.last().map_or(0, |op| op.number);
         let mut state = self.shared.state.lock();
         if self.frame.records() > 0 {
             self.active.offset += self.frame.size();
             state.stats.frames += 1;
             state.stats.records += self.frame.records();
             state.stats.bytes += self.frame.size();
+            if let Some(active) = state.segments.back_mut() {
+                active.frame_bytes += self.frame.size();
+            }
         }
+        let mut relocated = 0;
         let State { groups, segments, .. } = &mut *state;
         for placed in &self.placed {
             let slot = groups.get_mut(&placed.group).and_then(|group| group.slot_mut(placed.index));
             // Another entry may have taken the index since, or none.
-            let Some(slot) = slot.filter(|slot| slot.sequence == placed.sequence && slot.segment == PENDING) else {
+            let Some(slot) = slot.filter(|slot| slot.sequence == placed.sequence && slot.segment == placed.from) else {
                 continue;
             };
+            // Its old copy is needed no more: the new one is durable.
+            State::retire(segments, slot, durable);
+            relocated += u64::from(placed.from != PENDING);
             slot.segment = self.active.number;
             slot.offset = (base + placed.offset) as u32; // segments stay below 4 GiB
             slot.sum = placed.sum;
-            if let Some(segment) = State::segment_mut(segments, self.active.number) {
-                segment.live += 1;
-            }
+            State::settle(segments, slot);
         }
+        state.stats.entries_relocated += relocated;
         state.queue_bytes = state.queue_bytes.saturating_sub(batch.iter().map(|op| op.bytes).sum());
         state.evict(self.options.cache_bytes);
-        batch.last().map(|op| state.take_dead_segments(op.number)).unwrap_or_default()
+        state.take_dead_segments(durable)
     }
 
     /// Deletes segments, oldest first, each durably before the next, so that a crash leaves no gap.
@@ -249,7 +292,7 @@ impl Committer {
         self.next_frame += 2;
         let mut state = self.shared.state.lock();
         state.stats.segments_made += 1;
-        state.segments.push_back(Segment::of(&next));
+        state.segments.push_back(Segment::of(&next, self.sequence_written + 1));
         drop(state);
         self.active = next;
         Ok(())
@@ -257,9 +300,11 @@ impl Committer {
 }
 
 impl Segment {
-    pub(super) fn of(active: &Active) -> Self {
+    /// A segment with nothing in it, to which entries from `sequence_first` on will be appended.
+    pub(super) fn of(active: &Active, sequence_first: u64) -> Self {
         let (name, file) = (active.name.clone(), active.file.clone());
-        Segment { number: active.number, name, bytes: active.bytes, file, live: 0, dead_after: 0 }
+        let (number, bytes) = (active.number, active.bytes);
+        Segment { number, name, bytes, file, sequence_first, frame_bytes: 0, live: 0, live_bytes: 0, dead_after: 0 }
     }
 }
 

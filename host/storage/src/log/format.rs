@@ -4,9 +4,12 @@
 //! - Header (64 bytes): `magic 8 | segment u64 | first frame u64 | salt u64 | file bytes u64 | crc u32 | zeros`.
 //! - Frame: `salt u64 | frame number u64 | body bytes u32 | crc u32 | body | zeros to a multiple of 8`. The checksum covers everything
 //!   before it and the body.
-//! - Record in a body: `kind u8`, then by kind: entry `group u32 | index u64 | length u32 | crc u32 | payload`; vote `group u32 | bytes`;
-//!   truncate `group u32 | next index u64`; purge and reset `group u32 | index u64 | log id`; remove `group u32`; checkpoint
-//!   `count u32` groups; seal nothing.
+//! - Record in a body: `kind u8`, then by kind: entry and relocated entry `group u32 | index u64 | length u32 | crc u32 | payload`;
+//!   vote `group u32 | bytes`; truncate `group u32 | next index u64`; purge and reset `group u32 | index u64 | log id`; remove
+//!   `group u32`; checkpoint `count u32` groups; seal nothing.
+//!
+//! A relocated entry is a second copy of an entry that is live at that point of the log: a new place, not a new entry. The last
+//! byte of the magic is the format's version; a log of another one is refused as a whole, since nothing is known of its records.
 //!
 //! The salt is random for each segment. It is what a scan for frames looks for, and nobody who writes entries knows it, so
 //! that no payload can pass for a frame. The first frame of a segment is a checkpoint of all groups, the last of every segment but
@@ -19,7 +22,8 @@ use recoil_base::{DecodeError, GroupId, Reader};
 
 use super::index::{INDEX_MAX, Image};
 
-const MAGIC: &[u8; 8] = b"RECOILW1";
+/// The format's name and, as its last byte, its version.
+const MAGIC: &[u8; 8] = b"RECOILW2";
 pub(super) const HEADER_BYTES: usize = 64;
 const HEADER_SUMMED_BYTES: usize = 40;
 pub(super) const FRAME_HEADER_BYTES: usize = 24;
@@ -37,6 +41,7 @@ const RESET: u8 = 5;
 const REMOVE: u8 = 6;
 const CHECKPOINT: u8 = 7;
 const SEAL: u8 = 8;
+const RELOCATED: u8 = 9;
 
 /// The beginning of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +76,19 @@ impl SegmentHeader {
         let segment = u32::try_from(number(8)).map_err(|_| "the segment's number is too large")?;
         Ok(SegmentHeader { number: segment, first_frame: number(16), salt: number(24), bytes: number(32) })
     }
+}
+
+/// The version of another format than this one, if that is what the segment was written in. A checksum that fits tells it from a
+/// damaged header.
+pub(super) fn other_format(header: &[u8; HEADER_BYTES]) -> Option<char> {
+    let (name, version) = (&header[..7], header[7]);
+    let whole = read_u32(header, 40) == Some(crc32fast::hash(&header[..HEADER_SUMMED_BYTES]));
+    (name == &MAGIC[..7] && version != MAGIC[7] && whole).then_some(char::from(version))
+}
+
+/// The version of this format.
+pub(super) fn this_format() -> char {
+    char::from(MAGIC[7])
 }
 
 /// The name of a segment's file.
@@ -117,8 +135,17 @@ impl FrameBuilder {
 
     /// Answers where in the frame the payload begins, and its checksum.
     pub(super) fn entry(&mut self, group: GroupId, index: u64, payload: &[u8]) -> (u64, u32) {
+        self.entry_or_relocated(ENTRY, group, index, payload)
+    }
+
+    /// [`FrameBuilder::entry`] of an entry that the log has already.
+    pub(super) fn relocated(&mut self, group: GroupId, index: u64, payload: &[u8]) -> (u64, u32) {
+        self.entry_or_relocated(RELOCATED, group, index, payload)
+    }
+
+    fn entry_or_relocated(&mut self, kind: u8, group: GroupId, index: u64, payload: &[u8]) -> (u64, u32) {
         let sum = crc32fast::hash(payload);
-        let buffer = self.record(ENTRY);
+        let buffer = self.record(kind);
         buffer.extend_from_slice(&group.0.to_le_bytes());
         buffer.extend_from_slice(&index.to_le_bytes());
         buffer.extend_from_slice(&(payload.len() as u32).to_le_bytes());
@@ -263,6 +290,14 @@ pub(super) enum Record {
         length: u32,
         sum: u32,
     },
+    /// The same for a copy of an entry that is live already.
+    Relocated {
+        group: GroupId,
+        index: u64,
+        offset: usize,
+        length: u32,
+        sum: u32,
+    },
     Vote {
         group: GroupId,
         vote: Bytes,
@@ -294,12 +329,16 @@ pub(super) enum Record {
 pub(super) fn read_record(reader: &mut Reader, body_bytes: usize) -> Result<Record, DecodeError> {
     let kind = reader.u8()?;
     Ok(match kind {
-        ENTRY => {
+        ENTRY | RELOCATED => {
             let (group, index) = (GroupId(reader.u32()?), reader.u64()?);
             let (length, sum) = (reader.u32()?, reader.u32()?);
             let offset = body_bytes - reader.remaining();
             reader.raw(length as usize)?;
-            Record::Entry { group, index, offset, length, sum }
+            if kind == ENTRY {
+                Record::Entry { group, index, offset, length, sum }
+            } else {
+                Record::Relocated { group, index, offset, length, sum }
+            }
         }
         VOTE => Record::Vote { group: GroupId(reader.u32()?), vote: copied(reader)? },
         TRUNCATE => Record::Truncate { group: GroupId(reader.u32()?), next: reader.u64()? },
@@ -369,8 +408,10 @@ mod tests {
         let images = BTreeMap::from([(GroupId(1), image), (GroupId(2), Image::default())]);
         builder.checkpoint(&images);
         builder.seal();
-        assert_eq!(builder.records(), 8);
+        let (again, same) = builder.relocated(GroupId(3), 7, b"payload");
+        assert_eq!((builder.records(), same), (9, sum));
         let size = builder.size();
+        let second = again as usize - FRAME_HEADER_BYTES;
         let frame = builder.finish(0xfeed, 42).to_vec();
         assert_eq!((frame.len() as u64, frame.len() % 8), (size, 0));
         assert_eq!(&frame[offset as usize..][..7], b"payload");
@@ -384,6 +425,7 @@ mod tests {
             Record::Remove { group: GroupId(4) },
             Record::Checkpoint { images },
             Record::Seal,
+            Record::Relocated { group: GroupId(3), index: 7, offset: second, length: 7, sum },
         ];
         assert_eq!(records(&frame, 0xfeed), expected);
         let end = read_frame(&frame, 0, 0xfeed).unwrap().body.1;

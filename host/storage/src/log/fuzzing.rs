@@ -41,6 +41,12 @@ pub fn records(input: &[u8]) {
                     return; // a damaged payload is found when it is read
                 }
             }
+            Record::Relocated { group, index, offset, length, sum } => {
+                let payload = &body[offset..offset + length as usize];
+                if builder.relocated(group, index, payload).1 != sum {
+                    return;
+                }
+            }
             Record::Vote { group, vote } => builder.vote(group, &vote),
             Record::Truncate { group, next } => builder.truncate(group, next),
             Record::Purge { group, upto, log_id } => builder.purge(group, upto, &log_id),

@@ -1,6 +1,5 @@
 //! One group's part of the log.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ pub struct GroupLog {
 }
 
 /// Where a read finds a payload.
-enum Source {
+pub(super) enum Source {
     Memory(Bytes),
     Disk {
         file: Arc<dyn File>,
@@ -37,6 +36,19 @@ enum Source {
     },
     /// Its segment is not there, which is never so while it is live.
     Gone(Slot),
+}
+
+impl Source {
+    pub(super) fn of(state: &State, index: &GroupIndex, number: u64, slot: Slot) -> Self {
+        if let Some(payload) = index.payload(number) {
+            return Source::Memory(payload.clone());
+        }
+        debug_assert!(slot.segment != PENDING, "what is not on disk is in memory");
+        match state.segment(slot.segment) {
+            Some(segment) => Source::Disk { file: segment.file.clone(), name: segment.name.clone(), slot },
+            None => Source::Gone(slot),
+        }
+    }
 }
 
 impl GroupLog {
@@ -210,31 +222,20 @@ impl GroupLog {
         let state = self.log.shared.state.lock();
         let Some(index) = state.groups.get(&self.group) else { return Vec::new() };
         let (start, end) = (range.start.max(index.image().first), range.end.min(index.image().next));
-        let (mut sources, mut bytes, mut files) = (Vec::new(), 0usize, BTreeMap::new());
+        let (mut sources, mut bytes) = (Vec::new(), 0usize);
         for number in start..end {
             let Some(slot) = index.slot(number) else { break };
             bytes = bytes.saturating_add(slot.length as usize);
             if bytes > bytes_max && !sources.is_empty() {
                 break;
             }
-            let source = match index.payload(number) {
-                Some(payload) => Source::Memory(payload.clone()),
-                None => {
-                    let opened = |segment: &super::state::Segment| (segment.file.clone(), segment.name.clone());
-                    let found = files.entry(slot.segment).or_insert_with(|| state.segment(slot.segment).map(opened));
-                    debug_assert!(slot.segment != PENDING, "what is not on disk is in memory");
-                    match found.clone() {
-                        Some((file, name)) => Source::Disk { file, name, slot: *slot },
-                        None => Source::Gone(*slot),
-                    }
-                }
-            };
-            sources.push((number, source));
+            sources.push((number, Source::of(&state, index, number, *slot)));
         }
         sources
     }
 
-    fn load(&self, index: u64, source: Source) -> Result<Bytes, LogError> {
+    /// The payload of an entry. May read the disk.
+    pub(super) fn load(&self, index: u64, source: Source) -> Result<Bytes, LogError> {
         let (file, name, slot) = match source {
             Source::Memory(payload) => return Ok(payload),
             Source::Disk { file, name, slot } => (file, name, slot),

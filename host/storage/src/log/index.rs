@@ -76,7 +76,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn bytes(&self) -> u64 {
+    /// Bytes of its record.
+    pub(super) fn bytes(&self) -> u64 {
         u64::from(self.length) + ENTRY_OVERHEAD_BYTES as u64
     }
 }
@@ -131,6 +132,25 @@ impl GroupIndex {
             self.cached_bytes = 0;
         }
         Ok(())
+    }
+
+    /// Notes, while recovering, that a live entry has another copy, at `place`. Its sequence number stays: it is the same entry.
+    pub(super) fn relocate(&mut self, index: u64, place: Slot) -> Result<(), &'static str> {
+        let slot = self.slot_mut(index).ok_or("an entry was relocated that is not live")?;
+        if slot.segment != ABSENT && (slot.length, slot.sum) != (place.length, place.sum) {
+            return Err("a relocated entry is not the one that was appended");
+        }
+        let before = slot.bytes();
+        *slot = Slot { sequence: slot.sequence, ..place };
+        self.bytes = self.bytes - before + place.bytes();
+        Ok(())
+    }
+
+    /// The last live entry among those appended before `sequence`.
+    pub(super) fn last_before(&self, sequence: u64) -> Option<u64> {
+        // Sequence numbers grow with the indexes, whatever has been relocated.
+        let count = self.slots.partition_point(|slot| slot.sequence < sequence) as u64;
+        Some(self.image.first + count.checked_sub(1)?)
     }
 
     /// Drops the entries from `next` on, telling `retire` of each.

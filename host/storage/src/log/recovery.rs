@@ -6,8 +6,12 @@
 //! torn frame can ever be taken for part of a later one. Everywhere else it is damage.
 //!
 //! Damage, too: a segment that is missing, too short or out of its place, a frame number that does not follow, a checkpoint that
-//! contradicts what was replayed, a live entry whose segment is gone, a sealed segment without a successor. Not to be told
-//! from a torn frame: damage in the very last frame.
+//! contradicts what was replayed, a live entry whose segment is gone and that was not relocated, a relocated entry that is not
+//! live or not the one that was appended, a sealed segment without a successor. Not to be told from a torn frame: damage in the
+//! very last frame.
+//!
+//! The oldest checkpoint may describe entries that lie in segments which are gone. Each of them must be ended or relocated by a
+//! later record: segments go only after what emptied them is durable ([`super::committer`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,7 +22,8 @@ use recoil_base::{GroupId, Reader};
 use super::committer::{Active, TEMPORARY_NAME, first_segment};
 use super::disk::{Disk, File};
 use super::format::{
-    HEADER_BYTES, Record, SegmentHeader, find_frame, read_frame, read_record, segment_name, segment_number,
+    HEADER_BYTES, Record, SegmentHeader, find_frame, other_format, read_frame, read_record, segment_name,
+    segment_number, this_format,
 };
 use super::index::{ABSENT, GroupIndex, Image, Slot};
 use super::state::{Segment, State};
@@ -68,7 +73,7 @@ pub(super) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Reco
     numbers.sort_unstable();
     if numbers.is_empty() {
         let active = first_segment(&**disk, options)?;
-        let state = State { segments: VecDeque::from([Segment::of(&active)]), ..State::default() };
+        let state = State { segments: VecDeque::from([Segment::of(&active, 1)]), ..State::default() };
         return Ok(Recovered { state, images: BTreeMap::new(), active, next_frame: 2 });
     }
     let mut replay = Replay::default();
@@ -116,6 +121,9 @@ fn load(disk: &dyn Disk, name: &str, number: u32) -> Result<Loaded, LogError> {
         return Err(damaged("the segment is too short for its header"));
     }
     file.read_at(&mut head, 0).map_err(io)?;
+    if let Some(found) = other_format(&head) {
+        return Err(LogError::Format { file: name.to_owned(), found, expected: this_format() });
+    }
     let header = SegmentHeader::decode(&head).map_err(damaged)?;
     if header.number != number {
         return Err(damaged("the segment's header names another segment"));
@@ -176,7 +184,10 @@ impl Replay {
             name,
             bytes: header.bytes,
             file,
+            sequence_first: self.sequence + 1,
+            frame_bytes: 0,
             live: 0,
+            live_bytes: 0,
             dead_after: 0,
         });
         let mut offset = HEADER_BYTES;
@@ -204,10 +215,13 @@ impl Replay {
             };
             let sealed = self.frame(loaded, frame.body, first, oldest).map_err(|why| corrupt(loaded, offset, &why))?;
             self.next_frame += 1;
-            offset = frame.end;
             if sealed {
                 return Ok(End::Sealed);
             }
+            if let Some(segment) = self.segments.back_mut().filter(|_| !first) {
+                segment.frame_bytes += (frame.end - offset) as u64;
+            }
+            offset = frame.end;
         }
     }
 
@@ -226,7 +240,14 @@ impl Replay {
                 _ if first => return Err("a segment does not begin with a checkpoint".to_owned()),
                 Record::Seal => sealed = true,
                 Record::Entry { group, index, offset, length, sum } => {
-                    self.entry(loaded.header.number, group, index, (body.0 + offset, length, sum))?;
+                    let slot = self.slot(loaded.header.number, body.0 + offset, length, sum)?;
+                    self.entry(group, index, slot)?;
+                }
+                Record::Relocated { group, index, offset, length, sum } => {
+                    let place = self.slot(loaded.header.number, body.0 + offset, length, sum)?;
+                    let live = self.groups.get_mut(&group).ok_or("an entry was relocated of a group without any");
+                    let relocated = live.and_then(|live| live.relocate(index, place));
+                    relocated.map_err(|why| of_group(group, &format!("entry {index}: {why}")))?;
                 }
                 other => self.change(other)?,
             }
@@ -248,11 +269,15 @@ impl Replay {
         Ok(())
     }
 
-    fn entry(&mut self, segment: u32, group: GroupId, index: u64, place: (usize, u32, u32)) -> Result<(), String> {
-        let (offset, length, sum) = place;
+    /// The place of a payload, as that of the newest entry.
+    fn slot(&self, segment: u32, offset: usize, length: u32, sum: u32) -> Result<Slot, String> {
         let offset = u32::try_from(offset).map_err(|_| "an entry lies beyond 4 GiB".to_owned())?;
+        Ok(Slot { sequence: self.sequence, segment, offset, length, sum })
+    }
+
+    fn entry(&mut self, group: GroupId, index: u64, slot: Slot) -> Result<(), String> {
         self.sequence += 1;
-        let slot = Slot { sequence: self.sequence, segment, offset, length, sum };
+        let slot = Slot { sequence: self.sequence, ..slot };
         self.groups.entry(group).or_default().push(index, slot, None).map_err(|why| of_group(group, why))?;
         self.images.entry(group).or_default().entry(index).map_err(|why| of_group(group, why))
     }
@@ -281,7 +306,7 @@ impl Replay {
                 self.images.remove(&group);
                 (group, Ok(()))
             }
-            Record::Entry { .. } | Record::Checkpoint { .. } | Record::Seal => return Ok(()),
+            Record::Entry { .. } | Record::Relocated { .. } | Record::Checkpoint { .. } | Record::Seal => return Ok(()),
         };
         changed.map_err(|why| of_group(group, why))
     }
@@ -292,12 +317,12 @@ impl Replay {
             for (number, slot) in index.slots() {
                 if slot.segment == ABSENT {
                     let file = self.segments.front().map(|segment| segment.name.clone()).unwrap_or_default();
-                    let why = format!("entry {number} of group {group} lies in an older segment, which is missing");
+                    let why = format!(
+                        "entry {number} of group {group} lies in an older segment, which is missing, and was not relocated"
+                    );
                     return Err(LogError::Corrupt { file, offset: 0, why });
                 }
-                if let Some(segment) = State::segment_mut(&mut self.segments, slot.segment) {
-                    segment.live += 1;
-                }
+                State::settle(&mut self.segments, slot);
             }
         }
         let state =

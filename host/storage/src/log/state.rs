@@ -30,6 +30,8 @@ pub(super) enum Change {
         sequence: u64,
         payloads: Vec<Bytes>,
     },
+    /// Copies of entries that lie in old segments.
+    Relocate(Vec<Relocated>),
     Vote(Bytes),
     /// The index that comes next.
     Truncate(u64),
@@ -44,6 +46,7 @@ impl Change {
     pub(super) fn records(&self) -> usize {
         match self {
             Change::Entries { payloads, .. } => payloads.len(),
+            Change::Relocate(entries) => entries.len(),
             Change::Barrier => 0,
             _ => 1,
         }
@@ -52,10 +55,19 @@ impl Change {
     fn bytes(&self) -> usize {
         match self {
             Change::Entries { payloads, .. } => payloads.iter().map(|payload| payload.len() + OP_BYTES).sum(),
+            Change::Relocate(entries) => entries.iter().map(|entry| entry.payload.len() + OP_BYTES).sum(),
             Change::Vote(bytes) | Change::Purge(_, bytes) | Change::Reset(_, bytes) => bytes.len(),
             Change::Truncate(_) | Change::Remove | Change::Barrier => 0,
         }
     }
+}
+
+/// An entry to be copied forward, and where it lay when it was read.
+pub(super) struct Relocated {
+    pub(super) index: u64,
+    pub(super) sequence: u64,
+    pub(super) from: u32,
+    pub(super) payload: Bytes,
 }
 
 /// A queued operation.
@@ -74,8 +86,14 @@ pub(super) struct Segment {
     pub(super) name: String,
     pub(super) bytes: u64,
     pub(super) file: Arc<dyn File>,
+    /// No entry that was appended to it or to a later segment has a smaller sequence number. Relocated ones have.
+    pub(super) sequence_first: u64,
+    /// Bytes of the frames behind its checkpoint.
+    pub(super) frame_bytes: u64,
     /// Live entries in it.
     pub(super) live: u64,
+    /// Bytes of their records.
+    pub(super) live_bytes: u64,
     /// The last operation that made an entry in it dead: durable, before the file goes.
     pub(super) dead_after: u64,
 }
@@ -107,14 +125,23 @@ impl State {
         self.segments.get(place as usize)
     }
 
-    /// Notes that operation `op` made the entry of `slot` dead.
+    /// Notes that operation `op` made the entry of `slot` dead, or gave it another place.
     pub(super) fn retire(segments: &mut VecDeque<Segment>, slot: &Slot, op: u64) {
         if slot.segment == PENDING || slot.segment == ABSENT {
             return; // never counted as live
         }
         if let Some(segment) = State::segment_mut(segments, slot.segment) {
             segment.live -= 1;
+            segment.live_bytes -= slot.bytes();
             segment.dead_after = segment.dead_after.max(op);
+        }
+    }
+
+    /// Notes that the entry of `slot` lies where it says.
+    pub(super) fn settle(segments: &mut VecDeque<Segment>, slot: &Slot) {
+        if let Some(segment) = State::segment_mut(segments, slot.segment) {
+            segment.live += 1;
+            segment.live_bytes += slot.bytes();
         }
     }
 

@@ -3,6 +3,8 @@
 mod crashes;
 mod damage;
 mod files;
+mod fixture;
+mod relocation;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::sync::mpsc;
 use bytes::Bytes;
 use recoil_base::GroupId;
 
-use super::{GroupLog, Log, LogError, LogOptions};
+use super::{GroupLog, Log, LogError, LogOptions, Pin, Pins};
 
 const A: GroupId = GroupId(1);
 const B: GroupId = GroupId(2);

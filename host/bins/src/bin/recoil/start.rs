@@ -57,7 +57,7 @@ impl Start {
             ..NodeOptions::new(self.data_dir.clone(), self.listen, Shared::new(shared_options)?)
         };
         if self.purge_early {
-            (options.groups.snapshot_log_bytes, options.groups.log_entries_kept) = (4 << 10, 0);
+            options.log.segment_bytes = 4 << 10;
         }
         let node = tokio::select! {
             started = Node::start(options, Shutdown::new()) => started,

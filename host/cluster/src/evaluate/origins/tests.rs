@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use recoil_base::{Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId, Runtime, Tasks};
 use recoil_consensus::{
-    Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Outcome, OwnershipChange, PartitionRef, Pulse,
-    Versions,
+    Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, MachineKind, Outcome, OwnershipChange, PartitionRef,
+    Pulse, Versions,
 };
 use recoil_engine::{AppLog, AppLogOptions, CallBody, Engine, EngineOptions, Limits};
 use recoil_storage::{Log, LogOptions};
@@ -49,10 +49,12 @@ impl World {
         let data = Data::open(&folder.join("data")).unwrap();
         let locals = Locals::open(data.clone()).unwrap();
         let log = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
+        let log = Log::open(&folder.join("log"), log).unwrap();
         let context = GroupContext {
             node: NODE,
             clock: clock.clone(),
-            log: Log::open(&folder.join("log"), log).unwrap(),
+            keeper: LogKeeper::start(&tasks, log.clone()),
+            log,
             data: data.clone(),
             locals: locals.clone(),
             applier: Applier::start(NODE),
