@@ -1,30 +1,40 @@
 //! Routed calls on the wire, and what becomes of them.
 //!
-//! A batch: `meta index u64 | incarnation u64 | count u32`, then per call `app u32 | partition u32 | mode u8 | sequence u64 | acked u64 |
-//! kind u8`; kind 0 goes on with a body, kind 1, a transaction, with `count u32` and per part `partition u32 | mode u8 | body`. Its
-//! answer: `count u32`, then per call a tag and what belongs to it. All calls of a batch go to one node; partitions are of the
-//! default keyspace. The receiver starts them in their order.
+//! A batch: `meta index u64 | incarnation u64 | count u32`, then per call `head u8 | keyspace u32 ? | epoch u64 ? | app u32 | partition
+//! u32 | sequence u64 | acked u64` and what it asks: a body, or, of a transaction, `count u32` and per part `head u8 | keyspace u32 ? |
+//! epoch u64 ? | partition u32 | body`. The head has the mode in its lowest two bits, and bits that say: a transaction, the keyspace
+//! follows, the epoch follows. What does not follow is that of the call or part before, so that a frame carries each of them once if
+//! all of its calls agree. All calls of a batch go to one node, which starts them in their order.
+//!
+//! The answers come in one or more pieces, each `count u32 | (place u32 | answer)*`; see [`answers`]. A place is that of the call in the
+//! batch; each is answered once, in any order, and all of them by the end of the last piece.
 //!
 //! A writing call has a number of its own among those of its origin to its partition, by which it can be asked again
 //! ([`recoil_consensus::answered`]); a read has the number of the writing call that it must come after. A transaction belongs to
-//! the lowest of its partitions.
+//! the lowest of its partitions. The epoch is that of the placement by which the origin has chosen the node: one that knows a newer
+//! placement answers with it ([`Miss::Moved`]), one that only knows an older one waits for its table.
+//!
+//! The form of a batch and of a piece is that of the wire version on which the two nodes have agreed ([`crate::peer`]).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+pub(crate) mod answers;
+pub(crate) mod gather;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use recoil_base::{AppId, DecodeError, NodeId, PartitionId, Reader, Writer};
+use recoil_base::{AppId, DecodeError, GroupId, KeyspaceId, NodeId, PartitionId, Reader, Writer};
+use recoil_consensus::PartitionRef;
 use recoil_engine::{CallBody, CallError, Mode};
-use tokio::sync::oneshot;
+
+pub use answers::{Answered, decode_answers, decode_piece, encode_answers, encode_piece};
 
 /// A call whose partition is known.
 #[derive(Clone, Debug)]
 pub struct PartitionCall {
     /// Whose handler.
     pub app: AppId,
-    /// Where it goes, in the default keyspace.
-    pub partition: PartitionId,
+    /// Where it goes.
+    pub partition: PartitionRef,
+    /// The epoch of the placement that the origin goes by.
+    pub epoch: u64,
     /// May it write.
     pub mode: Mode,
     /// A writing call's own number; of a read, the number it must come after.
@@ -40,7 +50,8 @@ pub struct PartitionCall {
 pub enum Request {
     /// One call of its partition.
     One(CallBody),
-    /// A transaction over partitions of one group, of which the call's own is the lowest. The answer is made by [`encode_answers`].
+    /// A transaction over partitions of one group, of which the call's own is the lowest. The answer is made by
+    /// [`encode_answers`].
     All(Vec<Part>),
 }
 
@@ -48,7 +59,9 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub struct Part {
     /// Where it goes.
-    pub partition: PartitionId,
+    pub partition: PartitionRef,
+    /// The epoch of the placement that the origin goes by.
+    pub epoch: u64,
     /// May it write.
     pub mode: Mode,
     /// What it asks.
@@ -72,6 +85,13 @@ pub enum Miss {
     Error(CallError),
     /// Not evaluated here; that node may lead.
     NotLeader(Option<NodeId>),
+    /// Not evaluated here: this node knows of a placement of the partition, and is not the one to ask by it.
+    Moved {
+        /// The group that owns the partition.
+        group: GroupId,
+        /// Since that epoch.
+        epoch: u64,
+    },
     /// Certainly not applied: route it again.
     Again,
     /// Not evaluated: the origin's earlier calls have not arrived. Send them, then this again.
@@ -99,22 +119,75 @@ pub struct Batch {
     pub calls: Vec<PartitionCall>,
 }
 
+/// Bits of a head: the mode, and what else it says.
+const MODE: u8 = 0b11;
+const TRANSACTION: u8 = 1 << 2;
+const KEYSPACE_FOLLOWS: u8 = 1 << 3;
+const EPOCH_FOLLOWS: u8 = 1 << 4;
+
+/// The keyspace and the epoch of the call or part before; of the first one's, nothing.
+struct Before {
+    keyspace: KeyspaceId,
+    epoch: u64,
+}
+
+impl Before {
+    fn none() -> Self {
+        Before { keyspace: KeyspaceId(0), epoch: 0 }
+    }
+
+    /// Writes a head, with what differs from before.
+    fn write(&mut self, writer: &mut Writer, mode: Mode, kind: u8, keyspace: KeyspaceId, epoch: u64) {
+        let (other_keyspace, other_epoch) = (keyspace != self.keyspace, epoch != self.epoch);
+        let follows = if other_keyspace { KEYSPACE_FOLLOWS } else { 0 } | if other_epoch { EPOCH_FOLLOWS } else { 0 };
+        writer.u8(mode.as_u8() | kind | follows);
+        if other_keyspace {
+            writer.u32(keyspace.0);
+        }
+        if other_epoch {
+            writer.u64(epoch);
+        }
+        *self = Before { keyspace, epoch };
+    }
+
+    /// Reads a head and what follows it: the mode, and whether it is a transaction's.
+    fn read(&mut self, reader: &mut Reader) -> Result<(Mode, bool), DecodeError> {
+        let head = reader.u8()?;
+        if head & !(MODE | TRANSACTION | KEYSPACE_FOLLOWS | EPOCH_FOLLOWS) != 0 {
+            return Err(reader.error("a call of an unknown kind"));
+        }
+        if head & KEYSPACE_FOLLOWS != 0 {
+            self.keyspace = KeyspaceId(reader.u32()?);
+        }
+        if head & EPOCH_FOLLOWS != 0 {
+            self.epoch = reader.u64()?;
+        }
+        let mode = Mode::from_u8(head & MODE).ok_or_else(|| reader.error("an unknown mode"))?;
+        Ok((mode, head & TRANSACTION != 0))
+    }
+
+    fn partition(&self, reader: &mut Reader) -> Result<PartitionRef, DecodeError> {
+        Ok(PartitionRef { keyspace: self.keyspace, partition: PartitionId(reader.u32()?) })
+    }
+}
+
 impl Batch {
     /// The request's bytes.
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::with_capacity(32 + self.calls.len() * 96);
         writer.u64(self.meta_index).u64(self.incarnation).u32(self.calls.len() as u32);
+        let mut before = Before::none();
         for call in &self.calls {
-            writer.u32(call.app.0).u32(call.partition.0).u8(call.mode.as_u8()).u64(call.sequence).u64(call.acked);
+            let kind = if matches!(call.request, Request::All(_)) { TRANSACTION } else { 0 };
+            before.write(&mut writer, call.mode, kind, call.partition.keyspace, call.epoch);
+            writer.u32(call.app.0).u32(call.partition.partition.0).u64(call.sequence).u64(call.acked);
             match &call.request {
-                Request::One(body) => {
-                    writer.u8(0);
-                    body.encode(&mut writer);
-                }
+                Request::One(body) => body.encode(&mut writer),
                 Request::All(parts) => {
-                    writer.u8(1).u32(parts.len() as u32);
+                    writer.u32(parts.len() as u32);
                     for part in parts {
-                        writer.u32(part.partition.0).u8(part.mode.as_u8());
+                        before.write(&mut writer, part.mode, 0, part.partition.keyspace, part.epoch);
+                        writer.u32(part.partition.partition.0);
                         part.body.encode(&mut writer);
                     }
                 }
@@ -124,223 +197,123 @@ impl Batch {
     }
 
     /// Reads a request's bytes.
+    ///
+    /// # Errors
+    /// If they are not of this form, or say what no origin says.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("routed calls", bytes);
         let (meta_index, incarnation) = (reader.u64()?, reader.u64()?);
-        let count = reader.count(27)?;
+        let count = reader.count(26)?;
         let mut calls = Vec::with_capacity(count);
+        let mut before = Before::none();
         for _ in 0..count {
-            let (app, partition) = (AppId(reader.u32()?), PartitionId(reader.u32()?));
-            let mode = decode_mode(&mut reader)?;
+            let (mode, is_transaction) = before.read(&mut reader)?;
+            let epoch = before.epoch;
+            let (app, partition) = (AppId(reader.u32()?), before.partition(&mut reader)?);
             let (sequence, acked) = (reader.u64()?, reader.u64()?);
             if mode == Mode::Write && sequence <= acked {
                 return Err(reader.error("a call that its origin has already been answered"));
             }
-            let request = decode_request(&mut reader, partition, mode)?;
-            calls.push(PartitionCall { app, partition, mode, sequence, acked, request });
+            let request = if is_transaction {
+                decode_transaction(&mut reader, &mut before, partition, mode)?
+            } else {
+                Request::One(CallBody::decode(&mut reader)?)
+            };
+            calls.push(PartitionCall { app, partition, epoch, mode, sequence, acked, request });
         }
         reader.finish()?;
         Ok(Batch { meta_index, incarnation, calls })
     }
 }
 
-fn decode_mode(reader: &mut Reader) -> Result<Mode, DecodeError> {
-    Mode::from_u8(reader.u8()?).ok_or_else(|| reader.error("an unknown mode"))
-}
-
-fn decode_request(reader: &mut Reader, partition: PartitionId, mode: Mode) -> Result<Request, DecodeError> {
-    match reader.u8()? {
-        0 => Ok(Request::One(CallBody::decode(reader)?)),
-        1 => {
-            let count = reader.count(6)?;
-            let mut parts = Vec::with_capacity(count);
-            for _ in 0..count {
-                let partition = PartitionId(reader.u32()?);
-                parts.push(Part { partition, mode: decode_mode(reader)?, body: CallBody::decode(reader)? });
-            }
-            // Partitions are locked in their order, beginning with the transaction's own.
-            if mode != Mode::Write || parts.iter().map(|part| part.partition).min() != Some(partition) {
-                return Err(reader.error("a transaction that does not belong to the lowest of its partitions"));
-            }
-            Ok(Request::All(parts))
-        }
-        _ => Err(reader.error("a call of an unknown kind")),
-    }
-}
-
-/// The answers' bytes.
-pub fn encode_answers(answers: &[Answer]) -> Bytes {
-    let mut writer = Writer::with_capacity(8 + answers.len() * 32);
-    writer.u32(answers.len() as u32);
-    for answer in answers {
-        match answer {
-            Ok(bytes) => writer.u8(0).bytes(bytes),
-            Err(Miss::Error(CallError::Rejected(text))) => writer.u8(1).bytes(text.as_bytes()),
-            Err(Miss::Error(CallError::Failed(text))) => writer.u8(2).bytes(text.as_bytes()),
-            Err(Miss::Error(CallError::UnknownOutcome(text))) => writer.u8(3).bytes(text.as_bytes()),
-            Err(Miss::Error(CallError::Unavailable(text))) => writer.u8(4).bytes(text.as_bytes()),
-            Err(Miss::Error(CallError::Conflict)) => writer.u8(5),
-            Err(Miss::NotLeader(None)) => writer.u8(6),
-            Err(Miss::NotLeader(Some(node))) => writer.u8(7).u32(node.0),
-            Err(Miss::Again) => writer.u8(8),
-            Err(Miss::TooEarly) => writer.u8(9),
-            Err(Miss::Unknown) => writer.u8(10),
-            Err(Miss::Refused(text)) => writer.u8(11).bytes(text.as_bytes()),
-        };
-    }
-    writer.finish()
-}
-
-/// Reads the answers' bytes.
-pub fn decode_answers(bytes: Bytes) -> Result<Vec<Answer>, DecodeError> {
-    let mut reader = Reader::new("call answers", bytes);
-    let count = reader.count(1)?;
-    let mut answers = Vec::with_capacity(count);
+fn decode_transaction(
+    reader: &mut Reader,
+    before: &mut Before,
+    partition: PartitionRef,
+    mode: Mode,
+) -> Result<Request, DecodeError> {
+    let count = reader.count(6)?;
+    let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
-        answers.push(match reader.u8()? {
-            0 => Ok(reader.bytes()?),
-            1 => Err(Miss::Error(CallError::Rejected(reader.string()?))),
-            2 => Err(Miss::Error(CallError::Failed(reader.string()?))),
-            3 => Err(Miss::Error(CallError::UnknownOutcome(reader.string()?))),
-            4 => Err(Miss::Error(CallError::Unavailable(reader.string()?))),
-            5 => Err(Miss::Error(CallError::Conflict)),
-            6 => Err(Miss::NotLeader(None)),
-            7 => Err(Miss::NotLeader(Some(NodeId(reader.u32()?)))),
-            8 => Err(Miss::Again),
-            9 => Err(Miss::TooEarly),
-            10 => Err(Miss::Unknown),
-            11 => Err(Miss::Refused(reader.string()?)),
-            _ => return Err(reader.error("an answer of an unknown kind")),
-        });
-    }
-    reader.finish()?;
-    Ok(answers)
-}
-
-/// An answer as it is kept beside the writes it belongs to; none if it says nothing final.
-pub(crate) fn encode_kept(answer: &Answer) -> Option<Bytes> {
-    match answer {
-        Ok(_) | Err(Miss::Error(_)) => Some(encode_answers(std::slice::from_ref(answer))),
-        Err(_) => None,
-    }
-}
-
-/// What [`encode_kept`] kept.
-pub(crate) fn decode_kept(bytes: Bytes) -> Option<Answer> {
-    decode_answers(bytes).ok()?.pop()
-}
-
-/// Gathers the answers of a batch, which come in any order, from any thread.
-pub struct Collector {
-    slots: Mutex<Vec<Answer>>,
-    left: AtomicUsize,
-    done: Mutex<Option<oneshot::Sender<Vec<Answer>>>>,
-}
-
-impl Collector {
-    /// For `count` answers, at least one.
-    pub fn new(count: usize) -> (Arc<Self>, oneshot::Receiver<Vec<Answer>>) {
-        let (done, all) = oneshot::channel();
-        let slots = vec![Err(Miss::Again); count];
-        (
-            Arc::new(Collector {
-                slots: Mutex::new(slots),
-                left: AtomicUsize::new(count),
-                done: Mutex::new(Some(done)),
-            }),
-            all,
-        )
-    }
-
-    /// Takes the answer of one place. A reply that is dropped uncalled counts as [`Miss::Unknown`].
-    pub fn reply(self: &Arc<Self>, place: usize) -> Reply {
-        let mut slot = Slot { collector: self.clone(), place, told: false };
-        Box::new(move |answer| slot.tell(answer))
-    }
-}
-
-struct Slot {
-    collector: Arc<Collector>,
-    place: usize,
-    told: bool,
-}
-
-impl Slot {
-    fn tell(&mut self, answer: Answer) {
-        self.told = true;
-        self.collector.slots.lock()[self.place] = answer;
-        if self.collector.left.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(done) = self.collector.done.lock().take()
-        {
-            let _ = done.send(std::mem::take(&mut self.collector.slots.lock()));
+        let (mode, is_transaction) = before.read(reader)?;
+        if is_transaction {
+            return Err(reader.error("a transaction within a transaction"));
         }
+        let (epoch, partition) = (before.epoch, before.partition(reader)?);
+        parts.push(Part { partition, epoch, mode, body: CallBody::decode(reader)? });
     }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if !self.told {
-            self.tell(Err(Miss::Unknown));
-        }
+    // Partitions are locked in their order, beginning with the transaction's own.
+    if mode != Mode::Write || parts.iter().map(|part| part.partition).min() != Some(partition) {
+        return Err(reader.error("a transaction that does not belong to the lowest of its partitions"));
     }
+    Ok(Request::All(parts))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
-    #[test]
-    fn batches_and_answers_survive_and_every_shorter_input_is_an_error() {
+    fn partition(keyspace: u32, partition: u32) -> PartitionRef {
+        PartitionRef { keyspace: KeyspaceId(keyspace), partition: PartitionId(partition) }
+    }
+
+    fn batch() -> Batch {
         let body = || CallBody::Handle(Bytes::from_static(b"get k"));
-        let part = |partition| Part { partition: PartitionId(partition), mode: Mode::Write, body: body() };
-        let call = |mode, request| PartitionCall {
+        let part = |number, epoch| Part { partition: partition(1, number), epoch, mode: Mode::Write, body: body() };
+        let call = |partition, epoch, mode, request| PartitionCall {
             app: AppId(2),
-            partition: PartitionId(7),
+            partition,
+            epoch,
             mode,
             sequence: 5,
             acked: 4,
             request,
         };
         let calls = vec![
-            call(Mode::Write, Request::One(body())),
-            call(Mode::StaleRead, Request::One(body())),
-            call(Mode::Write, Request::All(vec![part(8), part(7)])),
+            call(partition(1, 7), 1, Mode::Write, Request::One(body())),
+            call(partition(1, 8), 1, Mode::Read, Request::One(body())),
+            call(partition(1, 9), 3, Mode::StaleRead, Request::One(body())),
+            call(partition(1, 7), 1, Mode::Write, Request::All(vec![part(8, 2), part(7, 1)])),
+            call(partition(2, 0), u64::MAX, Mode::Write, Request::One(body())),
         ];
-        let batch = Batch { meta_index: 9, incarnation: 3, calls };
-        let encoded = batch.encode();
-        let decoded = Batch::decode(encoded.clone()).unwrap();
-        assert_eq!(format!("{decoded:?}"), format!("{batch:?}"));
-        for length in 0..encoded.len() {
-            assert!(Batch::decode(encoded.slice(..length)).is_err(), "{length}");
-        }
-        let answers: Vec<Answer> = vec![
-            Ok(Bytes::from_static(b"v")),
-            Err(Miss::Error(CallError::Rejected("no".into()))),
-            Err(Miss::Error(CallError::Conflict)),
-            Err(Miss::NotLeader(Some(NodeId(3)))),
-            Err(Miss::Again),
-            Err(Miss::TooEarly),
-            Err(Miss::Unknown),
-            Err(Miss::Refused("full".into())),
-        ];
-        let encoded = encode_answers(&answers);
-        assert_eq!(format!("{:?}", decode_answers(encoded.clone()).unwrap()), format!("{answers:?}"));
-        for length in 0..encoded.len() {
-            assert!(decode_answers(encoded.slice(..length)).is_err(), "{length}");
-        }
+        Batch { meta_index: 9, incarnation: 3, calls }
     }
 
     #[test]
-    fn a_collector_gives_answers_in_their_places_and_notices_dropped_replies() {
-        let (collector, mut all) = Collector::new(3);
-        let (second, first, third) = (collector.reply(1), collector.reply(0), collector.reply(2));
-        second(Ok(Bytes::from_static(b"2")));
-        first(Ok(Bytes::from_static(b"1")));
-        assert!(all.try_recv().is_err());
-        drop(third);
-        let answers = all.try_recv().unwrap();
-        assert!(matches!(&answers[0], Ok(bytes) if &bytes[..] == b"1"));
-        assert!(matches!(&answers[1], Ok(bytes) if &bytes[..] == b"2"));
-        assert!(matches!(&answers[2], Err(Miss::Unknown)));
+    fn batches_survive_and_every_shorter_input_is_an_error() {
+        let encoded = batch().encode();
+        assert_eq!(format!("{:?}", Batch::decode(encoded.clone()).unwrap()), format!("{:?}", batch()));
+        for length in 0..encoded.len() {
+            assert!(Batch::decode(encoded.slice(..length)).is_err(), "{length}");
+        }
+    }
+
+    /// Fails if the form of routed calls changes. A change needs a new wire version ([`crate::peer::WIRE`]) and a fixture of its own
+    /// beside this one, which `RECOIL_WRITE_FIXTURES=1` writes.
+    #[test]
+    fn the_fixture_of_routed_calls_is_read_and_written_as_it_is() {
+        let stored = fixtures::stored("routed_calls_2", &batch().encode());
+        let read = Batch::decode(stored.clone()).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", batch()));
+        assert_eq!(read.encode(), stored);
+    }
+
+    /// Fails if every call carries its keyspace and epoch.
+    #[test]
+    fn a_frame_carries_the_keyspace_and_the_epoch_once_if_its_calls_agree() {
+        let call = batch().calls[0].clone();
+        let bytes = |count| Batch { calls: vec![call.clone(); count], ..batch() }.encode().len();
+        assert_eq!((bytes(1) - bytes(0)) - (bytes(2) - bytes(1)), 4 + 8);
+    }
+
+    #[test]
+    fn heads_of_unknown_kinds_are_refused() {
+        let encoded = batch().encode();
+        for head in [3, 1 << 5, 1 << 6, 1 << 7] {
+            let mut wrong = encoded.to_vec();
+            wrong[20] = head;
+            assert!(Batch::decode(wrong.into()).is_err(), "{head}");
+        }
     }
 }

@@ -5,8 +5,9 @@
 //! group's session, which tags them with the batch number under which the overlay keeps them until they are applied.
 //!
 //! Invariants:
-//! - Overlay, recent rows, instances and clock belong to one session; another session (or none) means they are dropped before anything
-//!   else is evaluated.
+//! - Overlay, recent rows, instances and clock belong to one session and one copy of the partition; another session (or none), owner,
+//!   epoch or copy means that they are dropped before anything else is evaluated.
+//! - A call is evaluated only under a session of the group that owns this node's copy of the partition.
 //! - A call that wrote is answered when its batch is committed. One that did not is answered when the newest batch in the
 //!   overlay it read is committed *and* a lease check made after its arrival holds: also if it failed, for an error tells
 //!   what was read. The lease is looked at once for all calls taken from the mailbox together.
@@ -22,7 +23,6 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -34,12 +34,13 @@ use recoil_engine::{
 };
 use recoil_storage::Data;
 use rustc_hash::FxHashMap;
-use tokio::time::Instant;
 
 use crate::calls::{Answer, Miss, Reply, Request};
+use crate::meta::Placement;
 use crate::timers::Timers;
 use crate::topics::Topics;
 
+use departed::Departed;
 use origins::Origins;
 pub use pool::EvaluationPool;
 use recent::Recent;
@@ -47,14 +48,19 @@ pub use shared::SharedInstances;
 use usage::Counted;
 pub use usage::Usage;
 
+mod departed;
 mod origins;
 mod pool;
 mod recent;
 mod run;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod transact;
 mod usage;
 mod view;
+#[cfg(test)]
+pub(crate) mod world;
 
 /// Calls taken from a mailbox at once; then other partitions have their turn.
 const DRAIN_MAX: usize = 64;
@@ -90,8 +96,8 @@ pub struct CallId {
 pub enum Work {
     /// A routed call.
     Asked(Request, CallId),
-    /// Forget the origins that have been gone for longer than this.
-    Forget(Duration),
+    /// Forget these origins, none of whose calls can still be on its way.
+    Forget(Vec<Origin>),
     /// Fire the app's timers that are due.
     Timers,
     /// Leadership has come: load what needs no call, such as timers.
@@ -102,7 +108,8 @@ impl Call {
     fn size(&self) -> usize {
         128 + match &self.work {
             Work::Asked(request, _) => request.size(),
-            Work::Timers | Work::Wake | Work::Forget(_) => 0,
+            Work::Forget(origins) => size_of_val(&origins[..]),
+            Work::Timers | Work::Wake => 0,
         }
     }
 }
@@ -226,10 +233,7 @@ pub struct Host {
     /// Those that are switched on.
     serving: RwLock<BTreeSet<AppId>>,
     numbers: Arc<RwLock<HashMap<NodeId, u32>>>,
-    /// The present start of every member.
-    starts: RwLock<HashMap<NodeId, u64>>,
-    /// Origins that are no member's present start, since when this node has seen that.
-    gone: Mutex<HashMap<Origin, Instant>>,
+    departed: Mutex<Departed>,
     timers: Timers,
     waiting_bytes: AtomicUsize,
     instances: AtomicUsize,
@@ -248,8 +252,7 @@ impl Host {
             apps: RwLock::default(),
             serving: RwLock::default(),
             numbers: Arc::default(),
-            starts: RwLock::default(),
-            gone: Mutex::default(),
+            departed: Mutex::default(),
             timers,
             waiting_bytes: AtomicUsize::new(0),
             instances: AtomicUsize::new(0),
@@ -261,12 +264,29 @@ impl Host {
     pub fn add_group(&self, group: Arc<Group>, partitions: &[PartitionRef], keyspace_name: &Arc<str>, count: u32) {
         let id = group.id();
         self.groups.write().insert(id, group);
-        let mut map = self.partitions.write();
-        for key in partitions {
-            map.entry(*key).or_insert_with(|| {
+        let mut left = Vec::new();
+        {
+            let mut map = self.partitions.write();
+            for key in partitions {
+                if map.get(key).is_some_and(|held| held.group == id) {
+                    continue;
+                }
                 let keyspace_name = keyspace_name.clone();
-                Arc::new(Held { group: id, count, keyspace_name, shares: RwLock::default() })
-            });
+                let held = Arc::new(Held { group: id, count, keyspace_name, shares: RwLock::default() });
+                left.extend(map.insert(*key, held));
+            }
+        }
+        // What waits there goes by a group that does not own the partition any longer.
+        left.iter()
+            .flat_map(|held| std::mem::take(&mut *held.shares.write()))
+            .for_each(|(_, share)| self.leave(&share));
+    }
+
+    /// What still waits on a share is routed again; one that is being evaluated drops its instance when it ends.
+    fn leave(&self, share: &Partition) {
+        share.gone.store(true, Ordering::Release);
+        if let Some(mut slot) = share.evaluation.try_lock() {
+            self.forget(share, &mut slot);
         }
     }
 
@@ -307,6 +327,31 @@ impl Host {
         Ok(made)
     }
 
+    /// The newest placement of a partition that the logs of the groups with a replica here say.
+    pub(crate) fn placement_here(&self, partition: PartitionRef) -> Option<Placement> {
+        self.parts.locals.placement(partition).map(|(group, epoch)| Placement { group, epoch })
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.parts.runtime
+    }
+
+    /// This node's copy of a partition, if it may be read and written for `group`.
+    fn owned(&self, partition: PartitionRef, group: GroupId) -> Result<Local, Miss> {
+        if let Some(local) = self.parts.locals.get(group, partition) {
+            return Ok(local);
+        }
+        // A partition of a new group is there once the group's log has taken it in.
+        let elsewhere = self.placement_here(partition).filter(|known| known.group != group);
+        Err(elsewhere.map_or(Miss::Again, |Placement { group, epoch }| Miss::Moved { group, epoch }))
+    }
+
+    /// Apps' shares of partitions that have been made.
+    #[cfg(test)]
+    fn shares(&self) -> usize {
+        self.partitions.read().values().map(|held| held.shares.read().len()).sum()
+    }
+
     /// The group, if open here.
     pub fn group(&self, id: GroupId) -> Option<Arc<Group>> {
         self.groups.read().get(&id).cloned()
@@ -320,32 +365,6 @@ impl Host {
     /// How guests know nodes.
     pub fn set_numbers(&self, numbers: HashMap<NodeId, u32>) {
         *self.numbers.write() = numbers;
-    }
-
-    /// The present start of every member: calls of other origins will come no more.
-    pub fn set_starts(&self, starts: HashMap<NodeId, u64>) {
-        *self.starts.write() = starts;
-    }
-
-    /// Forgets, on every partition that this node leads, the origins that have been gone for `kept`.
-    pub fn forget_origins(self: &Arc<Self>, kept: Duration) {
-        let keys: Vec<_> = self.partitions.read().keys().copied().collect();
-        let apps: Vec<_> = self.apps.read().keys().copied().collect();
-        for (key, app) in keys.into_iter().flat_map(|key| apps.iter().map(move |app| (key, *app))) {
-            if let Ok(share) = self.share(key, app) {
-                self.put_own(share, Mode::Read, Work::Forget(kept));
-            }
-        }
-    }
-
-    /// How long an origin has been no member's present start, as this node has seen.
-    fn gone_for(&self, origin: Origin) -> Option<Duration> {
-        if self.starts.read().get(&origin.node) == Some(&origin.incarnation) {
-            return None;
-        }
-        let now = self.parts.clock.now();
-        let since = *self.gone.lock().entry(origin).or_insert(now);
-        Some(now.saturating_duration_since(since))
     }
 
     /// An app can be evaluated from now on. Its timers fire once it serves.
@@ -376,11 +395,7 @@ impl Host {
         self.serving.write().remove(&app);
         for held in self.partitions.read().values() {
             let Some(share) = held.shares.write().remove(&app) else { continue };
-            share.gone.store(true, Ordering::Release);
-            // One that is being evaluated drops its instance when it ends.
-            if let Some(mut slot) = share.evaluation.try_lock() {
-                self.forget(&share, &mut slot);
-            }
+            self.leave(&share);
         }
         let Some(removed) = removed else { return };
         for session in self.groups().iter().filter_map(|group| group.session()) {
@@ -504,6 +519,17 @@ impl Host {
         }
     }
 
+    /// Drops what belongs to another copy of the partition, or to another owner of it. Looked at once for all calls taken from a mailbox:
+    /// the owner of a partition does not change while one of its shares is being evaluated.
+    fn check_owner(&self, partition: &Partition, slot: &mut Option<Evaluation>) {
+        if slot
+            .as_ref()
+            .is_some_and(|evaluation| self.parts.locals.get(partition.group, partition.key) != Some(evaluation.local))
+        {
+            self.forget(partition, slot);
+        }
+    }
+
     /// The partition's evaluation under the group's present session, fresh if the session is.
     fn current<'a>(&self, partition: &Partition, slot: &'a mut Option<Evaluation>) -> Result<&'a mut Evaluation, Miss> {
         let group = self.group(partition.group).ok_or(Miss::NotLeader(None))?;
@@ -524,8 +550,10 @@ impl Host {
                 session.end();
                 return Err(Miss::Again);
             }
-            // A partition of a new group is there once the group's log has taken it in.
-            let local = self.parts.locals.get(partition.group, partition.key).ok_or(Miss::Again)?;
+            let local = self.owned(partition.key, partition.group)?;
+            if session.is_ending() {
+                return Err(Miss::Again);
+            }
             let now_us =
                 machine::read_clock(&self.parts.data, partition.group).map_err(|error| storage_failed(&error))?;
             let consensus = run::consensus(session.clone(), group, self.numbers.clone(), self.parts.runtime.clone());
@@ -544,8 +572,13 @@ impl Host {
         Ok(evaluation)
     }
 
+    /// Drops what belongs to a session and a copy. Writes that only the overlay has must not be missed by whoever evaluates next: a
+    /// session under which there are such writes ends.
     fn forget(&self, partition: &Partition, slot: &mut Option<Evaluation>) {
         if let Some(evaluation) = slot.take() {
+            if evaluation.newest > evaluation.session.applied() {
+                evaluation.session.end();
+            }
             let instances = evaluation.apps.values().filter(|app| app.instance.is_some()).count();
             self.instances.fetch_sub(instances, Ordering::Relaxed);
             partition.warm.store(false, Ordering::Relaxed);

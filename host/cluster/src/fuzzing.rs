@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use recoil_base::Reader;
 use recoil_engine::call::{decode_page, decode_values};
 
-use crate::calls::{Batch, decode_answers, encode_answers};
+use crate::calls::{Batch, decode_answers, decode_piece, encode_answers, encode_piece};
 use crate::meta::{MetaCommand, MetaState};
 use crate::{peer, topics};
 
@@ -35,22 +35,27 @@ pub fn stream(input: &[u8]) {
     }
 }
 
-/// Routed calls, their answers, what the answers of storage calls hold, and published messages: the first byte says which.
+/// Routed calls, their answers, what the answers of storage calls hold, published messages, and the answers of transactions: the first
+/// byte says which.
 pub fn calls(input: &[u8]) {
     let Some((kind, body)) = input.split_first() else { return };
     let body = Bytes::copy_from_slice(body);
-    match kind % 5 {
+    match kind % 6 {
         0 => {
             let Ok(batch) = Batch::decode(body) else { return };
             let again = Batch::decode(batch.encode()).expect("what was written can be read");
             assert_eq!(format!("{again:?}"), format!("{batch:?}"));
         }
         1 => {
-            let Ok(answers) = decode_answers(body.clone()) else { return };
-            assert_eq!(encode_answers(&answers), body, "{answers:?}");
+            let Ok(answered) = decode_piece(body.clone()) else { return };
+            assert_eq!(encode_piece(&answered), body, "{answered:?}");
         }
         2 => drop(decode_values(body)),
         3 => drop(decode_page(body)),
+        5 => {
+            let Ok(answers) = decode_answers(body.clone()) else { return };
+            assert_eq!(encode_answers(&answers), body, "{answers:?}");
+        }
         _ => {
             let Ok((app, messages)) = topics::decode(body) else { return };
             let again = topics::encode(app, &messages).into_iter();

@@ -11,6 +11,8 @@
 pub mod calls;
 pub mod clocks;
 pub mod evaluate;
+#[cfg(test)]
+mod fixtures;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod meta;

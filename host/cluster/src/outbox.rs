@@ -1,26 +1,38 @@
 //! The calls that this node has routed and that are not answered yet.
 //!
-//! This node is the *origin* of the calls that its listeners make. To each app on each partition it numbers the writing calls, and
-//! keeps every call, in order, until it is answered, its deadline is over, or nobody waits for it any more. A call that
-//! comes back without an answer (no leader, a connection that broke, a leader that was lost) puts its lane among those to be
-//! sent again, and then everything unanswered of the lane is sent, in order: whoever leads now knows by the numbers what has been
-//! applied already ([`recoil_consensus::answered`]).
+//! This node is the *origin* of the calls that its listeners make. To each app on each partition, a lane, it numbers the writing calls,
+//! and keeps every call, in order, until it is answered, its deadline is over, or nobody waits for it any more. When a call comes back
+//! without an answer (no leader, a connection that broke, a leader that was lost), everything unanswered of its lane is sent again, in
+//! order, after the lane's pause: whoever leads now knows by the numbers what has been applied already
+//! ([`recoil_consensus::answered`]).
+//!
+//! A pause is the lane's own: it doubles each time from [`PAUSE_MIN`] to [`PAUSE_MAX`], and an answer to a call of the lane resets it,
+//! so that a partition without a leader slows down no other. A lane whose partition has moved is sent again at once, a few times
+//! between two answers. Time comes in with each call; nothing here looks at a clock.
 //!
 //! Invariants:
 //! - Numbers are given and frames are handed to the network under one lock, so calls of a lane leave in the order of their numbers.
 //! - `acked` of a lane is below every number that may still be asked for: a call that was given up can never be applied later,
 //!   once a leader has seen that.
 //! - A call is told once. `unavailable` is told only of calls that nobody can have evaluated.
+//! - The numbers and tickets of a lane never begin anew, also when it has been freed with its app and the app is installed again: a new
+//!   lane begins above all that were freed. A leader takes the numbers between for calls that were given up.
 //!
-//! Bounded: calls of a lane, bytes of all calls. Lanes stay, since their numbers must not begin anew.
+//! Bounded: calls of a lane, bytes of all calls; lanes by the apps that there are and the partitions, since they go with their app.
 //!
 //! Deliberately absent: where partitions are and how frames travel ([`crate::router`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
 
-use recoil_base::{AppId, PartitionId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use recoil_base::AppId;
+use recoil_consensus::PartitionRef;
 use recoil_engine::{CallError, Mode};
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
 
 use crate::calls::{Answer, Miss, PartitionCall, Reply, Request};
 
@@ -28,15 +40,28 @@ use crate::calls::{Answer, Miss, PartitionCall, Reply, Request};
 const LANE_CALLS_MAX: usize = 64 << 10;
 /// Bytes of all unanswered calls.
 const BYTES_MAX: usize = 512 << 20;
+/// Pauses before a lane is sent again.
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(2);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How often a lane is sent again at once, because its partition has moved, before one of its calls must be answered. Nodes that
+/// redirect to each other are then asked no more often than others that do not answer.
+const REDIRECTS_MAX: u32 = 4;
 
 /// An app on a partition.
-pub(crate) type LaneId = (AppId, PartitionId);
+pub(crate) type LaneId = (AppId, PartitionRef);
 
 /// Names an unanswered call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) lane: LaneId,
     order: u64,
+}
+
+/// A call as it is sent now.
+pub(crate) struct Departing {
+    pub(crate) call: PartitionCall,
+    /// It has been sent before, and came back without an answer.
+    pub(crate) has_missed: bool,
 }
 
 struct Waiting {
@@ -49,9 +74,15 @@ struct Waiting {
     flying: u32,
     /// A node may have evaluated it.
     maybe: bool,
+    has_missed: bool,
 }
 
-#[derive(Default)]
+impl Waiting {
+    fn may_be_applied(&self) -> bool {
+        self.mode == Mode::Write && (self.maybe || self.flying > 0)
+    }
+}
+
 struct Lane {
     /// The number of the newest writing call.
     newest: u64,
@@ -60,9 +91,20 @@ struct Lane {
     order: u64,
     /// A tree: whoever gives up many calls in the middle of a full lane must not hold up the node.
     calls: BTreeMap<u64, Waiting>,
+    /// Before it is sent again the next time.
+    pause: Duration,
+    /// When it is sent again.
+    due: Option<Instant>,
+    /// Times it was sent again at once since an answer came.
+    redirects: u32,
 }
 
 impl Lane {
+    fn above(floor: u64) -> Self {
+        let (open, calls) = (BTreeSet::new(), BTreeMap::new());
+        Lane { newest: floor, open, order: floor, calls, pause: PAUSE_MIN, due: None, redirects: 0 }
+    }
+
     fn acked(&self) -> u64 {
         self.open.first().map_or(self.newest, |first| first - 1)
     }
@@ -75,12 +117,31 @@ impl Lane {
         Some(waiting)
     }
 
-    fn send(&mut self, id: LaneId, order: u64) -> Option<PartitionCall> {
+    fn send(&mut self, (app, partition): LaneId, order: u64, epoch: impl Fn(PartitionRef) -> u64) -> Option<Departing> {
         let acked = self.acked();
         let waiting = self.calls.get_mut(&order)?;
         waiting.flying += 1;
-        let (mode, sequence, request) = (waiting.mode, waiting.sequence, waiting.request.clone());
-        Some(PartitionCall { app: id.0, partition: id.1, mode, sequence, acked, request })
+        let (mode, sequence, mut request) = (waiting.mode, waiting.sequence, waiting.request.clone());
+        if let Request::All(parts) = &mut request {
+            parts.iter_mut().for_each(|part| part.epoch = epoch(part.partition));
+        }
+        let call = PartitionCall { app, partition, epoch: epoch(partition), mode, sequence, acked, request };
+        Some(Departing { call, has_missed: waiting.has_missed })
+    }
+
+    /// When it is sent again after a miss, if that is earlier than it would be anyway.
+    fn reschedule(&mut self, now: Instant, has_moved: bool) -> Option<Instant> {
+        let at_once = has_moved && self.redirects < REDIRECTS_MAX;
+        let due = if at_once { now } else { now + self.pause };
+        if self.due.is_some_and(|before| before <= due) {
+            return None;
+        }
+        if at_once {
+            self.redirects += 1;
+        } else {
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
+        }
+        Some(due)
     }
 }
 
@@ -88,8 +149,13 @@ impl Lane {
 #[derive(Default)]
 pub(crate) struct Outbox {
     lanes: FxHashMap<LaneId, Lane>,
-    again: BTreeSet<LaneId>,
+    /// Apps that have lanes.
+    apps: BTreeSet<AppId>,
+    /// Lanes to be sent again, by when.
+    again: BTreeSet<(Instant, LaneId)>,
     bytes: usize,
+    /// Above the numbers of all lanes that were freed.
+    floor: u64,
 }
 
 /// Answers to give, once no lock is held.
@@ -99,7 +165,10 @@ impl Outbox {
     /// Takes in a call; it is not sent yet. Refused, with its reply, when too much waits already.
     pub(crate) fn put(&mut self, lane: LaneId, mode: Mode, request: Request, reply: Reply) -> Result<Ticket, Reply> {
         let size = request.size();
-        let found = self.lanes.entry(lane).or_default();
+        let found = self.lanes.entry(lane).or_insert_with(|| {
+            self.apps.insert(lane.0);
+            Lane::above(self.floor)
+        });
         if found.calls.len() >= LANE_CALLS_MAX || self.bytes + size > BYTES_MAX {
             return Err(reply);
         }
@@ -110,41 +179,51 @@ impl Outbox {
         }
         found.order += 1;
         let sequence = if mode == Mode::StaleRead { 0 } else { found.newest };
-        let waiting = Waiting { mode, sequence, request, reply, flying: 0, maybe: false };
+        let waiting = Waiting { mode, sequence, request, reply, flying: 0, maybe: false, has_missed: false };
         found.calls.insert(found.order, waiting);
         Ok(Ticket { lane, order: found.order })
     }
 
-    /// The call as it is sent now; none if it is answered already.
-    pub(crate) fn send(&mut self, ticket: Ticket) -> Option<PartitionCall> {
-        self.lanes.get_mut(&ticket.lane)?.send(ticket.lane, ticket.order)
+    /// The call as it is sent now, by placements of these epochs; none if it is answered already.
+    pub(crate) fn send(&mut self, ticket: Ticket, epoch: impl Fn(PartitionRef) -> u64) -> Option<Departing> {
+        self.lanes.get_mut(&ticket.lane)?.send(ticket.lane, ticket.order, epoch)
     }
 
-    /// Everything unanswered of the lanes that must be sent again.
-    pub(crate) fn take_again(&mut self) -> Vec<Ticket> {
-        let lanes = std::mem::take(&mut self.again);
-        let orders = |lane: LaneId| self.lanes.get(&lane).into_iter().flat_map(|found| found.calls.keys().copied());
-        lanes.into_iter().flat_map(|lane| orders(lane).map(move |order| Ticket { lane, order })).collect()
+    /// Everything unanswered of the lanes that are to be sent again by now.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Ticket> {
+        let mut tickets = Vec::new();
+        while let Some((_, lane)) = self.again.first().copied().filter(|(due, _)| *due <= now) {
+            self.again.pop_first();
+            let Some(found) = self.lanes.get_mut(&lane) else { continue };
+            found.due = None;
+            tickets.extend(found.calls.keys().map(|order| Ticket { lane, order: *order }));
+        }
+        tickets
     }
 
-    /// True if something is to be sent again.
-    pub(crate) fn has_again(&self) -> bool {
-        !self.again.is_empty()
+    #[cfg(test)]
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// When the next lane is to be sent again.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.again.first().map(|(due, _)| *due)
     }
 
     /// Takes what came back for a call that had been sent.
-    pub(crate) fn came_back(&mut self, ticket: Ticket, answer: Answer, told: &mut Told) {
+    pub(crate) fn came_back(&mut self, ticket: Ticket, answer: Answer, now: Instant, told: &mut Told) {
         let Some(lane) = self.lanes.get_mut(&ticket.lane) else { return };
         let Some(waiting) = lane.calls.get_mut(&ticket.order) else { return };
         waiting.flying = waiting.flying.saturating_sub(1);
         // What a node says that could not look at the call tells nothing of where it was sent before.
-        let unsure = waiting.mode == Mode::Write && (waiting.maybe || waiting.flying > 0);
         let answer = match answer {
-            Err(Miss::Refused(why)) if !unsure => Err(Miss::Error(CallError::Unavailable(why))),
+            Err(Miss::Refused(why)) if !waiting.may_be_applied() => Err(Miss::Error(CallError::Unavailable(why))),
             other => other,
         };
         match answer {
             Ok(_) | Err(Miss::Error(_)) => {
+                (lane.pause, lane.redirects) = (PAUSE_MIN, 0);
                 if let Some(waiting) = lane.remove(ticket.order) {
                     self.bytes -= waiting.request.size().min(self.bytes);
                     told.push((waiting.reply, answer));
@@ -152,7 +231,13 @@ impl Outbox {
             }
             Err(miss) => {
                 waiting.maybe |= waiting.mode == Mode::Write && matches!(miss, Miss::Unknown);
-                self.again.insert(ticket.lane);
+                waiting.has_missed = true;
+                if let Some(due) = lane.reschedule(now, matches!(miss, Miss::Moved { .. })) {
+                    if let Some(before) = lane.due.replace(due) {
+                        self.again.remove(&(before, ticket.lane));
+                    }
+                    self.again.insert((due, ticket.lane));
+                }
             }
         }
     }
@@ -161,8 +246,8 @@ impl Outbox {
     pub(crate) fn give_up(&mut self, ticket: Ticket, told: &mut Told) {
         let Some(waiting) = self.lanes.get_mut(&ticket.lane).and_then(|lane| lane.remove(ticket.order)) else { return };
         self.bytes -= waiting.request.size().min(self.bytes);
-        let partition = ticket.lane.1;
-        let error = if waiting.mode == Mode::Write && (waiting.maybe || waiting.flying > 0) {
+        let partition = ticket.lane.1.partition;
+        let error = if waiting.may_be_applied() {
             CallError::UnknownOutcome(format!(
                 "partition {partition} lost its leader or its quorum while the request was on its way; it may or may not have been applied"
             ))
@@ -173,128 +258,28 @@ impl Outbox {
         };
         told.push((waiting.reply, Err(Miss::Error(error))));
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use parking_lot::Mutex;
-    use recoil_engine::CallBody;
-
-    use super::*;
-
-    const LANE: LaneId = (AppId(2), PartitionId(7));
-
-    struct Box {
-        outbox: Outbox,
-        told: Arc<Mutex<Vec<(u32, Answer)>>>,
-    }
-
-    impl Box {
-        fn new() -> Self {
-            Box { outbox: Outbox::default(), told: Arc::default() }
+    /// Frees the lanes of apps that are there no longer, and answers their calls.
+    pub(crate) fn retain_apps(&mut self, is_there: impl Fn(AppId) -> bool, told: &mut Told) {
+        let gone: BTreeSet<AppId> = self.apps.iter().copied().filter(|app| !is_there(*app)).collect();
+        if gone.is_empty() {
+            return;
         }
-
-        fn put(&mut self, name: u32, mode: Mode) -> Ticket {
-            let told = self.told.clone();
-            let reply: Reply = std::boxed::Box::new(move |answer| told.lock().push((name, answer)));
-            let request = Request::One(CallBody::Handle(Bytes::new()));
-            self.outbox.put(LANE, mode, request, reply).unwrap_or_else(|_| panic!("there is room"))
+        self.apps.retain(|app| !gone.contains(app));
+        self.again.retain(|(_, (app, _))| !gone.contains(app));
+        for (_, lane) in self.lanes.extract_if(|(app, _), _| gone.contains(app)) {
+            self.floor = self.floor.max(lane.order);
+            for (_, waiting) in lane.calls {
+                self.bytes -= waiting.request.size().min(self.bytes);
+                let error = if waiting.may_be_applied() {
+                    let text =
+                        "the app was uninstalled while the request was on its way; it may or may not have been applied";
+                    CallError::UnknownOutcome(text.into())
+                } else {
+                    CallError::Unavailable("the app has been uninstalled; nothing was written".into())
+                };
+                told.push((waiting.reply, Err(Miss::Error(error))));
+            }
         }
-
-        fn came_back(&mut self, ticket: Ticket, answer: Answer) {
-            let mut told = Told::new();
-            self.outbox.came_back(ticket, answer, &mut told);
-            told.into_iter().for_each(|(reply, answer)| reply(answer));
-        }
-
-        fn give_up(&mut self, ticket: Ticket) -> Answer {
-            let mut told = Told::new();
-            self.outbox.give_up(ticket, &mut told);
-            told.into_iter().for_each(|(reply, answer)| reply(answer));
-            self.told.lock().last().unwrap().1.clone()
-        }
-
-        fn sent(&mut self, ticket: Ticket) -> (u64, u64) {
-            let call = self.outbox.send(ticket).unwrap();
-            (call.sequence, call.acked)
-        }
-    }
-
-    fn ok() -> Answer {
-        Ok(Bytes::new())
-    }
-
-    #[test]
-    fn writing_calls_are_numbered_reads_follow_them_and_acked_stays_below_what_is_open() {
-        let mut test = Box::new();
-        let (a, b, read, c) =
-            (test.put(1, Mode::Write), test.put(2, Mode::Write), test.put(3, Mode::Read), test.put(4, Mode::Write));
-        assert_eq!([a, b, read, c].map(|ticket| test.sent(ticket)), [(1, 0), (2, 0), (2, 0), (3, 0)]);
-        test.came_back(b, ok());
-        assert_eq!(test.sent(c), (3, 0), "1 may still be asked for");
-        test.came_back(a, ok());
-        assert_eq!(test.sent(c), (3, 2));
-        let stale = test.put(5, Mode::StaleRead);
-        assert_eq!(test.sent(stale).0, 0);
-        // Told twice by two frames, a call hears once.
-        test.came_back(c, ok());
-        test.came_back(c, ok());
-        assert_eq!(test.told.lock().iter().map(|(name, _)| *name).collect::<Vec<_>>(), [2, 1, 4]);
-    }
-
-    /// Red when only the call that missed is sent again: the next one would have to wait for it.
-    #[test]
-    fn a_miss_sends_everything_unanswered_of_its_lane_again_in_order() {
-        let mut test = Box::new();
-        let tickets = [1, 2, 3].map(|name| test.put(name, Mode::Write));
-        tickets.iter().for_each(|ticket| drop(test.outbox.send(*ticket)));
-        test.came_back(tickets[0], ok());
-        assert!(!test.outbox.has_again());
-        test.came_back(tickets[2], Err(Miss::TooEarly));
-        assert_eq!(test.outbox.take_again(), tickets[1..]);
-        assert!(!test.outbox.has_again());
-    }
-
-    /// Red when `maybe` is not kept: a write that may have been applied would be called certainly not written.
-    #[test]
-    fn what_is_given_up_is_unavailable_only_if_nobody_can_have_evaluated_it() {
-        let mut test = Box::new();
-        let unavailable = |answer: Answer| matches!(answer, Err(Miss::Error(CallError::Unavailable(_))));
-        let never_sent = test.put(1, Mode::Write);
-        assert!(unavailable(test.give_up(never_sent)));
-        let refused = test.put(2, Mode::Write);
-        test.outbox.send(refused);
-        test.came_back(refused, Err(Miss::NotLeader(None)));
-        assert!(unavailable(test.give_up(refused)));
-        let flying = test.put(3, Mode::Write);
-        test.outbox.send(flying);
-        assert!(!unavailable(test.give_up(flying)));
-        let lost = test.put(4, Mode::Write);
-        test.outbox.send(lost);
-        test.came_back(lost, Err(Miss::Unknown));
-        test.outbox.send(lost);
-        test.came_back(lost, Err(Miss::NotLeader(None)));
-        assert!(!unavailable(test.give_up(lost)));
-        // Red when a refusal is told in any case: it says nothing of the sending that was lost.
-        let twice = test.put(7, Mode::Write);
-        test.outbox.send(twice);
-        test.came_back(twice, Err(Miss::Unknown));
-        test.outbox.send(twice);
-        test.came_back(twice, Err(Miss::Refused("full".into())));
-        assert!(test.outbox.has_again() && !unavailable(test.give_up(twice)));
-        let once = test.put(8, Mode::Write);
-        test.outbox.send(once);
-        test.came_back(once, Err(Miss::Refused("full".into())));
-        assert!(unavailable(test.told.lock().last().unwrap().1.clone()));
-        let read = test.put(5, Mode::Read);
-        test.outbox.send(read);
-        assert!(unavailable(test.give_up(read)));
-        assert_eq!(test.outbox.bytes, 0);
-        // What was given up counts as acknowledged.
-        let next = test.put(6, Mode::Write);
-        assert_eq!(test.sent(next), (7, 6));
     }
 }

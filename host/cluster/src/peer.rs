@@ -5,24 +5,32 @@
 //! once. Everything goes through them: Raft's messages, routed calls, meta proposals, published messages.
 //!
 //! Wire, little-endian. Hello, both ways, once: `magic 8 bytes | length u32 | JSON` ([`Hello`]). Then frames:
-//! `length u32 | kind u8 | id u64 | body`, kind 0 request, 1 answer, 2 refusal (a text), 3 one-way. A request's body starts with a service
-//! byte. Whatever one node has to send when its socket is writable leaves in one write.
+//! `length u32 | kind u8 | id u64 | body`, kind 0 request, 1 answer, 2 refusal (a text), 3 one-way, 4 a piece of an answer that is not the
+//! last. A request's body starts with a service byte. Whatever one node has to send when its socket is writable leaves in one write.
+//!
+//! The magic and the hello never change. A hello carries the range of wire versions that its speaker has ([`WireVersions`]); both ends
+//! take the highest that they have in common, or refuse with both ranges. Frames, and what is in them, are of that version.
+//!
+//! An answer comes in pieces so that what is ready does not wait for what is not, and so that no frame is large because an answer is. An
+//! answer that comes for a request that nobody waits for any longer is dropped. A stream that breaks fails what has not been answered.
 //!
 //! Bounded: a frame's length, the bytes of requests being served for one peer (reading stops until some are answered),
-//! the bytes queued for one peer (further requests fail at once, and of what needs no answer much less may wait), the time until a frame has come or gone whole.
-//! Requests of one peer are *started* in their order of arrival.
+//! the bytes queued for one peer (further requests fail at once, answers wait for room, and of what needs no answer much less may wait),
+//! the pieces of an answer, the time until a frame has come or gone whole. Requests of one peer are *started* in their order of arrival.
 //!
 //! Nobody proves who he is yet: a hello is believed. But one that names no member of the cluster is a stranger's, who may ask to join and
 //! whether anybody is there, in small frames, and of whom nothing is remembered.
 
+mod queue;
 mod silence;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -34,16 +42,16 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::clocks::PeerClocks;
-use crate::peers::{PeerNetwork, Starts};
+use crate::peers::{MorePieces, PeerNetwork, PieceSender, Pieces, SendsPieces, Starts, request};
 
-/// What a stream between nodes starts with; nothing that HTTP could.
-pub const MAGIC: &[u8; 8] = b"RECOIL\x00\x01";
-/// The version of the frames.
-const PROTOCOL: u32 = 1;
+pub(crate) use queue::Outgoing;
+use queue::{Queue, Queued};
+pub use wire::{MAGIC, WIRE, WireMismatch, WireVersions, agree, other_format};
+
 /// The largest frame: a transaction of 16 MiB with room to spare.
 pub(crate) const FRAME_BYTES_MAX: usize = 32 << 20;
 /// The largest frame of a node that is not a member: there is room for a request to join.
@@ -79,6 +87,7 @@ const REQUEST: u8 = 0;
 const ANSWER: u8 = 1;
 const REFUSAL: u8 = 2;
 const ONE_WAY: u8 = 3;
+const PIECE: u8 = 4;
 
 /// What a request is for: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +120,8 @@ impl Service {
 /// How two nodes introduce themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
-    /// Frame version.
-    pub protocol: u32,
+    /// The wire versions that the speaker has.
+    pub wire: WireVersions,
     /// The cluster's id; empty from a node that wants to join one.
     pub cluster: String,
     /// Who speaks.
@@ -135,65 +144,23 @@ pub struct Hello {
 
 /// Serves what other nodes ask.
 pub trait PeerService: Send + Sync + 'static {
-    /// Called in order of arrival; must not block. The future runs by itself.
-    fn serve(&self, from: NodeId, service: Service, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
+    /// Called in order of arrival; must not block. The future runs by itself, and returns the answer, or its last piece if others have
+    /// been sent by `more`.
+    fn serve(
+        &self,
+        from: NodeId,
+        service: Service,
+        body: Bytes,
+        more: MorePieces,
+    ) -> BoxFuture<'static, Result<Bytes, String>>;
 
     /// Whether this node is of the cluster, as far as is known here. Others may only join and ping.
     fn is_member(&self, node: NodeId) -> bool;
 }
 
-pub(crate) struct Outgoing {
-    pub(crate) kind: u8,
-    pub(crate) id: u64,
-    pub(crate) service: Option<Service>,
-    pub(crate) body: Bytes,
-}
-
-impl Outgoing {
-    fn size(&self) -> usize {
-        14 + self.body.len()
-    }
-    pub(crate) fn write(&self, buffer: &mut BytesMut) {
-        let length = 9 + usize::from(self.service.is_some()) + self.body.len();
-        buffer.extend_from_slice(&(length as u32).to_le_bytes());
-        buffer.extend_from_slice(&[self.kind]);
-        buffer.extend_from_slice(&self.id.to_le_bytes());
-        if let Some(service) = self.service {
-            buffer.extend_from_slice(&[service as u8]);
-        }
-        buffer.extend_from_slice(&self.body);
-    }
-}
-
-#[derive(Clone)]
-struct Queue {
-    sender: mpsc::UnboundedSender<Outgoing>,
-    bytes: Arc<AtomicUsize>,
-    bytes_max: usize,
-}
-
-impl Queue {
-    fn new(bytes_max: usize) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Queue { sender, bytes: Arc::new(AtomicUsize::new(0)), bytes_max }, receiver)
-    }
-    fn push(&self, frame: Outgoing) -> bool {
-        let size = frame.size();
-        let bytes_max =
-            if frame.kind == ONE_WAY { self.bytes_max.min(QUEUED_ONE_WAY_BYTES_MAX) } else { self.bytes_max };
-        if self.bytes.fetch_add(size, Ordering::Relaxed) > bytes_max {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
-            return false;
-        }
-        self.sender.send(frame).is_ok()
-    }
-}
-
-type Reply = oneshot::Sender<Result<Bytes, TransportError>>;
-
 struct Connection {
     queue: Queue,
-    waiting: Mutex<FxHashMap<u64, Reply>>,
+    waiting: Mutex<FxHashMap<u64, PieceSender>>,
 }
 
 /// A request's place among those that wait for an answer, given back also when nobody waits any longer.
@@ -243,6 +210,8 @@ pub struct TcpPeers {
 pub struct Greeted {
     stream: TcpStream,
     joining: bool,
+    /// The wire version of its frames.
+    pub wire: u32,
     /// Who speaks, by his own words.
     pub node: NodeId,
     /// Whether that is a member of the cluster.
@@ -270,7 +239,7 @@ impl TcpPeers {
     /// No peers yet.
     pub fn new(node: NodeId, start: (u64, u64), address: SocketAddr, clock: Clock, tasks: Tasks) -> Self {
         let hello = Hello {
-            protocol: PROTOCOL,
+            wire: WIRE,
             cluster: String::new(),
             node,
             start,
@@ -325,6 +294,7 @@ impl TcpPeers {
 
     async fn keep(self, node: NodeId, peer: Arc<Peer>) {
         let mut pause = REDIAL_MIN;
+        let mut said = None;
         loop {
             let address = *peer.address.lock();
             let mut hello = self.hello();
@@ -342,19 +312,27 @@ impl TcpPeers {
                     pause = REDIAL_MIN;
                     self.hear(&theirs);
                     let (queue, outgoing) = Queue::new(QUEUED_BYTES_MAX);
-                    let connection = Arc::new(Connection { queue: queue.clone(), waiting: Mutex::default() });
+                    let connection = Arc::new(Connection { queue, waiting: Mutex::default() });
                     *peer.connection.write() = Some(connection.clone());
                     *peer.answered.lock() = Some(self.inner.clock.now());
                     let (read, write) = stream.into_split();
                     tokio::select! {
-                        error = send_all(write, outgoing, queue.bytes.clone()) => tracing::debug!(%node, ?error, "stream ended"),
+                        error = send_all(write, outgoing) => tracing::debug!(%node, ?error, "stream ended"),
                         error = receive_answers(read, &connection, node) => tracing::debug!(%node, ?error, "stream ended"),
                     }
                     *peer.connection.write() = None;
-                    // Dropping the reply channels tells everyone who waits.
+                    // Whoever waits learns of it by the end of what it waits on.
                     connection.waiting.lock().clear();
                 }
                 Err(HelloError::Outdated(why)) => drop(self.inner.outdated.send_replace(Some(why))),
+                Err(error @ (HelloError::Protocol(_) | HelloError::Refused(_))) => {
+                    // An operator has something to do, and need not read of it with every attempt.
+                    let why = error.to_string();
+                    if said.as_ref() != Some(&why) {
+                        tracing::warn!(%node, %address, %why, "a node does not take this one's stream; trying on");
+                        said = Some(why);
+                    }
+                }
                 Err(error) => tracing::debug!(%node, %address, %error, "cannot reach"),
             }
             tokio::time::sleep(pause).await;
@@ -364,7 +342,7 @@ impl TcpPeers {
 
     async fn ping(self, node: NodeId, peer: Arc<Peer>) {
         loop {
-            if let Ok(answer) = self.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await {
+            if let Ok(answer) = request(&self, node, Service::Ping, Bytes::new(), LIVE_FOR).await {
                 *peer.answered.lock() = Some(self.inner.clock.now());
                 if let Ok(wall_us) = answer[..].try_into() {
                     self.inner.clocks.hear(node, u64::from_le_bytes(wall_us));
@@ -380,11 +358,9 @@ impl TcpPeers {
         let mut ours = self.hello();
         let joining = theirs.cluster.is_empty();
         let member = !joining && service.is_member(theirs.node);
-        let wrong = if theirs.protocol != PROTOCOL {
-            Some(format!(
-                "this node speaks protocol {PROTOCOL}, not {}; run the same version on all nodes",
-                theirs.protocol
-            ))
+        let wire = agree((ours.node, ours.wire), (theirs.node, theirs.wire));
+        let wrong = if let Err(why) = &wire {
+            Some(why.to_string())
         } else if !joining && theirs.cluster != ours.cluster {
             Some(format!("this node belongs to cluster {}, not {}", ours.cluster, theirs.cluster))
         } else if theirs.expects.is_some_and(|node| node != ours.node) {
@@ -398,24 +374,24 @@ impl TcpPeers {
         let wrong = wrong.or(outdated).or_else(own);
         ours.refusal = wrong.clone();
         tokio::time::timeout(HELLO_TIMEOUT, write_hello(&mut stream, &ours)).await.map_err(|_| silent())??;
-        if let Some(wrong) = wrong {
-            return Err(HelloError::Refused(wrong));
-        }
+        let (Ok(wire), None) = (&wire, &wrong) else {
+            return Err(HelloError::Refused(wrong.unwrap_or_default()));
+        };
+        let wire = *wire;
         if member {
             self.know(theirs.node, theirs.address);
             self.hear(&theirs);
         }
         silence::bound(&stream)?;
-        Ok(Greeted { stream, node: theirs.node, joining, member })
+        Ok(Greeted { stream, wire, node: theirs.node, joining, member })
     }
 
     /// Serves what a greeted node asks, until its stream ends.
     pub async fn serve(&self, greeted: Greeted, service: Arc<dyn PeerService>) -> Result<(), HelloError> {
         let (read, write) = greeted.stream.into_split();
         let (queue, outgoing) = Queue::new(if greeted.member { QUEUED_BYTES_MAX } else { STRANGER_QUEUED_BYTES_MAX });
-        let bytes = queue.bytes.clone();
         tokio::select! {
-            error = send_all(write, outgoing, bytes) => error?,
+            error = send_all(write, outgoing) => error?,
             error = serve_requests(read, queue, greeted.node, greeted.joining, service, &self.inner.tasks) => error?,
         }
         Ok(())
@@ -474,33 +450,24 @@ impl PeerNetwork for TcpPeers {
         self.inner.clocks.clone()
     }
 
-    fn request(
+    fn request_pieces(
         &self,
         to: NodeId,
         service: Service,
         body: Bytes,
+        pieces_max: usize,
         timeout: Duration,
-    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    ) -> Pieces {
         let connection = self.inner.peers.read().get(&to).and_then(|peer| peer.connection.read().clone());
-        let Some(connection) = connection else {
-            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
-        };
+        let Some(connection) = connection else { return Pieces::failed(to, TransportError::Unreachable(to)) };
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
-        let (reply, replied) = oneshot::channel();
-        connection.waiting.lock().insert(id, reply);
+        let (sender, pieces) = Pieces::new(to, pieces_max, timeout);
+        connection.waiting.lock().insert(id, sender);
         let waiting = Waiting { connection, id };
         if !waiting.connection.queue.push(Outgoing { kind: REQUEST, id, service: Some(service), body }) {
-            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
+            return Pieces::failed(to, TransportError::Unreachable(to));
         }
-        Box::pin(async move {
-            let result = tokio::time::timeout(timeout, replied).await;
-            drop(waiting);
-            match result {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(TransportError::NoAnswer(to, "the connection broke".into())),
-                Err(_) => Err(TransportError::NoAnswer(to, format!("waited {} ms", timeout.as_millis()))),
-            }
-        })
+        pieces.with(waiting)
     }
 
     fn tell(&self, to: NodeId, service: Service, body: Bytes) {
@@ -547,10 +514,12 @@ async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), 
         write_hello(&mut stream, hello).await?;
         let mut magic = [0u8; 8];
         stream.read_exact(&mut magic).await?;
+        if let Some(format) = other_format(&magic) {
+            let text = wire::refuse_format(&format!("the node at {address}"), format);
+            return Err(HelloError::Protocol(text));
+        }
         if magic != *MAGIC {
-            return Err(HelloError::Protocol(format!(
-                "what listens on {address} is not a Recoil node of this version"
-            )));
+            return Err(HelloError::Protocol(format!("what listens on {address} is not a Recoil node")));
         }
         read_hello(&mut stream).await
     };
@@ -558,7 +527,11 @@ async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), 
     match theirs.refusal {
         Some(refusal) if theirs.outdated => Err(HelloError::Outdated(refusal)),
         Some(refusal) => Err(HelloError::Refused(refusal)),
-        None => Ok((stream, theirs)),
+        None => {
+            let agreed = agree((hello.node, hello.wire), (theirs.node, theirs.wire));
+            agreed.map_err(|why| HelloError::Protocol(why.to_string()))?;
+            Ok((stream, theirs))
+        }
     }
 }
 
@@ -606,24 +579,20 @@ pub(crate) async fn read_frame(read: &mut (impl AsyncReadExt + Unpin), bytes_max
     Ok(Frame { kind, id, body: body.freeze() })
 }
 
-async fn send_all(
-    mut write: impl AsyncWriteExt + Unpin,
-    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
-    queued: Arc<AtomicUsize>,
-) -> std::io::Result<()> {
+async fn send_all(mut write: impl AsyncWriteExt + Unpin, mut outgoing: Queued) -> std::io::Result<()> {
     let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
-    while let Some(first) = outgoing.recv().await {
+    while let Some(first) = outgoing.receiver.recv().await {
         // Whoever else is ready may have something for the same write: the system's call costs more than what it sends.
         tokio::task::yield_now().await;
         let mut size = first.size();
         first.write(&mut buffer);
         while buffer.len() < WRITE_BYTES {
-            let Ok(next) = outgoing.try_recv() else { break };
+            let Ok(next) = outgoing.receiver.try_recv() else { break };
             size += next.size();
             next.write(&mut buffer);
         }
         tokio::time::timeout(FRAME_TIMEOUT, write.write_all(&buffer)).await??;
-        queued.fetch_sub(size, Ordering::Relaxed);
+        outgoing.sent(size);
         buffer.clear();
         if buffer.capacity() > 4 * WRITE_BYTES {
             buffer = BytesMut::with_capacity(WRITE_BYTES);
@@ -640,11 +609,23 @@ async fn receive_answers(
     let mut read = tokio::io::BufReader::with_capacity(64 << 10, read);
     loop {
         let frame = tokio::time::timeout(FRAME_TIMEOUT, read_frame(&mut read, FRAME_BYTES_MAX)).await??;
-        let Some(reply) = connection.waiting.lock().remove(&frame.id) else { continue };
-        let _ = reply.send(match frame.kind {
-            ANSWER => Ok(frame.body),
-            _ => Err(TransportError::Refused(node, String::from_utf8_lossy(&frame.body).into_owned())),
-        });
+        let mut waiting = connection.waiting.lock();
+        let Entry::Occupied(mut sender) = waiting.entry(frame.id) else { continue };
+        let goes_on = match frame.kind {
+            PIECE | ANSWER => sender.get_mut().piece(frame.body, frame.kind == ANSWER),
+            REFUSAL => {
+                let text = String::from_utf8_lossy(&frame.body).into_owned();
+                sender.get_mut().fail(TransportError::Refused(node, text));
+                false
+            }
+            kind => {
+                let text = format!("an answer of the unknown kind {kind}");
+                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, text));
+            }
+        };
+        if !goes_on {
+            sender.remove();
+        }
     }
 }
 
@@ -658,6 +639,7 @@ async fn serve_requests(
 ) -> std::io::Result<()> {
     let mut read = tokio::io::BufReader::with_capacity(64 << 10, read);
     let room = Arc::new(Semaphore::new(SERVING_BYTES_MAX));
+    let pieces: Arc<dyn SendsPieces> = Arc::new(queue.clone());
     loop {
         // A stranger may have become a member since.
         let is_member = || !joining && service.is_member(from);
@@ -677,18 +659,18 @@ async fn serve_requests(
         let body = frame.body.split_off(1);
         let size = if member { (body.len() + 64).min(SERVING_BYTES_MAX) } else { STRANGER_SERVING_BYTES } as u32;
         let Ok(permit) = room.clone().acquire_many_owned(size).await else { return Ok(()) };
-        let answering = service.serve(from, asked, body);
+        let answering = service.serve(from, asked, body, MorePieces::new(pieces.clone(), frame.id));
         let (queue, id, kind) = (queue.clone(), frame.id, frame.kind);
         tasks.spawn(async move {
             let answer = answering.await;
-            drop(permit);
             if kind == REQUEST {
                 let (kind, body) = match answer {
                     Ok(body) => (ANSWER, body),
                     Err(text) => (REFUSAL, Bytes::from(text)),
                 };
-                queue.push(Outgoing { kind, id, service: None, body });
+                queue.push_answer(Outgoing { kind, id, service: None, body }).await;
             }
+            drop(permit);
         });
     }
 }

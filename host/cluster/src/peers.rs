@@ -1,4 +1,8 @@
 //! The way to other nodes, whatever it is made of: TCP streams ([`crate::peer`]), or a simulated network.
+//!
+//! An answer comes in one or more pieces, in order ([`Pieces`]); the last one ends the request. Who asks says how many pieces there can
+//! be at most, so that what waits to be read is bounded, whatever the other node sends. Most requests are answered in one
+//! ([`Peers::request`]).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use recoil_base::{GroupId, NodeId};
@@ -17,6 +23,127 @@ use crate::peer::{Hello, HelloError, Service};
 
 /// The hello of a node that was asked by address, and its answer or refusal.
 pub type Introduced = Result<(Hello, Result<Bytes, String>), HelloError>;
+
+/// One piece of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its bytes.
+    pub body: Bytes,
+    /// It ends the request.
+    pub is_last: bool,
+}
+
+/// The pieces of an answer as they come. Dropping it gives up the request.
+pub struct Pieces {
+    to: NodeId,
+    coming: mpsc::UnboundedReceiver<Result<Piece, TransportError>>,
+    late: std::pin::Pin<Box<tokio::time::Sleep>>,
+    timeout: Duration,
+    is_over: bool,
+    /// Gives back the request's place among those that wait.
+    _waiting: Option<Box<dyn Send>>,
+}
+
+/// Where a network puts the pieces of one answer.
+pub struct PieceSender {
+    to: NodeId,
+    coming: mpsc::UnboundedSender<Result<Piece, TransportError>>,
+    left: usize,
+}
+
+impl Pieces {
+    /// For the answer of `to`, of at most `pieces_max` pieces, that is waited for as long as `timeout`.
+    pub fn new(to: NodeId, pieces_max: usize, timeout: Duration) -> (PieceSender, Self) {
+        let (sender, coming) = mpsc::unbounded();
+        let late = Box::pin(tokio::time::sleep(timeout));
+        let pieces = Pieces { to, coming, late, timeout, is_over: false, _waiting: None };
+        (PieceSender { to, coming: sender, left: pieces_max }, pieces)
+    }
+
+    /// Keeps `waiting` until nobody waits for the answer any longer.
+    pub fn with(self, waiting: impl Send + 'static) -> Self {
+        Pieces { _waiting: Some(Box::new(waiting)), ..self }
+    }
+
+    /// Of a request that could not be sent.
+    pub fn failed(to: NodeId, error: TransportError) -> Self {
+        let (mut sender, pieces) = Self::new(to, 1, Duration::ZERO);
+        sender.fail(error);
+        pieces
+    }
+
+    /// The next piece, or why there is none. Nothing after the last piece or an error.
+    pub async fn next(&mut self) -> Option<Result<Piece, TransportError>> {
+        if self.is_over {
+            return None;
+        }
+        let next = tokio::select! {
+            biased;
+            next = self.coming.next() => {
+                next.unwrap_or_else(|| Err(TransportError::NoAnswer(self.to, "the connection broke".into())))
+            }
+            () = &mut self.late => {
+                Err(TransportError::NoAnswer(self.to, format!("waited {} ms", self.timeout.as_millis())))
+            }
+        };
+        self.is_over = next.as_ref().map_or(true, |piece| piece.is_last);
+        Some(next)
+    }
+
+    /// The only piece.
+    async fn only(mut self) -> Result<Bytes, TransportError> {
+        let to = self.to;
+        match self.next().await {
+            Some(Ok(piece)) if piece.is_last => Ok(piece.body),
+            Some(Err(error)) => Err(error),
+            _ => Err(too_many(to)),
+        }
+    }
+}
+
+impl PieceSender {
+    /// Hands a piece over. False if that ends the request: it was the last, one too many, or nobody waits.
+    pub fn piece(&mut self, body: Bytes, is_last: bool) -> bool {
+        let fits = is_last || self.left > 1;
+        self.left = self.left.saturating_sub(1);
+        let piece = if fits { Ok(Piece { body, is_last }) } else { Err(too_many(self.to)) };
+        self.coming.unbounded_send(piece).is_ok() && fits && !is_last
+    }
+
+    /// Ends the request without an answer.
+    pub fn fail(&mut self, error: TransportError) {
+        let _ = self.coming.unbounded_send(Err(error));
+    }
+}
+
+fn too_many(to: NodeId) -> TransportError {
+    TransportError::NoAnswer(to, "it answers in more pieces than it was asked for".into())
+}
+
+/// Sends pieces of an answer that are not the last, on the way by which its request came.
+pub trait SendsPieces: Send + Sync {
+    /// Sends a piece of the answer to request `id`; resolves once there is room for it, or nobody to send it to any longer.
+    fn send_piece(&self, id: u64, body: Bytes) -> BoxFuture<'static, ()>;
+}
+
+/// For an answer that has more than one piece. The last one is what serving it returns.
+#[derive(Clone)]
+pub struct MorePieces {
+    sender: Arc<dyn SendsPieces>,
+    id: u64,
+}
+
+impl MorePieces {
+    /// For the answer to request `id`.
+    pub fn new(sender: Arc<dyn SendsPieces>, id: u64) -> Self {
+        MorePieces { sender, id }
+    }
+
+    /// Sends a piece. It leaves before all that are sent after this returns, and before the last one.
+    pub async fn send(&self, body: Bytes) {
+        self.sender.send_piece(self.id, body).await;
+    }
+}
 
 /// Carries requests between nodes. Requests to one node arrive in the order in which they were sent while a connection lasts; none
 /// arrives twice.
@@ -35,14 +162,10 @@ pub trait PeerNetwork: Send + Sync + 'static {
     fn is_live(&self, node: NodeId) -> bool;
     /// What the nodes known say of their clocks, when they meet and in their answers to pings.
     fn clocks(&self) -> PeerClocks;
-    /// Sends a request; the future resolves with its answer. Sent, or failed, when this returns.
-    fn request(
-        &self,
-        to: NodeId,
-        service: Service,
-        body: Bytes,
-        timeout: Duration,
-    ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+    /// Sends a request, whose answer has at most `pieces_max` pieces. Sent, or failed, when this returns. A connection that breaks
+    /// fails what has not been answered by then, and a piece that has come stays.
+    fn request_pieces(&self, to: NodeId, service: Service, body: Bytes, pieces_max: usize, timeout: Duration)
+    -> Pieces;
     /// Sends what needs no answer; lost if the node cannot be reached, or too much waits for it.
     fn tell(&self, to: NodeId, service: Service, body: Bytes);
     /// Asks the node at `address`, whoever it is, on a connection of its own. For joining.
@@ -53,6 +176,17 @@ pub trait PeerNetwork: Send + Sync + 'static {
         body: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Introduced>;
+}
+
+/// Sends a request that is answered in one piece. Sent, or failed, when this returns.
+pub fn request(
+    network: &dyn PeerNetwork,
+    to: NodeId,
+    service: Service,
+    body: Bytes,
+    timeout: Duration,
+) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    Box::pin(network.request_pieces(to, service, body, 1, timeout).only())
 }
 
 /// This node's way to all others. Clones share it.
@@ -102,7 +236,7 @@ impl Peers {
         self.network.clocks()
     }
 
-    /// See [`PeerNetwork::request`].
+    /// Sends a request that is answered in one piece. Sent, or failed, when this returns.
     pub fn request(
         &self,
         to: NodeId,
@@ -110,7 +244,19 @@ impl Peers {
         body: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        self.network.request(to, service, body, timeout)
+        request(&*self.network, to, service, body, timeout)
+    }
+
+    /// See [`PeerNetwork::request_pieces`].
+    pub fn request_pieces(
+        &self,
+        to: NodeId,
+        service: Service,
+        body: Bytes,
+        pieces_max: usize,
+        timeout: Duration,
+    ) -> Pieces {
+        self.network.request_pieces(to, service, body, pieces_max, timeout)
     }
 
     /// See [`PeerNetwork::tell`].
@@ -177,5 +323,46 @@ impl Transport for Peers {
 
     fn known(&self) -> Vec<NodeId> {
         self.network.known()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const TO: NodeId = NodeId(4);
+
+    fn pieces(pieces_max: usize) -> (PieceSender, Pieces) {
+        Pieces::new(TO, pieces_max, Duration::from_secs(1))
+    }
+
+    /// Fails if pieces are not counted: a node could fill the memory of one that does not read.
+    #[tokio::test]
+    async fn no_more_pieces_are_taken_than_were_asked_for() {
+        let (mut sender, mut coming) = pieces(2);
+        assert!(sender.piece(Bytes::from_static(b"1"), false));
+        assert!(!sender.piece(Bytes::from_static(b"2"), false));
+        assert!(coming.next().await.unwrap().is_ok());
+        assert!(matches!(coming.next().await, Some(Err(TransportError::NoAnswer(TO, _)))));
+        assert!(coming.next().await.is_none());
+        let (mut sender, coming) = pieces(1);
+        assert!(!sender.piece(Bytes::new(), false), "a request that is answered in one piece");
+        assert!(matches!(coming.only().now_or_never(), Some(Err(TransportError::NoAnswer(TO, _)))));
+    }
+
+    /// Fails if a connection that breaks takes with it what has come.
+    #[tokio::test(start_paused = true)]
+    async fn what_has_come_stays_when_the_connection_breaks_or_the_time_is_over() {
+        let (mut sender, mut coming) = pieces(3);
+        sender.piece(Bytes::from_static(b"1"), false);
+        drop(sender);
+        assert_eq!(coming.next().await.unwrap().unwrap().body, Bytes::from_static(b"1"));
+        assert!(matches!(coming.next().await, Some(Err(TransportError::NoAnswer(TO, why))) if why.contains("broke")));
+        let (mut sender, mut coming) = pieces(3);
+        sender.piece(Bytes::from_static(b"1"), false);
+        assert!(coming.next().await.unwrap().is_ok());
+        assert!(matches!(coming.next().await, Some(Err(TransportError::NoAnswer(TO, why))) if why.contains("1000 ms")));
     }
 }

@@ -2,11 +2,24 @@
 //!
 //! Calls wait in the [`crate::outbox`] and are grouped by the node that leads their partitions, each group sent in one frame (or
 //! straight into the mailboxes, if it is this node), so calls to one partition keep their order. What comes back without an answer
-//! is sent again until the call's deadline: leadership and maps change inside the cluster and not for the client. A writing
-//! call has a number, so that one whose leader was lost is asked again and never applied twice.
+//! is sent again until the call's deadline, each lane after its own pause: leadership and maps change inside the cluster and not for
+//! the client. A writing call has a number, so that one whose leader was lost is asked again and never applied twice.
 //!
-//! A frame is not waited for longer than its node can be the leader: when this node's own replica of a group sees another one, or the
-//! node has fallen silent, its calls are asked of the next leader by their numbers.
+//! The answers of a frame come in pieces ([`crate::calls::gather`]), and each call is answered as its piece comes. A call is not waited for
+//! longer than its node can be the leader: when this node's own replica of its group sees another one, or the node has fallen
+//! silent, it is asked of the next leader by its number, and the other calls of the frame go on waiting ([`flight`]).
+//!
+//! A call goes by the newest placement of its partition that this node knows ([`redirects`]), and carries its epoch. A node that knows a
+//! newer one, and is not the one to ask by it, answers with that; one that only knows an older one waits for its table for a
+//! moment, and then has the call sent again ([`serve`]).
+//!
+//! Locks: the outbox before the redirects; no reply is called under either.
+
+mod flight;
+mod redirects;
+mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,23 +34,22 @@ use recoil_engine::{Address, CallError, Mode, PartitionInfo, RoutedCall};
 use rustc_hash::FxHashMap;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::calls::{Answer, Batch, Collector, Miss, Part, PartitionCall, Request, decode_answers, encode_answers};
-use crate::evaluate::{Call, CallId, Host, Work};
-use crate::outbox::{Outbox, Ticket, Told};
+use self::flight::{Flight, Sent};
+use self::redirects::Redirects;
+use crate::calls::gather::{Collector, Gathering};
+use crate::calls::{Answer, Batch, Miss, Part, PartitionCall, Request, decode_answers, decode_piece};
+use crate::evaluate::Host;
+use crate::meta::Placement;
+use crate::outbox::{Outbox, PAUSE_MAX, Ticket, Told};
 use crate::peer::Service;
-use crate::peers::Peers;
+use crate::peers::{Peers, Pieces};
 use crate::routing::RoutingTable;
 use crate::topics::Topics;
 
 /// From arrival to giving up.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Pauses before sending again.
-const RETRY_MIN: Duration = Duration::from_millis(2);
-const RETRY_MAX: Duration = Duration::from_millis(50);
 /// How often a frame's node is looked at while the answer is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long calls wait for this node to learn what their caller knows of the cluster.
-const META_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of calls in one frame.
 const FRAME_BYTES: usize = 16 << 20;
 
@@ -51,6 +63,8 @@ struct Inner {
     /// Who answered last as the leader of a group that has no replica here.
     leaders: Mutex<HashMap<GroupId, NodeId>>,
     outbox: Mutex<Outbox>,
+    redirects: Mutex<Redirects>,
+    /// A lane is to be sent again, earlier than all others.
     again: Notify,
 }
 
@@ -76,6 +90,7 @@ impl Router {
             table: watch::channel(None).0,
             leaders: Mutex::default(),
             outbox: Mutex::default(),
+            redirects: Mutex::default(),
             again: Notify::new(),
         };
         Router { inner: Arc::new(inner) }
@@ -83,6 +98,7 @@ impl Router {
 
     /// Routes by `table` from now on.
     pub fn set_table(&self, table: Arc<RoutingTable>) {
+        self.inner.redirects.lock().table_came(&table);
         self.inner.table.send_replace(Some(table));
     }
 
@@ -104,31 +120,45 @@ impl Router {
         }
     }
 
+    /// Frees what is kept for apps that are there no longer. Their calls are answered.
+    pub fn retain_apps(&self, is_there: impl Fn(AppId) -> bool) {
+        let mut told = Told::new();
+        self.inner.outbox.lock().retain_apps(is_there, &mut told);
+        told.into_iter().for_each(|(reply, answer)| reply(answer));
+    }
+
     /// Sends again what came back without an answer, until the node stops.
     pub async fn run(self, tasks: Tasks) {
-        let mut pause = RETRY_MIN;
         loop {
-            let waits = self.inner.outbox.lock().has_again();
-            if !waits {
-                pause = RETRY_MIN;
-                self.inner.again.notified().await;
+            let due = self.inner.outbox.lock().next_due();
+            match due {
+                None => self.inner.again.notified().await,
+                Some(due) if due > self.inner.clock.now() => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(due) => {}
+                        () = self.inner.again.notified() => {}
+                    }
+                }
+                Some(_) => {
+                    let Some(table) = self.table() else {
+                        tokio::time::sleep(PAUSE_MAX).await;
+                        continue;
+                    };
+                    let frames = {
+                        let mut outbox = self.inner.outbox.lock();
+                        let tickets = outbox.take_due(self.inner.clock.now());
+                        self.send(&mut outbox, &table, &tickets)
+                    };
+                    tasks.spawn(frames);
+                }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
-            let Some(table) = self.table() else { continue };
-            let frames = {
-                let mut outbox = self.inner.outbox.lock();
-                let tickets = outbox.take_again();
-                self.send(&mut outbox, &table, &tickets)
-            };
-            tasks.spawn(frames);
         }
     }
 
-    /// The node to ask for a partition of `group`.
-    fn target(&self, table: &RoutingTable, group: GroupId, mode: Mode) -> Option<NodeId> {
+    /// The node to ask for a partition of `group`. A stale read that could not be served here is the leader's.
+    fn target(&self, table: &RoutingTable, group: GroupId, anywhere: bool) -> Option<NodeId> {
         let here = self.inner.peers.node();
-        if mode == Mode::StaleRead && table.members(group).contains(&here) {
+        if anywhere && table.members(group).contains(&here) {
             return Some(here);
         }
         let live = |node: &NodeId| self.inner.peers.is_live(*node);
@@ -139,18 +169,22 @@ impl Router {
 
     /// Sends calls to the nodes that should serve them, as few frames as possible. They are sent, or failed, when this returns.
     fn send(&self, outbox: &mut Outbox, table: &Arc<RoutingTable>, tickets: &[Ticket]) -> Frames {
+        let due_before = outbox.next_due();
+        let redirects = self.inner.redirects.lock();
         let mut nodes: BTreeMap<(NodeId, usize), Frame> = BTreeMap::new();
         let mut newest: FxHashMap<NodeId, usize> = FxHashMap::default();
         let mut targets: FxHashMap<(GroupId, bool), Option<NodeId>> = FxHashMap::default();
+        let epoch = |partition| redirects.placement(table, partition).map_or(0, |placement| placement.epoch);
         for ticket in tickets {
-            let Some(call) = outbox.send(*ticket) else { continue };
-            let stale = call.mode == Mode::StaleRead;
-            let group = table.placement(call.partition).map(|placement| placement.group);
+            let Some(departing) = outbox.send(*ticket, epoch) else { continue };
+            let call = departing.call;
+            let anywhere = call.mode == Mode::StaleRead && !departing.has_missed;
+            let group = redirects.placement(table, call.partition).map(|placement| placement.group);
             let target = group.and_then(|group| {
-                *targets.entry((group, stale)).or_insert_with(|| self.target(table, group, call.mode))
+                *targets.entry((group, anywhere)).or_insert_with(|| self.target(table, group, anywhere))
             });
             let (Some(node), Some(group)) = (target, group) else {
-                outbox.came_back(*ticket, Err(Miss::Again), &mut Told::new());
+                outbox.came_back(*ticket, Err(Miss::Again), self.inner.clock.now(), &mut Told::new());
                 continue;
             };
             let number = newest.entry(node).or_default();
@@ -160,100 +194,146 @@ impl Router {
             }
             let frame = nodes.entry((node, *number)).or_default();
             frame.bytes += size;
-            frame.tickets.push(*ticket);
+            frame.sent.push(Sent { ticket: *ticket, mode: call.mode, group });
             frame.calls.push(call);
-            if frame.groups.last() != Some(&group) && !frame.groups.contains(&group) {
-                frame.groups.push(group);
-            }
         }
-        if outbox.has_again() {
-            self.inner.again.notify_one();
-        }
+        drop(redirects);
+        self.notify_if_earlier(due_before, outbox);
         let started: Vec<_> = nodes.into_iter().map(|((node, _), frame)| self.start(table, node, frame)).collect();
         Box::pin(async move { drop(join_all(started).await) })
     }
 
-    /// Starts one frame on its node. What is local is in the mailboxes when this returns.
-    fn start(&self, table: &Arc<RoutingTable>, node: NodeId, frame: Frame) -> Frames {
-        let router = self.clone();
-        let Frame { tickets, calls, groups, .. } = frame;
-        if node == self.inner.peers.node() {
-            let answering = start_here(&self.inner.host, table, self.inner.origin, calls);
-            return Box::pin(async move { router.take_back(&tickets, answering.await) });
+    /// Wakes who sends again if that has to be earlier than before.
+    fn notify_if_earlier(&self, before: Option<tokio::time::Instant>, outbox: &Outbox) {
+        let due = outbox.next_due();
+        if due.is_some_and(|due| before.is_none_or(|before| due < before)) {
+            self.inner.again.notify_one();
         }
-        let count = calls.len();
-        let asked: Vec<(PartitionId, Mode)> = calls.iter().map(|call| (call.partition, call.mode)).collect();
-        let batch = Batch { meta_index: table.index, incarnation: self.inner.origin.incarnation, calls };
-        let answering = self.inner.peers.request(node, Service::Calls, batch.encode(), DEADLINE);
-        let table = table.clone();
-        Box::pin(async move {
-            let answered = tokio::select! {
-                answered = answering => answered,
-                () = router.has_moved(node, &groups) => {
-                    Err(TransportError::NoAnswer(node, "the leadership has moved".into()))
-                }
-            };
-            let answers = answered.and_then(|body| {
-                decode_answers(body).map_err(|error| TransportError::NoAnswer(node, error.to_string()))
-            });
-            let answers = match answers {
-                Ok(answers) if answers.len() == count => answers,
-                Err(TransportError::Unreachable(_) | TransportError::Refused(..)) => vec![Err(Miss::Again); count],
-                Ok(_) | Err(TransportError::NoAnswer(..)) => vec![Err(Miss::Unknown); count],
-            };
-            router.learn(&table, node, &asked, &answers);
-            router.take_back(&tickets, answers);
-        })
     }
 
-    /// Returns when it makes no sense any more to wait for `node` as the leader of `groups`.
-    async fn has_moved(&self, node: NodeId, groups: &[GroupId]) {
-        let here = |group: &GroupId| self.inner.host.group(*group).and_then(|open| open.leader());
+    /// Starts one frame on its node. What is local is in the mailboxes when this returns.
+    fn start(&self, table: &Arc<RoutingTable>, node: NodeId, frame: Frame) -> Frames {
+        let Frame { sent, calls, .. } = frame;
+        if node == self.inner.peers.node() {
+            let answering = self.start_here(table, self.inner.origin, 0, calls);
+            return Box::pin(self.clone().follow_here(table.clone(), sent, answering));
+        }
+        let count = calls.len();
+        let batch = Batch { meta_index: table.index, incarnation: self.inner.origin.incarnation, calls };
+        let pieces = self.inner.peers.request_pieces(node, Service::Calls, batch.encode(), count, DEADLINE);
+        Box::pin(self.clone().follow(table.clone(), node, Flight::new(sent), pieces))
+    }
+
+    /// Takes back the calls of a frame that is evaluated here, as they are answered.
+    async fn follow_here(self, table: Arc<RoutingTable>, sent: Vec<Sent>, answering: Arc<Gathering>) {
+        let here = self.inner.peers.node();
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let moved = groups.iter().any(|group| here(group).is_some_and(|leader| leader != node));
-            if moved || !self.inner.peers.is_live(node) {
+            let piece = answering.next().await;
+            let answers =
+                piece.answered.into_iter().filter_map(|(place, answer)| Some((*sent.get(place as usize)?, answer)));
+            self.take_back(&table, here, answers.collect());
+            if piece.is_last {
                 return;
             }
         }
     }
 
-    fn take_back(&self, tickets: &[Ticket], answers: Vec<Answer>) {
-        let mut told = Told::new();
-        let again = {
-            let mut outbox = self.inner.outbox.lock();
-            for (ticket, answer) in tickets.iter().zip(answers) {
-                outbox.came_back(*ticket, answer, &mut told);
+    /// Takes back the calls of a frame that is on another node, as they are answered or given up.
+    async fn follow(self, table: Arc<RoutingTable>, node: NodeId, mut flight: Flight, mut pieces: Pieces) {
+        while !flight.has_landed() {
+            let piece = tokio::select! {
+                biased;
+                piece = pieces.next() => piece,
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    let given_up = flight.give_up(&Miss::Unknown, |group| self.has_moved(node, group));
+                    self.take_back(&table, node, given_up);
+                    continue;
+                }
+            };
+            let ends = match piece {
+                Some(Ok(piece)) => match decode_piece(piece.body) {
+                    Ok(answered) => {
+                        let (answers, outcome) = flight.take(answered, piece.is_last);
+                        self.take_back(&table, node, answers);
+                        outcome.err().map(|error| {
+                            tracing::warn!(%node, %error, "a node answers routed calls wrongly; they are asked again by their numbers");
+                            Miss::Unknown
+                        })
+                    }
+                    Err(error) => {
+                        tracing::warn!(%node, %error, "a node's answers to routed calls cannot be read; they are asked again");
+                        Some(Miss::Unknown)
+                    }
+                },
+                Some(Err(TransportError::Unreachable(_) | TransportError::Refused(..))) => Some(Miss::Again),
+                Some(Err(TransportError::NoAnswer(..))) | None => Some(Miss::Unknown),
+            };
+            if let Some(miss) = ends {
+                let given_up = flight.give_up(&miss, |_| true);
+                return self.take_back(&table, node, given_up);
             }
-            outbox.has_again()
-        };
-        if again {
-            self.inner.again.notify_one();
+        }
+    }
+
+    /// True when it makes no sense any more to wait for `node` as the leader of `group`.
+    fn has_moved(&self, node: NodeId, group: GroupId) -> bool {
+        let leader = self.inner.host.group(group).and_then(|open| open.leader());
+        leader.is_some_and(|leader| leader != node) || !self.inner.peers.is_live(node)
+    }
+
+    fn take_back(&self, table: &RoutingTable, node: NodeId, answers: Vec<(Sent, Answer)>) {
+        if answers.is_empty() {
+            return;
+        }
+        if node != self.inner.peers.node() {
+            self.learn(table, node, &answers);
+        }
+        let now = self.inner.clock.now();
+        let mut told = Told::new();
+        {
+            let mut outbox = self.inner.outbox.lock();
+            let due_before = outbox.next_due();
+            for (sent, answer) in answers {
+                let answer = match answer {
+                    // What is known already is no reason to hurry.
+                    Err(Miss::Moved { group, epoch }) if !self.redirect(sent.ticket, Placement { group, epoch }) => {
+                        Err(Miss::Again)
+                    }
+                    other => other,
+                };
+                outbox.came_back(sent.ticket, answer, now, &mut told);
+            }
+            self.notify_if_earlier(due_before, &outbox);
         }
         told.into_iter().for_each(|(reply, answer)| reply(answer));
     }
 
+    /// Takes a placement that a call was answered. True if it is newer than what was known.
+    fn redirect(&self, ticket: Ticket, placement: Placement) -> bool {
+        let table = self.table();
+        table.is_some_and(|table| self.inner.redirects.lock().learn(&table, ticket.lane.1, placement))
+    }
+
     /// Remembers who leads groups that have no replica here.
-    fn learn(&self, table: &RoutingTable, node: NodeId, asked: &[(PartitionId, Mode)], answers: &[Answer]) {
-        for ((partition, mode), answer) in asked.iter().zip(answers) {
-            let Some(placement) = table.placement(*partition) else { continue };
-            if self.inner.host.group(placement.group).is_some() {
+    fn learn(&self, table: &RoutingTable, node: NodeId, answers: &[(Sent, Answer)]) {
+        for (sent, answer) in answers {
+            if self.inner.host.group(sent.group).is_some() {
                 continue;
             }
             let mut leaders = self.inner.leaders.lock();
             match answer {
-                Ok(_) if *mode != Mode::StaleRead => {
-                    leaders.insert(placement.group, node);
+                Ok(_) if sent.mode != Mode::StaleRead => {
+                    leaders.insert(sent.group, node);
                 }
                 Err(Miss::NotLeader(Some(leader))) => {
-                    leaders.insert(placement.group, *leader);
+                    leaders.insert(sent.group, *leader);
                 }
                 Err(Miss::NotLeader(None) | Miss::Again | Miss::Unknown | Miss::Refused(_)) => {
                     // Ask another member next time.
-                    let members = table.members(placement.group);
+                    let members = table.members(sent.group);
                     let place = members.iter().position(|member| *member == node).unwrap_or(0);
                     if let Some(next) = members.get((place + 1) % members.len().max(1)) {
-                        leaders.insert(placement.group, *next);
+                        leaders.insert(sent.group, *next);
                     }
                 }
                 _ => {}
@@ -266,7 +346,7 @@ impl Router {
         &self,
         table: &Arc<RoutingTable>,
         app: AppId,
-        asked: Vec<Result<(PartitionId, Mode, Request), CallError>>,
+        asked: Vec<Result<(PartitionRef, Mode, Request), CallError>>,
     ) -> BoxFuture<'static, Vec<Result<Bytes, CallError>>> {
         if asked.is_empty() {
             return Box::pin(async { vec![] });
@@ -310,13 +390,13 @@ impl Router {
     async fn transact(&self, app: AppId, calls: Vec<RoutedCall>) -> Result<Vec<Bytes>, CallError> {
         let table = self.table().ok_or_else(no_map)?;
         let mut parts = Vec::with_capacity(calls.len());
-        let mut groups: BTreeMap<GroupId, PartitionId> = BTreeMap::new();
+        let mut groups: BTreeMap<GroupId, PartitionRef> = BTreeMap::new();
         for call in calls {
             let partition = resolve(&table, &call.to)?;
-            let placement = table.placement(partition).ok_or_else(no_map)?;
+            let placement = self.inner.redirects.lock().placement(&table, partition).ok_or_else(no_map)?;
             let lowest = groups.entry(placement.group).or_insert(partition);
             *lowest = partition.min(*lowest);
-            parts.push(Part { partition, mode: call.mode, body: call.body });
+            parts.push(Part { partition, epoch: placement.epoch, mode: call.mode, body: call.body });
         }
         if groups.len() > 1 {
             let names: Vec<String> = groups.keys().map(ToString::to_string).collect();
@@ -333,40 +413,13 @@ impl Router {
             .map_err(|error| CallError::Failed(format!("a transaction's answer cannot be read: {error}")))?;
         answers.into_iter().map(final_answer).collect()
     }
-
-    /// Serves calls that another node routed here. Puts them into the mailboxes before it returns, if this node knows of the
-    /// cluster what the caller does.
-    pub fn serve(&self, from: NodeId, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
-        let batch = match Batch::decode(body) {
-            Ok(batch) => batch,
-            Err(error) => return Box::pin(async move { Err(error.to_string()) }),
-        };
-        if batch.calls.is_empty() {
-            return Box::pin(async move { Ok(encode_answers(&[])) });
-        }
-        let origin = Origin { node: from, incarnation: batch.incarnation };
-        if let Some(table) = self.table().filter(|table| table.index >= batch.meta_index) {
-            let answering = start_here(&self.inner.host, &table, origin, batch.calls);
-            return Box::pin(async move { Ok(encode_answers(&answering.await)) });
-        }
-        let (host, mut tables) = (self.inner.host.clone(), self.inner.table.subscribe());
-        Box::pin(async move {
-            let known =
-                |table: &Option<Arc<RoutingTable>>| table.as_ref().is_some_and(|table| table.index >= batch.meta_index);
-            let waited = tokio::time::timeout(META_WAIT, tables.wait_for(known)).await;
-            let table = waited.ok().and_then(Result::ok).and_then(|table| table.clone());
-            let Some(table) = table else { return Ok(encode_answers(&vec![Err(Miss::Again); batch.calls.len()])) };
-            Ok(encode_answers(&start_here(&host, &table, origin, batch.calls).await))
-        })
-    }
 }
 
 /// Calls for one node.
 #[derive(Default)]
 struct Frame {
-    tickets: Vec<Ticket>,
+    sent: Vec<Sent>,
     calls: Vec<PartitionCall>,
-    groups: Vec<GroupId>,
     bytes: usize,
 }
 
@@ -416,23 +469,6 @@ impl Drop for Unanswered {
     }
 }
 
-fn start_here(
-    host: &Arc<Host>,
-    table: &RoutingTable,
-    origin: Origin,
-    calls: Vec<PartitionCall>,
-) -> impl Future<Output = Vec<Answer>> + Send + 'static {
-    let count = calls.len();
-    let (collector, all) = Collector::new(count);
-    host.enqueue(calls.into_iter().enumerate().map(|(place, call)| {
-        let key = PartitionRef { keyspace: table.keyspace, partition: call.partition };
-        let id = CallId { origin, sequence: call.sequence, acked: call.acked };
-        let work = Work::Asked(call.request, id);
-        (key, Call { app: call.app, mode: call.mode, work, reply: collector.reply(place) })
-    }));
-    async move { all.await.unwrap_or_else(|_| vec![Err(Miss::Unknown); count]) }
-}
-
 fn final_answer(answer: Answer) -> Result<Bytes, CallError> {
     answer.map_err(|miss| match miss {
         Miss::Error(error) => error,
@@ -445,14 +481,16 @@ fn overloaded() -> CallError {
     CallError::Unavailable("this node has more unanswered requests than it may hold; slow down and retry".into())
 }
 
-fn resolve(table: &RoutingTable, address: &Address) -> Result<PartitionId, CallError> {
-    match address {
-        Address::Key(key) => Ok(table.partition(key)),
-        Address::Partition(partition) if partition.0 < table.count() => Ok(*partition),
+fn resolve(table: &RoutingTable, address: &Address) -> Result<PartitionRef, CallError> {
+    let partition = match address {
+        Address::Key(key) => table.partition(key),
+        Address::Partition(partition) if partition.0 < table.count() => *partition,
         Address::Partition(partition) => {
-            Err(CallError::Rejected(format!("there is no partition {partition}; the keyspace has {}", table.count())))
+            let text = format!("there is no partition {partition}; the keyspace has {}", table.count());
+            return Err(CallError::Rejected(text));
         }
-    }
+    };
+    Ok(PartitionRef { keyspace: table.keyspace, partition })
 }
 
 fn no_map() -> CallError {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
+use recoil_consensus::PartitionRef;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::meta::{MetaState, Placement};
@@ -68,6 +69,11 @@ impl RoutingTable {
     /// Where a partition is, if there is such a one.
     pub fn placement(&self, partition: PartitionId) -> Option<Placement> {
         self.partitions.get(partition.0 as usize).copied()
+    }
+
+    /// Where a partition of any keyspace is, if the table has it.
+    pub fn placement_of(&self, partition: PartitionRef) -> Option<Placement> {
+        if partition.keyspace == self.keyspace { self.placement(partition.partition) } else { None }
     }
 
     /// The group's members, first the preferred leader.

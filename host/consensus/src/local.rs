@@ -175,6 +175,21 @@ impl Locals {
         self.groups.read().get(&group).map_or(Generation(0), |states| states.generation)
     }
 
+    /// The newest placement of a partition, as (group, epoch), that the logs of the groups with a replica here say: of a group that
+    /// owns it, or that has released it to another one. Looks at all groups.
+    pub fn placement(&self, partition: PartitionRef) -> Option<(GroupId, u64)> {
+        let groups = self.groups.read();
+        let placements = groups.iter().filter_map(|(group, states)| {
+            let ownership = states.partitions.get(&partition)?.ownership;
+            match ownership.phase {
+                Phase::Owned => Some((*group, ownership.epoch)),
+                Phase::Released(moving) => Some((moving.other, moving.epoch)),
+                Phase::Absent | Phase::Expected(_) => None,
+            }
+        });
+        placements.max_by_key(|(_, epoch)| *epoch)
+    }
+
     /// The partitions that `group` owns and that are complete here, in order.
     pub fn of_group(&self, group: GroupId) -> Vec<(PartitionRef, Local)> {
         let states = self.states_of(group);
@@ -494,6 +509,12 @@ mod tests {
             locals.states_of(GROUP).into_values().filter_map(|state| Some(state.copy?.state)).collect();
         assert_eq!(stored[1..], states);
         assert!(locals.get(other, partition(0)).is_none() && locals.state(other, partition(0)).is_some());
+        assert_eq!((locals.placement(partition(0)).unwrap().1, locals.placement(partition(9))), (1, None));
+        let mut released = complete;
+        let moving = crate::ownership::Move { id: 1, other: GroupId(99), epoch: 2 };
+        assert!(released.ownership.apply(2, 2, OwnershipChange::Release(moving)));
+        locals.changed(GROUP, [(partition(0), released)]);
+        assert_eq!(locals.placement(partition(0)), Some((GroupId(99), 2)));
         assert!(locals.state(GROUP, partition(9)).is_none());
     }
 

@@ -179,7 +179,8 @@ impl Session {
         self.successor.get().copied()
     }
 
-    pub(crate) fn is_ending(&self) -> bool {
+    /// True once its end has been asked for: nothing new is to be begun under it.
+    pub fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
 

@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use recoil_base::{GroupId, NodeId};
+use recoil_cluster::peers::MorePieces;
 use recoil_cluster::{PeerService, Service, TcpPeers, peer};
 use recoil_gateway::admin::Uploads;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use self::rooms::{Kind, Place, Rooms};
@@ -56,11 +57,11 @@ async fn serve(
     uploads: Arc<Uploads>,
 ) {
     let speaks = tokio::select! {
-        speaks = tokio::time::timeout(FIRST_BYTES_TIMEOUT, is_peer(&mut stream)) => speaks,
+        speaks = tokio::time::timeout(FIRST_BYTES_TIMEOUT, first_bytes(&mut stream)) => speaks,
         () = place.wanted() => return,
     };
     match speaks {
-        Ok(Ok(true)) => {
+        Ok(Ok(Speaks::Peer)) => {
             let service = inbound(&parts);
             let greeted = tokio::select! {
                 greeted = streams.greet(stream, &*service) => greeted,
@@ -81,7 +82,12 @@ async fn serve(
                 tracing::debug!(%error, "a peer's stream ended");
             }
         }
-        Ok(Ok(false)) => {
+        Ok(Ok(Speaks::OtherFormat(format))) => {
+            tracing::debug!(%from, format, "a node of another version of Recoil opens a stream; refused");
+            // It learns from this why: nodes look at the format of whom they dial.
+            let _ = stream.write_all(peer::MAGIC).await;
+        }
+        Ok(Ok(Speaks::Operator)) => {
             let place = place.into_room(Kind::Operator);
             tokio::select! {
                 () = recoil_gateway::admin::serve_connection(stream, from, parts.clone(), parts.clone(), uploads) => {}
@@ -92,18 +98,30 @@ async fn serve(
     }
 }
 
-/// True, and the magic has been read, if it is what the stream begins with.
-async fn is_peer(stream: &mut TcpStream) -> std::io::Result<bool> {
+/// Who comes to the port.
+enum Speaks {
+    /// A node of this format; the magic has been read.
+    Peer,
+    /// A node of another one.
+    OtherFormat(u8),
+    /// Anybody else.
+    Operator,
+}
+
+async fn first_bytes(stream: &mut TcpStream) -> std::io::Result<Speaks> {
     let mut first = [0u8; 8];
     let mut pause = FIRST_BYTES_PAUSE_MIN;
     // Until the bytes differ from the magic, or all of it is there.
     loop {
         let count = stream.peek(&mut first).await?;
+        if let Some(format) = peer::other_format(&first[..count]).filter(|_| count == first.len()) {
+            return Ok(Speaks::OtherFormat(format));
+        }
         if count == 0 || first[..count] != peer::MAGIC[..count] {
-            return Ok(false);
+            return Ok(Speaks::Operator);
         }
         if count == first.len() {
-            return stream.read_exact(&mut first).await.map(|_| true);
+            return stream.read_exact(&mut first).await.map(|_| Speaks::Peer);
         }
         // Looking does not wait for more than there is.
         tokio::time::sleep(pause).await;
@@ -122,10 +140,16 @@ struct Inbound {
 }
 
 impl PeerService for Inbound {
-    fn serve(&self, from: NodeId, service: Service, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+    fn serve(
+        &self,
+        from: NodeId,
+        service: Service,
+        body: Bytes,
+        more: MorePieces,
+    ) -> BoxFuture<'static, Result<Bytes, String>> {
         let parts = self.parts.clone();
         match service {
-            Service::Calls => parts.router.serve(from, body),
+            Service::Calls => parts.router.serve(from, body, more),
             Service::Publish => {
                 let received = parts.topics.receive(body).map(|()| Bytes::new()).map_err(|error| error.to_string());
                 Box::pin(async move { received })

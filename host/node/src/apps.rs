@@ -90,10 +90,14 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
     for id in parts.apps.gone(state) {
         let loaded = parts.apps.loaded.lock().remove(&id);
         parts.host.remove_app(id);
+        // Before its listeners are stopped, which wait for their calls.
+        retain_routes(parts, state);
         for (_, listener) in loaded.into_iter().flat_map(|loaded| loaded.listeners) {
             listener.stop().await;
         }
     }
+    // What a connection has asked meanwhile, and calls of apps that are not loaded here.
+    retain_routes(parts, state);
     for (name, app) in &state.apps {
         let known = parts.apps.loaded.lock().contains_key(&app.id);
         if !known && app.state != AppState::Failed && parts.apps.loading.lock().insert(app.id) {
@@ -122,6 +126,12 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
         }
     }
     parts.context.data.set_removed_apps(state.removed_apps.iter().copied());
+}
+
+/// The router keeps what it has for the apps of the state, and for no others.
+fn retain_routes(parts: &Parts, state: &MetaState) {
+    let present: BTreeSet<AppId> = state.apps.values().map(|app| app.id).collect();
+    parts.router.retain_apps(|app| present.contains(&app));
 }
 
 /// What an app, or a package that is none, is set to, as its instances are given it.

@@ -30,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ORIGINS_KEPT: Duration = Duration::from_secs(600);
 /// How often dead copies are looked at.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// Between two parts of forgetting origins, so that it takes no more than a part of a thread.
+const FORGET_PAUSE: Duration = Duration::from_millis(20);
 /// Handler and listener instances of all nodes that share an engine.
 const INSTANCES_MAX: u32 = 4000;
 /// Connections of apps on all nodes that share an engine: each has an instance, and handlers must find room beside them, however many
@@ -537,10 +539,24 @@ impl Node {
 async fn prune(parts: Arc<Parts>) {
     loop {
         tokio::time::sleep(PRUNE_EVERY).await;
-        parts.host.forget_origins(ORIGINS_KEPT);
+        forget_origins(&parts).await;
         let data = parts.context.data.clone();
         if let Ok(Err(error)) = parts.context.applier.run(move || data.prune_dead_copies()).await {
             tracing::warn!(%error, "dead copies could not be pruned; it is tried again");
+        }
+    }
+}
+
+/// Forgets the calls of nodes' earlier starts, a part at a time.
+async fn forget_origins(parts: &Arc<Parts>) {
+    loop {
+        let host = parts.host.clone();
+        match task::spawn_blocking(move || host.forget_origins(ORIGINS_KEPT)).await {
+            Ok(Ok(true)) => tokio::time::sleep(FORGET_PAUSE).await,
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(error)) => {
+                return tracing::error!(%error, "cannot read what is remembered of calls; it is tried again");
+            }
         }
     }
 }

@@ -11,12 +11,12 @@ use recoil_cluster_tests::Cluster;
 use recoil_cluster_tests::hostile::{exchange, stranger, until_end};
 use serde_json::{Value, json};
 
-const MAGIC: &[u8; 8] = b"RECOIL\x00\x01";
+const MAGIC: &[u8; 8] = b"RECOIL\x00\x02";
 /// Memory that strangers at this port may take.
 const STRANGERS_MIB: u64 = 80;
 
-fn hello(cluster: &str, protocol: u32) -> Vec<u8> {
-    let hello = json!({"protocol": protocol, "cluster": cluster, "node": "00000bad", "start": [1, 2],
+fn hello(cluster: &str, wire: u32) -> Vec<u8> {
+    let hello = json!({"wire": {"min": wire, "max": wire}, "cluster": cluster, "node": "00000bad", "start": [1, 2],
         "address": "127.0.0.1:9", "expects": null, "refusal": null});
     let json = hello.to_string().into_bytes();
     [&MAGIC[..], &(json.len() as u32).to_le_bytes(), &json].concat()
@@ -29,7 +29,7 @@ fn frame(kind: u8, id: u64, body: &[u8]) -> Vec<u8> {
 /// A stranger whose hello was accepted.
 fn greeted(port: u16, cluster: &str) -> TcpStream {
     let mut stream = stranger(port);
-    stream.write_all(&hello(cluster, 1)).unwrap();
+    stream.write_all(&hello(cluster, 2)).unwrap();
     let mut head = [0; 12];
     stream.read_exact(&mut head).unwrap();
     assert_eq!(&head[..8], MAGIC);
@@ -63,12 +63,12 @@ fn strangers_who_speak_the_peers_protocol_get_nothing_but_an_answer() {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(closed && answer.contains(expected), "{expected}: {answer:?}, closed: {closed}");
     };
-    refused(&hello(&id, 99), "protocol 1, not 99");
-    refused(&hello(&"0".repeat(32), 1), "belongs to cluster");
+    refused(&hello(&id, 99), "2 to 2 and node 00000bad has 99 to 99, which have none in common: upgrade node");
+    refused(&hello(&"0".repeat(32), 2), "belongs to cluster");
     refused(&[&MAGIC[..], &u32::MAX.to_le_bytes(), b"{}"].concat(), "");
     refused(&[&MAGIC[..], &9u32.to_le_bytes(), b"not json!"].concat(), "");
     refused(&[&MAGIC[..], &4096u32.to_le_bytes()].concat(), ""); // and silence
-    refused(b"RECOIL\x00\x02 another version of the frames\r\n\r\n", "");
+    refused(b"RECOIL\x00\x01 another version of the hello\r\n\r\n", "RECOIL\0\u{2}");
     for length in [0u32, 8, 1 << 20, u32::MAX] {
         let mut stream = greeted(port, &id);
         stream.write_all(&length.to_le_bytes()).unwrap();

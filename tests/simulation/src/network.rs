@@ -1,8 +1,9 @@
 //! A network of messages. Between two nodes there is a connection for each direction of asking, as with TCP: requests arrive in order
-//! while it lasts, a break fails every request that waits on it, and what was under way may still arrive afterwards.
+//! while it lasts, as do the pieces of their answers, a break fails every request that waits on it, and what was under way may still
+//! arrive afterwards.
 //!
 //! Faults: delays, slow links, cuts of one direction or both (what is sent waits, as TCP would send it again, or the connection
-//! breaks) and loss of a request or of an answer. Duplicates and messages that overtake each other on one connection are absent: the
+//! breaks) and loss of a request or of a piece of an answer, which TCP excludes: a last piece may come without those before. Duplicates and messages that overtake each other on one connection are absent: the
 //! contract of [`PeerNetwork`] excludes both, as TCP does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +15,11 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use recoil_base::{Clock, NodeId, Tasks};
-use recoil_cluster::peer::{Hello, HelloError};
-use recoil_cluster::peers::Starts;
+use recoil_cluster::peer::{Hello, HelloError, WIRE};
+use recoil_cluster::peers::{MorePieces, PieceSender, Pieces, SendsPieces, Starts, request};
 use recoil_cluster::{PeerClocks, PeerNetwork, PeerService, Service};
 use recoil_consensus::TransportError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::chance;
@@ -67,7 +68,15 @@ struct Envelope {
 }
 
 enum Content {
-    Request { from: NodeId, service: Service, body: Bytes, from_boot: u64, wants_answer: bool },
+    Request {
+        from: NodeId,
+        service: Service,
+        body: Bytes,
+        from_boot: u64,
+        wants_answer: bool,
+    },
+    /// A piece of an answer that is not the last.
+    Piece(Bytes),
     Answer(Outcome),
 }
 
@@ -84,6 +93,7 @@ pub(crate) enum Delivery {
 }
 
 /// Sends an answer back.
+#[derive(Clone)]
 pub(crate) struct Answer {
     net: Net,
     from: Place,
@@ -93,9 +103,24 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn send(self, outcome: Outcome) {
-        let content = Content::Answer(outcome);
+    fn send(&self, content: Content) {
         self.net.send(Envelope { from: self.from, to: self.to, to_boot: self.to_boot, id: self.id, content });
+    }
+}
+
+impl SendsPieces for Answer {
+    fn send_piece(&self, _: u64, body: Bytes) -> BoxFuture<'static, ()> {
+        self.send(Content::Piece(body));
+        Box::pin(async {})
+    }
+}
+
+/// A request that wants no answer has no pieces either.
+struct Nowhere;
+
+impl SendsPieces for Nowhere {
+    fn send_piece(&self, _: u64, _: Bytes) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
     }
 }
 
@@ -119,7 +144,8 @@ struct Waiting {
     asker: Place,
     /// The connection it waits on; none for a request on a connection of its own.
     connection: Option<(Place, u64)>,
-    reply: oneshot::Sender<Result<Outcome, ()>>,
+    server: NodeId,
+    pieces: PieceSender,
 }
 
 #[derive(Default)]
@@ -199,10 +225,9 @@ impl Net {
                 link.held.retain(|envelope| !ids.contains(&envelope.id));
             }
         }
+        // Whoever waits learns of it by the end of what it waits on.
         drop(state);
-        for (_, waiting) in broken {
-            let _ = waiting.reply.send(Err(()));
-        }
+        drop(broken);
     }
 
     pub(crate) fn set_link(&self, from: Place, to: Place, change: impl FnOnce(&mut LinkState)) {
@@ -283,14 +308,25 @@ impl Net {
                         let _ = inbox.send(Delivery::Request { from: asker, service, body, answer });
                     }
                 }
+                Content::Piece(body) => {
+                    trace::event(Detail::Messages, format_args!("net     {from} -> {to} #{id} piece {}", body.len()));
+                    if let Some(waiting) = state.waiting.get_mut(&id)
+                        && !waiting.pieces.piece(body, false)
+                    {
+                        state.waiting.remove(&id);
+                    }
+                }
                 Content::Answer(outcome) => {
                     trace::event(
                         Detail::Messages,
                         format_args!("net     {from} -> {to} #{id} answer {}", outcome.as_ref().map_or(0, Bytes::len)),
                     );
-                    if let Some(waiting) = state.waiting.remove(&id) {
+                    if let Some(mut waiting) = state.waiting.remove(&id) {
                         drop(state);
-                        let _ = waiting.reply.send(Ok(outcome));
+                        match outcome {
+                            Ok(body) => drop(waiting.pieces.piece(body, true)),
+                            Err(text) => waiting.pieces.fail(TransportError::Refused(waiting.server, text)),
+                        }
                     }
                 }
             }
@@ -337,16 +373,15 @@ impl Net {
         self.0.lock().connections.contains_key(&(asker, server))
     }
 
-    /// Sends a request on the connection to `server`, or on one of its own.
+    /// Sends a request on the connection to `server`, or on one of its own, and gives it an id, if it can be sent.
     fn request(
         &self,
         from: &SimPeers,
-        server: Place,
-        own: bool,
+        (server, own): (Place, bool),
         service: Service,
         body: Bytes,
-        wants_answer: bool,
-    ) -> Option<(u64, oneshot::Receiver<Result<Outcome, ()>>)> {
+        answer: Option<(NodeId, PieceSender)>,
+    ) -> Option<u64> {
         let mut state = self.0.lock();
         let (to_boot, connection) = if own {
             (state.nodes[server].as_ref().filter(|node| node.inbox.is_some())?.boot, None)
@@ -356,18 +391,31 @@ impl Net {
         };
         state.next += 1;
         let id = state.next;
-        let (reply, replied) = oneshot::channel();
-        if wants_answer {
-            state.waiting.insert(id, Waiting { asker: from.place, connection, reply });
+        let wants_answer = answer.is_some();
+        if let Some((server, pieces)) = answer {
+            state.waiting.insert(id, Waiting { asker: from.place, connection, server, pieces });
         }
         drop(state);
         let content = Content::Request { from: from.node, service, body, from_boot: from.boot, wants_answer };
         self.send(Envelope { from: from.place, to: server, to_boot, id, content });
-        Some((id, replied))
+        Some(id)
     }
 
     fn place_of(&self, address: SocketAddr) -> Option<Place> {
         self.0.lock().addresses.iter().position(|other| *other == address)
+    }
+}
+
+/// A request's place among those that wait for an answer.
+struct Asked {
+    net: Net,
+    id: u64,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let waiting = self.net.0.lock().waiting.remove(&self.id);
+        drop(waiting);
     }
 }
 
@@ -446,7 +494,7 @@ impl SimPeers {
     async fn ping(self: Arc<Self>, node: NodeId, known: Arc<Known>) {
         let handle = Handle(self);
         loop {
-            if let Ok(answer) = handle.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await {
+            if let Ok(answer) = request(&handle, node, Service::Ping, Bytes::new(), LIVE_FOR).await {
                 *known.answered.lock() = Some(now());
                 if let Ok(wall_us) = answer[..].try_into() {
                     handle.0.clocks.hear(node, u64::from_le_bytes(wall_us));
@@ -475,11 +523,15 @@ pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>) {
                     handle.0.clocks.hear(node, wall_us);
                 }
                 Delivery::Request { from, service: asked, body, answer } => {
-                    let answering = service.serve(from, asked, body);
+                    let pieces: Arc<dyn SendsPieces> = match &answer {
+                        Some(answer) => Arc::new(answer.clone()),
+                        None => Arc::new(Nowhere),
+                    };
+                    let answering = service.serve(from, asked, body, MorePieces::new(pieces, 0));
                     tasks.spawn(async move {
                         let outcome = answering.await;
                         if let Some(answer) = answer {
-                            answer.send(outcome);
+                            answer.send(Content::Answer(outcome));
                         }
                     });
                 }
@@ -531,35 +583,28 @@ impl PeerNetwork for Handle {
         self.0.clocks.clone()
     }
 
-    fn request(
+    fn request_pieces(
         &self,
         to: NodeId,
         service: Service,
         body: Bytes,
+        pieces_max: usize,
         timeout: Duration,
-    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    ) -> Pieces {
         let place = self.0.known.lock().get(&to).map(|known| known.place);
-        let sent = place.and_then(|place| self.0.net.request(&self.0, place, false, service, body, true));
-        let Some((id, replied)) = sent else {
-            return Box::pin(async move { Err(TransportError::Unreachable(to)) });
-        };
-        let net = self.0.net.clone();
-        Box::pin(async move {
-            let result = tokio::time::timeout(timeout, replied).await;
-            net.0.lock().waiting.remove(&id);
-            match result {
-                Ok(Ok(Ok(Ok(body)))) => Ok(body),
-                Ok(Ok(Ok(Err(text)))) => Err(TransportError::Refused(to, text)),
-                Ok(Ok(Err(()))) | Ok(Err(_)) => Err(TransportError::NoAnswer(to, "the connection broke".into())),
-                Err(_) => Err(TransportError::NoAnswer(to, format!("waited {} ms", timeout.as_millis()))),
-            }
-        })
+        let (sender, pieces) = Pieces::new(to, pieces_max, timeout);
+        let asked =
+            place.and_then(|place| self.0.net.request(&self.0, (place, false), service, body, Some((to, sender))));
+        match asked {
+            Some(id) => pieces.with(Asked { net: self.0.net.clone(), id }),
+            None => Pieces::failed(to, TransportError::Unreachable(to)),
+        }
     }
 
     fn tell(&self, to: NodeId, service: Service, body: Bytes) {
         let place = self.0.known.lock().get(&to).map(|known| known.place);
         if let Some(place) = place {
-            drop(self.0.net.request(&self.0, place, false, service, body, false));
+            self.0.net.request(&self.0, (place, false), service, body, None);
         }
     }
 
@@ -574,15 +619,22 @@ impl PeerNetwork for Handle {
         Box::pin(async move {
             let silent = || HelloError::Protocol("the other end does not answer".into());
             let place = peers.net.place_of(address).ok_or_else(silent)?;
-            let Some((_, replied)) = peers.net.request(&peers, place, true, service, body, true) else {
+            // Who listens there is not known yet.
+            let (sender, pieces) = Pieces::new(peers.node, 1, timeout);
+            let asked = peers.net.request(&peers, (place, true), service, body, Some((peers.node, sender)));
+            let Some(id) = asked else {
                 tokio::time::sleep(CONNECT_TIMEOUT).await;
                 return Err(silent());
             };
-            let answer = tokio::time::timeout(timeout, replied).await;
-            let answer = answer.ok().and_then(Result::ok).and_then(Result::ok).ok_or_else(silent)?;
+            let mut pieces = pieces.with(Asked { net: peers.net.clone(), id });
+            let answer = match pieces.next().await {
+                Some(Ok(piece)) if piece.is_last => Ok(piece.body),
+                Some(Err(TransportError::Refused(_, text))) => Err(text),
+                _ => return Err(silent()),
+            };
             let (cluster, expects, refusal) = (String::new(), None, None);
             let hello = Hello {
-                protocol: 0,
+                wire: WIRE,
                 cluster,
                 node: peers.node,
                 start: peers.start,

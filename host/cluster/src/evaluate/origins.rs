@@ -9,14 +9,15 @@
 mod tests;
 
 use recoil_base::AppId;
-use recoil_consensus::answered::{ANSWER_BYTES_MAX, origin_row, origins, read_origin};
+use recoil_consensus::answered::{ANSWER_BYTES_MAX, origin_row, read_origin};
 use recoil_consensus::{AnsweredCall, Known, Local, Origin, OriginRecord};
 use recoil_engine::{CallError, Mode};
 use recoil_storage::{Data, DataError, Write};
 use rustc_hash::FxHashMap;
 
 use super::{CallId, Evaluation, Host, Partition, storage_failed};
-use crate::calls::{Answer, Miss, decode_kept, encode_kept};
+use crate::calls::answers::{decode_kept, encode_kept};
+use crate::calls::{Answer, Miss};
 
 /// Answers without writes that wait for an entry; older ones are forgotten first.
 const UNLOGGED_MAX: usize = 4096;
@@ -108,27 +109,15 @@ fn answered(id: &CallId, answer: &Answer) -> AnsweredCall {
 }
 
 impl Host {
-    /// Removes what is remembered of the origins that have been gone for `kept`: none of their calls can still be on its way.
-    pub(super) fn forget_gone(
-        &self,
-        partition: &Partition,
-        evaluation: &mut Evaluation,
-        kept: std::time::Duration,
-    ) -> Result<(), DataError> {
-        let Some(app) = self.app(partition.app) else { return Ok(()) };
-        let known = origins(&self.parts.data, &evaluation.local, app.id)?;
-        let gone = known.into_iter().filter(|origin| self.gone_for(*origin).is_some_and(|since| since >= kept));
-        let gone: Vec<Origin> = gone.collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
+    /// Removes what is remembered of origins that have been gone for so long that none of their calls can still be on its way.
+    pub(super) fn forget_gone(&self, partition: &Partition, evaluation: &mut Evaluation, gone: Vec<Origin>) {
+        let Some(app) = self.app(partition.app) else { return };
         let writes = gone.iter().map(|origin| Write::Remove { key: origin_row(*origin) }).collect();
         let now_us = evaluation.next_now(&self.parts.clock);
         let part = super::run::call_writes(partition.key, evaluation, &app, now_us, writes, vec![]);
-        // Refused or lost, the rows stay for the next time.
+        // Refused or lost, the rows stay until they are found by the next leader.
         if evaluation.commit(&app.usage, vec![part], Box::new(|_| {})).is_ok() {
             gone.iter().for_each(|origin| drop(evaluation.origins.known.remove(origin)));
         }
-        Ok(())
     }
 }

@@ -140,6 +140,7 @@ impl Host {
     /// Evaluates calls of one partition, in order.
     pub(super) fn run(self: &Arc<Self>, partition: &Arc<Partition>, calls: Vec<Call>) {
         let mut slot = partition.evaluation.lock();
+        self.check_owner(partition, &mut slot);
         let mut reads: Option<Reads> = None;
         for call in calls {
             if call.mode == Mode::StaleRead {
@@ -176,11 +177,7 @@ impl Host {
                 },
                 Work::Timers => self.fire_timers(partition, evaluation, call.app),
                 Work::Wake => self.set_alarm(partition, evaluation),
-                Work::Forget(kept) => {
-                    if let Err(error) = self.forget_gone(partition, evaluation, kept) {
-                        tracing::error!(partition = ?partition.key, %error, "cannot read what is remembered of calls");
-                    }
-                }
+                Work::Forget(origins) => self.forget_gone(partition, evaluation, origins),
             }
         }
         drop(slot);
@@ -282,9 +279,13 @@ impl Host {
     }
 
     fn stale_read(self: &Arc<Self>, partition: &Arc<Partition>, call: Call) {
-        let (Some(app), Some(local)) = (self.app(call.app), self.parts.locals.get(partition.group, partition.key))
-        else {
+        let Some(app) = self.app(call.app) else {
             return (call.reply)(Err(Miss::NotLeader(None)));
+        };
+        // A copy that another group owns, or that is not complete, may be older than what the client has seen written.
+        let local = match self.owned(partition.key, partition.group) {
+            Ok(local) => local,
+            Err(miss) => return (call.reply)(Err(miss)),
         };
         let Work::Asked(Request::One(body), _) = &call.work else {
             let text = "a transaction cannot be a stale read";

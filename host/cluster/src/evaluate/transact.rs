@@ -3,6 +3,9 @@
 //! A transaction is a call of the lowest of its partitions: it waits in that one's mailbox and has a number among its origin's calls
 //! there. The queues stop: the evaluations of all partitions are held, in the order of their ids from the lowest on, so that two
 //! transactions cannot wait for each other; a partition's own evaluation only ever holds one.
+//!
+//! A partition other than the lowest that cannot be evaluated here says nothing of where the transaction belongs: it is routed again by
+//! its lowest one ([`missed_elsewhere`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +20,23 @@ use super::run::{Asked, Reads, answer_decided, call_writes};
 use super::{EvaluatedApp, Evaluation, Host, Partition, count_writes, not_ready};
 use crate::calls::{Answer, Miss, Part, encode_answers};
 
+/// Bytes of a transaction's answers, which travel as one. Looked at before anything is committed.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// What is said of a transaction because of a partition other than its lowest: never where that one is, which would be taken for where
+/// the lowest one is.
+fn missed_elsewhere(miss: Miss) -> Miss {
+    match miss {
+        Miss::NotLeader(_) | Miss::Moved { .. } => Miss::Again,
+        other => other,
+    }
+}
+
 /// What a transaction has done so far.
 #[derive(Default)]
 struct Done {
     answers: Vec<Answer>,
+    answer_bytes: usize,
     writes: BTreeMap<PartitionRef, Vec<Write>>,
     publishes: Vec<(Bytes, Bytes)>,
     alarms: Vec<(PartitionRef, Option<u64>)>,
@@ -42,21 +58,22 @@ impl Host {
         if let Err(error) = app.usage.may_write(&app.limits) {
             return asked.answer_unwritten(evaluation, reads, Err(Miss::Error(error)));
         }
-        let key = |part: &Part| PartitionRef { keyspace: anchor.key.keyspace, partition: part.partition };
+        let key = |part: &Part| part.partition;
         let mut partitions = BTreeMap::from([(anchor.key, anchor.clone())]);
         for part in parts {
             match self.share(key(part), app.id) {
                 Ok(partition) => drop(partitions.insert(key(part), partition)),
-                Err(miss) => return (asked.reply)(Err(miss)),
+                Err(miss) => return (asked.reply)(Err(missed_elsewhere(miss))),
             }
         }
         let others = partitions.iter().filter(|(key, _)| **key != anchor.key);
         let mut slots: Vec<_> = others.map(|(_, partition)| (partition, partition.evaluation.lock())).collect();
         let mut evaluations = BTreeMap::from([(anchor.key, &mut *evaluation)]);
         for (partition, slot) in &mut slots {
+            self.check_owner(partition, slot);
             match self.current(partition, slot) {
                 Ok(evaluation) => drop(evaluations.insert(partition.key, evaluation)),
-                Err(miss) => return (asked.reply)(Err(miss)),
+                Err(miss) => return (asked.reply)(Err(missed_elsewhere(miss))),
             }
         }
         let session = evaluations[&anchor.key].session.clone();
@@ -119,8 +136,16 @@ impl Host {
             let Some(evaluation) = evaluations.get_mut(&key) else { continue };
             let transaction = self.transaction(&partitions[&key], evaluation, app, part.mode != Mode::Write);
             let (effects, answer) = self.call(&partitions[&key], evaluation, app, transaction, &part.body);
+            let answer_bytes = answer.as_ref().map_or(0, Bytes::len);
             match answer {
+                Ok(_) if done.answer_bytes + answer_bytes > ANSWER_BYTES_MAX => {
+                    let text =
+                        format!("the answers of this transaction are larger than {ANSWER_BYTES_MAX} bytes together");
+                    failure = Some(CallError::Rejected(text));
+                    break;
+                }
                 Ok(answer) => {
+                    done.answer_bytes += answer_bytes;
                     done.answers.push(Ok(answer));
                     let overlay = Arc::make_mut(&mut evaluation.apps.entry(app.id).or_default().overlay);
                     effects.writes.iter().for_each(|write| overlay.apply(write, u64::MAX));

@@ -11,7 +11,7 @@ use super::*;
 struct Echo;
 
 impl PeerService for Echo {
-    fn serve(&self, _: NodeId, _: Service, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+    fn serve(&self, _: NodeId, _: Service, body: Bytes, _: MorePieces) -> BoxFuture<'static, Result<Bytes, String>> {
         Box::pin(async move { Ok(body) })
     }
     fn is_member(&self, _: NodeId) -> bool {
@@ -30,7 +30,7 @@ async fn node(id: u32, tasks: &Tasks) -> (TcpPeers, SocketAddr) {
             serving.spawn(async move {
                 let mut magic = [0; 8];
                 stream.read_exact(&mut magic).await.unwrap();
-                let greeted = peers.greet(stream, &Echo).await.unwrap();
+                let Ok(greeted) = peers.greet(stream, &Echo).await else { return };
                 let _ = peers.serve(greeted, Arc::new(Echo)).await;
             });
         }
@@ -41,7 +41,7 @@ async fn node(id: u32, tasks: &Tasks) -> (TcpPeers, SocketAddr) {
 /// A founder meets the first joiners while it writes down which cluster it has founded. A stream opened then would be a joiner's
 /// for ever, on which the other end serves nothing but joining.
 ///
-/// Red when a node dials before it knows its cluster.
+/// Fails if a node dials before it knows its cluster.
 #[tokio::test]
 async fn a_node_that_does_not_know_its_cluster_yet_opens_no_stream() {
     let tasks = Tasks::new(Shutdown::new());
@@ -54,7 +54,7 @@ async fn a_node_that_does_not_know_its_cluster_yet_opens_no_stream() {
     }
     let mut answer = Err(TransportError::Unreachable(NodeId(2)));
     for _ in 0..200 {
-        answer = founder.request(NodeId(2), Service::Raft, Bytes::from_static(b"m"), Duration::from_secs(5)).await;
+        answer = request(&founder, NodeId(2), Service::Raft, Bytes::from_static(b"m"), Duration::from_secs(5)).await;
         if !matches!(answer, Err(TransportError::Unreachable(_))) {
             break;
         }
@@ -67,7 +67,7 @@ async fn a_node_that_does_not_know_its_cluster_yet_opens_no_stream() {
 /// A joiner is heard of on several ways at once: by its request to join, by its first stream, by the state that is applied. The peer
 /// that stays must be the one whose stream is kept.
 ///
-/// Red when looking whether a peer is known and adding it are two steps: the later of two replaced the one that had a stream, and the
+/// Fails if looking whether a peer is known and adding it are two steps: the later of two replaced the one that had a stream, and the
 /// node was down for good in the eyes of this one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_peer_learnt_of_on_several_ways_at_once_is_reached() {
@@ -91,7 +91,7 @@ async fn a_peer_learnt_of_on_several_ways_at_once_is_reached() {
     tasks.stop().await;
 }
 
-/// Red with one limit for all frames: messages that may be lost would fill the queue before calls.
+/// Fails with one limit for all frames: messages that may be lost would fill the queue before calls.
 #[test]
 fn what_may_be_lost_leaves_room_for_what_may_not() {
     let (queue, mut outgoing) = Queue::new(QUEUED_BYTES_MAX);
@@ -101,5 +101,86 @@ fn what_may_be_lost_leaves_room_for_what_may_not() {
     let asked = (0..100).filter(|_| queue.push(frame(REQUEST))).count();
     assert_eq!(asked, (QUEUED_BYTES_MAX - QUEUED_ONE_WAY_BYTES_MAX) >> 20);
     assert!(!queue.push(frame(ONE_WAY)));
-    assert!(outgoing.try_recv().is_ok());
+    assert!(outgoing.receiver.try_recv().is_ok());
+}
+
+/// Fails if the form of a hello changes, with which every version must begin; see [`crate::fixtures`].
+#[tokio::test]
+async fn the_fixture_of_a_hello_is_read_and_written_as_it_is() {
+    let hello = Hello {
+        wire: WireVersions { min: 2, max: 3 },
+        cluster: "abababababababababababababababab".into(),
+        node: NodeId(10),
+        start: (1, 2),
+        address: "127.0.0.1:7000".parse().unwrap(),
+        expects: Some(NodeId(11)),
+        refusal: Some("no".into()),
+        outdated: true,
+        wall_us: Some(1_700_000_000_000_000),
+    };
+    let mut written = Vec::new();
+    write_hello(&mut written, &hello).await.unwrap();
+    let stored = crate::fixtures::stored("hello_2", &written);
+    assert_eq!(&stored[..MAGIC.len()], MAGIC);
+    let read = read_hello(&mut &stored[MAGIC.len()..]).await.unwrap();
+    assert_eq!(format!("{read:?}"), format!("{hello:?}"));
+    let mut again = Vec::new();
+    write_hello(&mut again, &read).await.unwrap();
+    assert_eq!(again, stored);
+}
+
+/// Fails if the form of frames changes without a new wire version; see [`crate::fixtures`].
+#[tokio::test]
+async fn the_fixture_of_frames_is_read_and_written_as_it_is() {
+    let kinds = [
+        (REQUEST, Some(Service::Calls)),
+        (ANSWER, None),
+        (REFUSAL, None),
+        (ONE_WAY, Some(Service::Publish)),
+        (PIECE, None),
+    ];
+    let frame = |(kind, service)| Outgoing { kind, id: 0x0102_0304, service, body: Bytes::from_static(b"body") };
+    let mut written = BytesMut::new();
+    kinds.into_iter().for_each(|kind| frame(kind).write(&mut written));
+    let stored = crate::fixtures::stored("frames_2", &written);
+    let (mut rest, mut again) = (&stored[..], BytesMut::new());
+    for (kind, service) in kinds {
+        let read = read_frame(&mut rest, FRAME_BYTES_MAX).await.unwrap();
+        let asked = service.map(|_| Service::from_byte(read.body[0]).unwrap());
+        assert_eq!((read.kind, read.id, asked), (kind, 0x0102_0304, service));
+        assert_eq!(&read.body[usize::from(service.is_some())..], b"body");
+        Outgoing { kind, id: read.id, service: None, body: read.body }.write(&mut again);
+    }
+    assert!(rest.is_empty());
+    assert_eq!(again, stored);
+}
+
+/// Fails if an answer that finds no room is dropped, which its asker would wait for in vain, or if it waits for a stream that has ended.
+#[tokio::test]
+async fn an_answer_waits_for_room_and_no_longer_than_the_stream_lasts() {
+    let (queue, mut outgoing) = Queue::new(10);
+    let frame = || Outgoing { kind: ANSWER, id: 0, service: None, body: Bytes::from_static(&[0; 20]) };
+    queue.push_answer(frame()).await;
+    let mut second = Box::pin(queue.push_answer(frame()));
+    assert!(futures::poll!(&mut second).is_pending());
+    let sent = outgoing.receiver.recv().await.unwrap();
+    outgoing.sent(sent.size());
+    second.await;
+    let mut third = Box::pin(queue.push_answer(frame()));
+    assert!(futures::poll!(&mut third).is_pending());
+    drop(outgoing);
+    third.await;
+}
+
+/// Fails if a stream is opened between nodes that have no wire version in common, or the refusal does not say whom to upgrade.
+#[tokio::test]
+async fn nodes_without_a_wire_version_in_common_refuse_each_other_by_name() {
+    let tasks = Tasks::new(Shutdown::new());
+    let (newer, _) = node(1, &tasks).await;
+    let (_, address) = node(2, &tasks).await;
+    let hello = Hello { wire: WireVersions { min: 7, max: 9 }, ..newer.hello() };
+    let refused = dial(address, &hello).await.unwrap_err().to_string();
+    assert!(refused.contains("7 to 9") && refused.contains("2 to 2"), "{refused}");
+    assert!(refused.ends_with("upgrade node 00000002"), "{refused}");
+    tasks.stop().await;
 }
