@@ -98,11 +98,13 @@ pub enum Service {
     Join = 6,
     /// Could you lead this group now? `group u32 | meta index u64`, refused with what speaks against it.
     MayLead = 7,
+    /// A piece of a package's file. `recoil_node`'s `packages` says what is asked and answered.
+    Package = 8,
 }
 
 impl Service {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join, Self::MayLead]
+        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join, Self::MayLead, Self::Package]
             .into_iter()
             .find(|s| *s as u8 == byte)
     }

@@ -46,7 +46,7 @@ mod transfer;
 
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
-pub use group::{Group, GroupContext, GroupOptions, Leadership, ProposeError, Versions};
+pub use group::{Group, GroupContext, GroupNumbers, GroupOptions, Leadership, ProposeError, Versions};
 pub use local::{Local, LocalState, Locals};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};

@@ -67,9 +67,15 @@ fn applier_gone() -> io::Error {
 pub trait CustomMachine: Send {
     /// Applies one entry: answers, and hands the rows to change to `write`. Must be deterministic. Keys start with a
     /// kind byte, like an app's.
-    fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> Bytes;
+    ///
+    /// # Errors
+    /// Why this replica must not go on: nothing of the entry, nor of those after it, is written or answered.
+    fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> io::Result<Bytes>;
     /// Takes the state from the rows, at the start and after a snapshot.
-    fn load(&mut self, rows: Vec<(Bytes, Bytes)>);
+    ///
+    /// # Errors
+    /// Why the rows make no state that this version can work with: the replica does not open, or stops.
+    fn load(&mut self, rows: Vec<(Bytes, Bytes)>) -> io::Result<()>;
     /// Everything applied so far is visible in the data.
     fn visible(&mut self);
 }
@@ -158,8 +164,7 @@ impl Core {
             let (full, value) = row.map_err(io::Error::other)?;
             rows.push((full.slice(prefix.len()..), value));
         }
-        machine.load(rows);
-        Ok(())
+        machine.load(rows)
     }
 
     /// Brings entries to the data, in one batch. Blocks.
@@ -185,7 +190,7 @@ impl Core {
                         let copy = copy.ok_or_else(|| io::Error::other("the meta group's copy is missing"))?;
                         Reply::Custom(machine.apply(entry.log_id.index, payload.0, &mut |write| {
                             batch.write(copy, AppId(0), &write);
-                        }))
+                        })?)
                     }
                 },
             });

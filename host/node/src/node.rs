@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
-use recoil_cluster::meta::{old_copy, supersedes};
+use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality, MemberState, old_copy, supersedes};
 use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, TcpPeers, Topics};
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Pulse, Versions};
 use recoil_engine::{Engine, EngineOptions};
@@ -19,7 +19,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::apps::Apps;
-use crate::meta_machine::MetaMachine;
+use crate::meta_machine::{MetaFollower, MetaMachine};
+use crate::packages::{self, PackageStore, Packages};
+use crate::voters::Silence;
 use crate::{accept, apps, groups, leadership, membership, registry, repair, scheduler};
 
 /// Replicas of a partition, where there are as many nodes.
@@ -67,6 +69,10 @@ pub struct NodeOptions {
     pub replication: u32,
     /// Added to the ports of apps.
     pub port_offset: u16,
+    /// Where the node is, from the largest place to the smallest.
+    pub locality: Locality,
+    /// How much the node should carry, relative to others.
+    pub capacity: u32,
     /// Timing and sizes of its groups.
     pub groups: GroupOptions,
     /// What nodes of one process share.
@@ -90,6 +96,8 @@ impl NodeOptions {
             partitions: 265,
             replication: REPLICATION,
             port_offset: 0,
+            locality: Locality::default(),
+            capacity: CAPACITY_DEFAULT,
             groups: GroupOptions::default(),
             shared,
             packages: vec![],
@@ -209,6 +217,8 @@ pub(crate) struct Parts {
     pub(crate) router: Router,
     pub(crate) states: watch::Receiver<Arc<MetaState>>,
     pub(crate) apps: Apps,
+    pub(crate) packages: Packages,
+    pub(crate) silence: Silence,
     pub(crate) registry: Registry,
     pub(crate) look_again: Notify,
     /// Groups whose replicas here are being brought back from other nodes.
@@ -262,6 +272,12 @@ pub(crate) struct Storage {
     pub(crate) log: Log,
     pub(crate) data: Data,
     pub(crate) locals: Locals,
+    pub(crate) packages: Arc<PackageStore>,
+}
+
+/// Opens the store of packages in a node's folder.
+pub(crate) fn open_packages(folder: &Folder) -> Result<Arc<PackageStore>, NodeError> {
+    PackageStore::open(folder.path().join("packages")).map_err(|error| NodeError::Folder(error.to_string()))
 }
 
 fn open_storage(path: &std::path::Path) -> Result<Storage, NodeError> {
@@ -271,7 +287,8 @@ fn open_storage(path: &std::path::Path) -> Result<Storage, NodeError> {
     folder.raise(&log).map_err(|error| NodeError::Folder(error.to_string()))?;
     let data = Data::open(&folder.data_dir()).map_err(|error| storage(&error))?;
     let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
-    Ok(Storage { folder, log, data, locals })
+    let packages = open_packages(&folder)?;
+    Ok(Storage { folder, log, data, locals, packages })
 }
 
 /// Puts a node's parts together, on whatever storage, clock and network.
@@ -284,6 +301,7 @@ pub(crate) fn assemble(
     address: SocketAddr,
     start: (u64, u64),
 ) -> (Arc<Parts>, MetaMachine) {
+    let (machine, MetaFollower { states, failed }) = MetaMachine::new();
     let node = storage.folder.node_id();
     let topics = Topics::new(peers.clone());
     let versions = Versions::default();
@@ -312,7 +330,6 @@ pub(crate) fn assemble(
         instances_max: HANDLERS_MAX,
     });
     let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone(), start.0);
-    let (machine, states) = MetaMachine::new();
     let parts = Arc::new_cyclic(|weak| Parts {
         node,
         address,
@@ -330,13 +347,23 @@ pub(crate) fn assemble(
         router,
         states,
         apps: Apps::default(),
+        packages: Packages::new(storage.packages),
+        silence: Silence::default(),
         look_again: Notify::new(),
         repairing: Mutex::default(),
         meta: Mutex::new(None),
         failure: watch::channel(None).0,
         bootstrapped: Mutex::new(false),
     });
+    parts.tasks.spawn(end_with_meta(parts.clone(), failed));
     (parts, machine)
+}
+
+/// Ends the node when the meta group's machine cannot go on.
+async fn end_with_meta(parts: Arc<Parts>, mut failed: watch::Receiver<Option<String>>) {
+    if let Ok(why) = failed.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default()) {
+        parts.fail(why);
+    }
 }
 
 impl Node {
@@ -392,11 +419,8 @@ impl Node {
             .await
             .map_err(|error| NodeError::Storage(error.to_string()))?;
         *parts.meta.lock() = Some(meta);
-        for (node, member) in &parts.states.borrow().members {
-            parts.peers.know(*node, member.address);
-            // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
-            parts.peers.know_start(*node, (member.incarnation, member.start));
-        }
+        // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
+        know_members(parts, &parts.states.borrow().clone());
         open(parts);
         let new = membership::find_cluster(parts).await?;
         *parts.bootstrapped.lock() = new;
@@ -423,6 +447,7 @@ impl Node {
                 .fail(format!("the {what} can no longer be written, so this node takes part in nothing more: {why}"));
         });
         parts.tasks.spawn(prune(parts.clone()));
+        parts.tasks.spawn(packages::sweep(parts.clone()));
         parts.tasks.spawn(registry::collect_regularly(parts.clone()));
         Ok(())
     }
@@ -443,11 +468,10 @@ impl Node {
         loop {
             let state = states.borrow_and_update().clone();
             if let Some((_, keyspace)) = state.default_keyspace() {
-                let here =
-                    |group| state.groups.get(group).is_some_and(|record| record.members.contains(&self.parts.node));
+                let here = state.groups.iter().filter(|(_, record)| record.members.contains(&self.parts.node));
                 return Hosting {
                     partitions: keyspace.partitions.len() as u32,
-                    held: keyspace.partitions.iter().filter(|placement| here(&placement.group)).count() as u32,
+                    held: here.map(|(group, _)| state.partition_count(*group)).sum::<usize>() as u32,
                     bootstrapped: *self.parts.bootstrapped.lock(),
                 };
             }
@@ -531,15 +555,57 @@ async fn prune(parts: Arc<Parts>) {
     }
 }
 
+fn know_members(parts: &Parts, state: &MetaState) {
+    for (node, member) in &state.members {
+        // Another node listens at the address of a displaced one.
+        if member.state == MemberState::Active {
+            parts.peers.know(*node, member.address);
+        }
+        parts.peers.know_start(*node, (member.incarnation, member.start));
+    }
+}
+
+/// The state that routing was last brought into line with.
+type Routed = Option<(Arc<MetaState>, Arc<RoutingTable>)>;
+
+/// Brings groups, routing and apps into line with a state, once the map is made. Groups and routing are looked at when they have changed, or
+/// when `look` says so: with many of them it takes a while.
+async fn follow_map(parts: &Arc<Parts>, state: &Arc<MetaState>, routed: &mut Routed, look: bool) {
+    let is_current = |(of, _): &&(Arc<MetaState>, Arc<RoutingTable>)| {
+        of.header.routing_index == state.header.routing_index && of.members.ptr_eq(&state.members)
+    };
+    let known = routed.as_ref().filter(is_current).map(|(_, table)| table.clone());
+    let changed = known.is_none();
+    let Some(table) = known.or_else(|| RoutingTable::of(state)) else { return };
+    if changed {
+        parts.host.set_numbers(table.numbers.clone());
+        parts.host.set_starts(state.members.iter().map(|(node, member)| (*node, member.incarnation)).collect());
+    }
+    if (changed || look)
+        && let Err(error) = groups::open_all(parts, state, &table).await
+    {
+        parts.fail(error.to_string());
+    }
+    if changed {
+        parts.router.set_table(table.clone());
+        *routed = Some((state.clone(), table));
+    }
+    apps::follow(parts, state).await;
+}
+
 /// Brings the node into line with each new state.
 async fn follow(parts: Arc<Parts>) {
     let mut states = parts.states.clone();
     let mut remembered = Vec::new();
+    let mut before = Arc::<MetaState>::default();
+    let (mut routed, mut look) = (None, true);
     loop {
         let state = states.borrow_and_update().clone();
-        for (node, member) in &state.members {
-            parts.peers.know(*node, member.address);
-            parts.peers.know_start(*node, (member.incarnation, member.start));
+        // With many members and groups only what has changed is worth a look: most entries change neither.
+        let members_changed = !state.members.ptr_eq(&before.members);
+        before = state.clone();
+        if members_changed {
+            know_members(&parts, &state);
         }
         if let Some(known) = state.members.get(&parts.node).map(|member| (member.incarnation, member.start))
             && !supersedes(parts.start, known)
@@ -548,26 +614,21 @@ async fn follow(parts: Arc<Parts>) {
         }
         // What the cluster agreed on before this start may be known here only in part until the start itself is part of it.
         let admitted = parts.is_admitted(&state);
-        if admitted {
+        if admitted && (members_changed || look) {
             repair::remember_members(&parts, &state, &mut remembered).await;
         }
-        if let Some(table) = RoutingTable::of(&state).filter(|_| admitted) {
-            parts.host.set_numbers(table.numbers.clone());
-            parts.host.set_starts(state.members.iter().map(|(node, member)| (*node, member.incarnation)).collect());
-            if let Err(error) = groups::open_all(&parts, &state, &table).await {
-                parts.fail(error.to_string());
-            }
-            parts.router.set_table(table);
-            apps::follow(&parts, &state).await;
+        if admitted {
+            follow_map(&parts, &state, &mut routed, look).await;
         }
-        tokio::select! {
+        look = tokio::select! {
             changed = states.changed() => {
                 if changed.is_err() {
                     return;
                 }
+                false
             }
-            () = parts.look_again.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
+            () = parts.look_again.notified() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => true,
+        };
     }
 }

@@ -91,13 +91,13 @@ impl Scheduler {
     }
 }
 
-/// Where the partitions of a new cluster live, whose members all are live.
-pub(crate) async fn make_map(parts: &Parts, state: &MetaState, scheduler: Option<&Scheduler>) -> Map {
+/// Where the partitions of a new cluster live, on these nodes.
+pub(crate) async fn make_map(parts: &Parts, state: &MetaState, nodes: &[NodeId], scheduler: Option<&Scheduler>) -> Map {
     if let Some(scheduler) = scheduler.cloned() {
         let name = scheduler.name();
-        let numbers: BTreeMap<u32, NodeId> =
-            state.members.iter().map(|(node, member)| (member.number, *node)).collect();
-        let (clock, partitions, replication) = (parts.clock.clone(), state.partitions, state.replication);
+        let number = |node: &NodeId| Some((state.members.get(node)?.number, *node));
+        let numbers: BTreeMap<u32, NodeId> = nodes.iter().filter_map(number).collect();
+        let (clock, partitions, replication) = (parts.clock.clone(), state.header.partitions, state.header.replication);
         let planned = task::spawn_blocking(move || scheduler.plan(clock, &numbers, partitions, replication)).await;
         match planned.unwrap_or_else(|error| Err(error.to_string())) {
             Ok((map, answer)) => {
@@ -113,8 +113,7 @@ pub(crate) async fn make_map(parts: &Parts, state: &MetaState, scheduler: Option
             }
         }
     }
-    let nodes: Vec<NodeId> = state.members.keys().copied().collect();
-    placement::place(&nodes, state.partitions, state.replication)
+    placement::place(nodes, state.header.partitions, state.header.replication)
 }
 
 /// Tells operators of each replica set why one partition is there.
