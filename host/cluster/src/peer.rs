@@ -366,11 +366,14 @@ impl TcpPeers {
 
     async fn ping(self, node: NodeId, peer: Arc<Peer>) {
         loop {
-            if let Ok(answer) = self.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await {
-                *peer.answered.lock() = Some(self.inner.clock.now());
-                if let Ok(wall_us) = answer[..].try_into() {
-                    self.inner.clocks.hear(node, u64::from_le_bytes(wall_us));
+            match self.request(node, Service::Ping, Bytes::new(), LIVE_FOR).await {
+                Ok(answer) => {
+                    *peer.answered.lock() = Some(self.inner.clock.now());
+                    if let Ok(wall_us) = answer[..].try_into() {
+                        self.inner.clocks.hear(node, u64::from_le_bytes(wall_us));
+                    }
                 }
+                Err(_) => self.inner.clocks.miss(node),
             }
             tokio::time::sleep(PING_EVERY).await;
         }

@@ -405,6 +405,54 @@ mod tests {
         core.data.get(&key::absolute(local.copy, AppId(5), format!("\u{1}{key}").as_bytes())).unwrap().is_some()
     }
 
+    /// Counts what it applies, and stops at an entry that says so.
+    #[derive(Default)]
+    struct Counting(Arc<std::sync::atomic::AtomicU64>);
+
+    impl CustomMachine for Counting {
+        fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> io::Result<Bytes> {
+            write(Write::Put { key: Bytes::from(vec![1, index as u8]), value: entry.clone() });
+            if entry == "stop" { Err(io::Error::other("entry 3 cannot be read")) } else { Ok(entry) }
+        }
+        fn load(&mut self, rows: Vec<(Bytes, Bytes)>) -> io::Result<()> {
+            if rows.iter().any(|(_, value)| value == "unreadable") {
+                return Err(io::Error::other("a row cannot be read"));
+            }
+            self.0.store(rows.len() as u64, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }
+        fn visible(&mut self) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// Fails if an entry that a custom machine cannot apply, or one before it in the same batch, leaves rows or raises the applied index; and if
+    /// rows that it cannot read do not keep the replica from opening.
+    #[test]
+    fn an_entry_that_a_custom_machine_cannot_apply_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let locals = Locals::open(data.clone()).unwrap();
+        let loaded = Arc::<std::sync::atomic::AtomicU64>::default();
+        let open = || {
+            let kind = MachineKind::Custom(Box::new(Counting(loaded.clone())));
+            Core::open(GroupId::META, data.clone(), locals.clone(), kind)
+        };
+        let custom = |index: u64, payload: &'static str| Entry {
+            log_id: LogId { leader_id: LeaderId { term: 2, node_id: LEADER }, index },
+            payload: EntryPayload::Normal(Payload(Bytes::from_static(payload.as_bytes()))),
+        };
+        let mut core = open().unwrap();
+        core.apply(vec![custom(1, "one")]).unwrap();
+        let error = core.apply(vec![custom(2, "two"), custom(3, "stop")]).unwrap_err();
+        assert!(error.to_string().contains("entry 3 cannot be read"));
+        let mut core = open().unwrap();
+        assert_eq!(core.row.applied.unwrap().index, 1);
+        assert_eq!(loaded.load(std::sync::atomic::Ordering::Relaxed), 1);
+        core.apply(vec![custom(2, "unreadable")]).unwrap();
+        assert!(open().is_err());
+    }
+
     /// Red without the chain rule: "d", evaluated on the refused "c", would be applied.
     #[test]
     fn an_entry_whose_predecessor_was_refused_is_not_applied() {

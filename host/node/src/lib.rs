@@ -22,6 +22,8 @@ mod repair;
 mod scheduler;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+#[cfg(test)]
+mod tests;
 mod voters;
 
 pub use node::{BundledPackage, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};

@@ -387,8 +387,14 @@ fn may_serve(live: &[NodeId], voters: &[NodeId], is_ready: impl Fn(&NodeId) -> b
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// What a node that is not there would ask.
+    pub(crate) fn join_command(parts: &Parts, node: NodeId, address: SocketAddr) -> Bytes {
+        let MetaCommand::Join(join) = parts.join_command() else { unreachable!("it is a join") };
+        MetaCommand::Join(Box::new(Join { node, address, ..*join })).encode()
+    }
 
     /// Fails without the quorum: with most voters taken for dead, one node's copy of a package would be enough.
     #[test]
