@@ -65,6 +65,7 @@ impl Parts {
     /// answered, so commands repeat harmlessly.
     pub(crate) async fn change(&self, command: &MetaCommand) -> Result<(), ChangeError> {
         let entry = command.encode();
+        check_proposal(&entry, &self.states.borrow()).map_err(ChangeError::Rejected)?;
         let deadline = self.clock.now() + PROPOSE_DEADLINE;
         loop {
             let failed = match self.propose_once(&entry).await.and_then(|answer| decode_answer(&answer)) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
-use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality, MemberState, old_copy, supersedes};
-use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, TcpPeers, Topics};
+use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality};
+use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, TcpPeers, Topics};
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, MachineKind, Pulse, Versions};
 use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
@@ -22,12 +22,10 @@ use crate::apps::Apps;
 use crate::meta_machine::{MetaFollower, MetaMachine};
 use crate::packages::{self, PackageStore, Packages};
 use crate::voters::Silence;
-use crate::{accept, apps, groups, leadership, membership, registry, repair, scheduler};
+use crate::{accept, follow, leadership, membership, registry, repair, scheduler};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
-/// How often a node looks at its state even if nothing has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the calls of a node's earlier start are remembered, which might still be on their way.
 const ORIGINS_KEPT: Duration = Duration::from_secs(600);
 /// How often dead copies are looked at.
@@ -420,12 +418,12 @@ impl Node {
             .map_err(|error| NodeError::Storage(error.to_string()))?;
         *parts.meta.lock() = Some(meta);
         // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
-        know_members(parts, &parts.states.borrow().clone());
+        follow::know_members(parts, &parts.states.borrow().clone());
         open(parts);
         let new = membership::find_cluster(parts).await?;
         *parts.bootstrapped.lock() = new;
 
-        parts.tasks.spawn(follow(parts.clone()));
+        parts.tasks.spawn(follow::run(parts.clone()));
         parts.tasks.spawn(membership::run_chores(parts.clone(), scheduler));
         parts.tasks.spawn(leadership::run(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());
@@ -552,83 +550,5 @@ async fn prune(parts: Arc<Parts>) {
         if let Ok(Err(error)) = parts.context.applier.run(move || data.prune_dead_copies()).await {
             tracing::warn!(%error, "dead copies could not be pruned; it is tried again");
         }
-    }
-}
-
-fn know_members(parts: &Parts, state: &MetaState) {
-    for (node, member) in &state.members {
-        // Another node listens at the address of a displaced one.
-        if member.state == MemberState::Active {
-            parts.peers.know(*node, member.address);
-        }
-        parts.peers.know_start(*node, (member.incarnation, member.start));
-    }
-}
-
-/// The state that routing was last brought into line with.
-type Routed = Option<(Arc<MetaState>, Arc<RoutingTable>)>;
-
-/// Brings groups, routing and apps into line with a state, once the map is made. Groups and routing are looked at when they have changed, or
-/// when `look` says so: with many of them it takes a while.
-async fn follow_map(parts: &Arc<Parts>, state: &Arc<MetaState>, routed: &mut Routed, look: bool) {
-    let is_current = |(of, _): &&(Arc<MetaState>, Arc<RoutingTable>)| {
-        of.header.routing_index == state.header.routing_index && of.members.ptr_eq(&state.members)
-    };
-    let known = routed.as_ref().filter(is_current).map(|(_, table)| table.clone());
-    let changed = known.is_none();
-    let Some(table) = known.or_else(|| RoutingTable::of(state)) else { return };
-    if changed {
-        parts.host.set_numbers(table.numbers.clone());
-        parts.host.set_starts(state.members.iter().map(|(node, member)| (*node, member.incarnation)).collect());
-    }
-    if (changed || look)
-        && let Err(error) = groups::open_all(parts, state, &table).await
-    {
-        parts.fail(error.to_string());
-    }
-    if changed {
-        parts.router.set_table(table.clone());
-        *routed = Some((state.clone(), table));
-    }
-    apps::follow(parts, state).await;
-}
-
-/// Brings the node into line with each new state.
-async fn follow(parts: Arc<Parts>) {
-    let mut states = parts.states.clone();
-    let mut remembered = Vec::new();
-    let mut before = Arc::<MetaState>::default();
-    let (mut routed, mut look) = (None, true);
-    loop {
-        let state = states.borrow_and_update().clone();
-        // With many members and groups only what has changed is worth a look: most entries change neither.
-        let members_changed = !state.members.ptr_eq(&before.members);
-        before = state.clone();
-        if members_changed {
-            know_members(&parts, &state);
-        }
-        if let Some(known) = state.members.get(&parts.node).map(|member| (member.incarnation, member.start))
-            && !supersedes(parts.start, known)
-        {
-            parts.fail(old_copy(parts.node, parts.start.0, known.0));
-        }
-        // What the cluster agreed on before this start may be known here only in part until the start itself is part of it.
-        let admitted = parts.is_admitted(&state);
-        if admitted && (members_changed || look) {
-            repair::remember_members(&parts, &state, &mut remembered).await;
-        }
-        if admitted {
-            follow_map(&parts, &state, &mut routed, look).await;
-        }
-        look = tokio::select! {
-            changed = states.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                false
-            }
-            () = parts.look_again.notified() => true,
-            () = tokio::time::sleep(LOOK_EVERY) => true,
-        };
     }
 }

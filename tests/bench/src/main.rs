@@ -10,6 +10,7 @@ mod handler;
 mod hostile;
 mod idle;
 mod load;
+mod meta;
 mod outage;
 mod packages;
 mod partitions;
@@ -36,6 +37,8 @@ enum Command {
     Outage(outage::Options),
     /// The call of a handler alone, and the same code native.
     Handler,
+    /// What an entry of the meta group costs with 1,000 nodes and 100,000 partitions in the state: bytes and time.
+    Meta,
     /// Writes with few and with many partitions.
     Partitions(partitions::Options),
     /// Time until a cluster that holds a gigabyte serves again.
@@ -51,6 +54,7 @@ const ALL: &[(&str, &str)] = &[
     ("disk", "The disk"),
     ("compare", "Beside Redis and etcd"),
     ("handler", "The call of a handler"),
+    ("meta", "Entries of the meta group"),
     ("partitions", "Many partitions"),
     ("idle", "Idle"),
     ("start", "Start and install"),
@@ -76,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Compare(options) => compare::run(&options),
         Command::Disk(options) => disk::run(&options),
         Command::Handler => handler::run(),
+        Command::Meta => meta::run(),
         Command::Partitions(options) => partitions::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Start(options) => start::run(&options),

@@ -63,7 +63,8 @@ impl MetaState {
             ));
         }
         if let Some(app) = self.apps.get(&name) {
-            return self.install_again(name, app.clone(), digest, &manifest, &settings, changes);
+            let app = app.clone();
+            return self.install_again(name, app, (digest, package), &manifest, &settings, changes);
         }
         self.check_ports(&name, &manifest)?;
         let (id, keyspace) = match self.kept.get(&name) {
@@ -93,10 +94,7 @@ impl MetaState {
         if self.kept.remove_mut(&name) {
             changes.push(RowKey::Kept(name.clone()));
         }
-        if !self.packages.contains_key(&digest) {
-            self.packages.insert_mut(digest, package);
-            changes.push(RowKey::Package(digest));
-        }
+        self.hold(digest, package, changes);
         self.header.next_install += 1;
         let (install, state, manifest) = (self.header.next_install, AppState::Installing, Arc::new(manifest));
         changes.push(RowKey::App(name.clone()));
@@ -109,7 +107,7 @@ impl MetaState {
         &mut self,
         name: String,
         app: App,
-        digest: Digest,
+        (digest, package): (Digest, PackageRecord),
         manifest: &Manifest,
         settings: &BTreeMap<String, SettingValue>,
         changes: &mut Changes,
@@ -126,6 +124,9 @@ impl MetaState {
         if *app.manifest != *manifest {
             return Err(format!("{name} is installed with other ports; uninstall it first"));
         }
+        if app.state != AppState::Serving {
+            self.hold(digest, package, changes);
+        }
         if app.state == AppState::Failed {
             // Another installation: what nodes reported of the failed one counts no more, and they report again.
             self.header.next_install += 1;
@@ -134,6 +135,14 @@ impl MetaState {
             self.apps.insert_mut(name, app);
         }
         Ok(())
+    }
+
+    /// Records where a package is now: the source of an earlier installation may be lost before another node had fetched it.
+    fn hold(&mut self, digest: Digest, package: PackageRecord, changes: &mut Changes) {
+        if self.packages.get(&digest) != Some(&package) {
+            self.packages.insert_mut(digest, package);
+            changes.push(RowKey::Package(digest));
+        }
     }
 
     /// Nodes on one machine have different offsets: two ports may be the same address, each on another node. What the apps that are there

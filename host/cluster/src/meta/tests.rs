@@ -150,8 +150,13 @@ fn a_failed_installation_is_made_anew() {
     assert_ne!(second.install, first.install);
     assert_eq!(meta.state.readiness_of(&second).count(), 0);
     assert_eq!(meta.state.readiness_on(&second, NodeId(2)), None);
-    // The bytes are there all the same.
+    // The bytes are there all the same, and on the node that the operator asked this time.
     assert!(meta.state.holders(second.digest).into_iter().eq([NodeId(1), NodeId(2)]));
+    let MetaCommand::Install { name, digest, size, manifest, settings, .. } = install("app", "one", 1) else {
+        unreachable!()
+    };
+    meta.apply(MetaCommand::Install { name, digest, size, source: NodeId(9), manifest, settings }).unwrap();
+    assert!(meta.state.holders(digest).into_iter().eq([NodeId(2), NodeId(9)]));
 }
 
 #[test]
