@@ -159,24 +159,27 @@ async fn load_and_report(parts: &Arc<Parts>, name: &str, app: &App) {
         tracing::warn!(app = %name, %error, "the app cannot be made ready on this node");
         parts.apps.failed.lock().insert(app.id, (app.install, parts.clock.now() + RELOAD_PAUSE));
     }
-    parts.apps.loading.lock().remove(&app.id);
     // A node that starts again has mostly reported it before.
     let reported = parts.states.borrow().readiness_on(app, parts.node).is_some_and(|report| report.error == error);
+    if !reported {
+        report(parts, name, app, error).await;
+    }
+    // Not before: a report of this try must not come after that of the next.
+    parts.apps.loading.lock().remove(&app.id);
+    parts.look_again.notify_one();
+}
+
+/// Reports an app's readiness, for as long as that installation is there: without the report nobody would switch the app on.
+async fn report(parts: &Parts, name: &str, app: &App, error: Option<String>) {
     let command = MetaCommand::Ready { app: app.id, install: app.install, node: parts.node, error };
-    while !reported {
-        match parts.change(&command).await {
-            Ok(()) => break,
-            Err(error) => tracing::warn!(app = %name, %error, "cannot report the app's readiness"),
-        }
-        // Without the report nobody would switch the app on.
-        let is_current =
-            |state: &MetaState| state.apps.values().any(|now| now.id == app.id && now.install == app.install);
-        if !is_current(&parts.states.borrow()) {
-            break;
+    while let Err(error) = parts.change(&command).await {
+        tracing::warn!(app = %name, %error, "cannot report the app's readiness");
+        let is_current = |now: &App| now.id == app.id && now.install == app.install;
+        if !parts.states.borrow().apps.values().any(is_current) {
+            return;
         }
         tokio::time::sleep(REPORT_PAUSE).await;
     }
-    parts.look_again.notify_one();
 }
 
 async fn load(parts: &Arc<Parts>, name: &str, app: &App) -> Result<(), String> {

@@ -4,6 +4,10 @@
 //! crashes in between founds again, and finds that it already has. Joining: the cluster's `Join` entry comes before the
 //! folder records the cluster; a joiner that crashes in between joins again under the same id. All chores look at the state
 //! first and propose commands that repeat harmlessly.
+//!
+//! A node may join at the address of a member that has been dead for a while: the member that takes the join in has seen it silent for
+//! [`DEAD_AFTER`] looks and names its start, so that one that has started again since is not displaced. One entry displaces the dead
+//! member and takes the new one in. A displaced member keeps its replicas and registers again when it comes back at another address.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

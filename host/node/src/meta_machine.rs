@@ -34,7 +34,7 @@ impl MetaMachine {
     }
 
     fn fail(&self, error: recoil_cluster::MetaError) -> io::Error {
-        self.failure.send_if_modified(|failure| failure.is_none() && failure.insert(error.to_string()).len() > 0);
+        self.failure.send_replace(Some(error.to_string()));
         io::Error::other(error)
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn next_voters(now: &Electorate) -> Option<BTreeSet<NodeId>> {
     let dead = now.voters.iter().find(|node| **node != now.leader && (now.is_dead)(**node));
     let mut candidates = now.candidates.iter().filter(|node| !now.voters.contains(node) && (now.is_live)(**node));
     let mut next = now.voters.clone();
-    if next.len() % 2 == 0 {
+    if next.len().is_multiple_of(2) {
         // No number that this module makes; a change that an earlier leader did not finish may leave one.
         match candidates.next() {
             Some(candidate) if next.len() < VOTERS_MAX => drop(next.insert(*candidate)),

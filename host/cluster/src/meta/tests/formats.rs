@@ -135,7 +135,8 @@ fn rows_are_read_as_they_were_written() {
 fn rows_that_make_no_state_stop_the_node() {
     let state = full();
     assert_eq!(MetaState::load([]).unwrap(), MetaState::default());
-    let load = |change: &dyn Fn(&mut Vec<(Bytes, Bytes)>)| {
+    type Rows = Vec<(Bytes, Bytes)>;
+    let load = |change: &dyn Fn(&mut Rows)| {
         let mut rows = rows(&state);
         change(&mut rows);
         MetaState::load(rows)
