@@ -9,6 +9,10 @@
 //! steady clock. Nothing is held against a clock while fewer than half of the others have been heard: whoever leads has heard
 //! a majority, itself included, for it has been elected over the streams on which nodes introduce themselves.
 //!
+//! Only live nodes count. A node that has not answered [`SILENT_AFTER`] pings in a row neither holds a clock back, nor lets it run ahead
+//! by what it showed when it was last heard, nor is it among those of whom half must have been heard. Pings are counted rather than time:
+//! a node that was stopped for a while, and whose clock may have jumped meanwhile, must not forget the others' clocks when it goes on.
+//!
 //! A peer can tell anything. The highest of all times counts, so one that is too low changes nothing as long as one other is right, and
 //! one that is too high leaves this node with its own clock.
 
@@ -23,14 +27,26 @@ use tokio::time::Instant;
 /// A clock may be ahead of all others by so much.
 const AHEAD_MAX: Duration = Duration::from_millis(500);
 
+/// Pings in a row without an answer after which a node's clock counts no more: five seconds at least.
+const SILENT_AFTER: u32 = 10;
+
 /// How far a wall clock is ahead of this node's steady one, microseconds.
 type Offset = i128;
 
+/// Another node's clock.
+#[derive(Default)]
+struct Heard {
+    /// None before it has told.
+    offset: Option<Offset>,
+    /// Pings in a row that it has not answered.
+    missed: u32,
+}
+
 #[derive(Default)]
 struct State {
-    /// By other node; none before it has told.
-    heard: HashMap<NodeId, Option<Offset>>,
-    /// The highest of them, if half of the others have told.
+    /// By other node.
+    heard: HashMap<NodeId, Heard>,
+    /// The highest of the live nodes', if half of those have told.
     highest: Option<Offset>,
     /// Of the time last taken for true while others were heard.
     accepted: Option<Offset>,
@@ -64,8 +80,19 @@ impl PeerClocks {
         let offset = Offset::from(wall_us) - self.steady_us();
         let mut state = self.state.lock();
         if let Some(heard) = state.heard.get_mut(&node) {
-            *heard = Some(offset);
+            *heard = Heard { offset: Some(offset), missed: 0 };
             state.highest = highest(&state.heard);
+        }
+    }
+
+    /// The node, if known, has not answered a ping.
+    pub fn miss(&self, node: NodeId) {
+        let mut state = self.state.lock();
+        if let Some(heard) = state.heard.get_mut(&node) {
+            heard.missed = heard.missed.saturating_add(1);
+            if heard.missed == SILENT_AFTER {
+                state.highest = highest(&state.heard);
+            }
         }
     }
 
@@ -99,10 +126,11 @@ impl PeerClocks {
     }
 }
 
-/// The highest, if half of them are there.
-fn highest(heard: &HashMap<NodeId, Option<Offset>>) -> Option<Offset> {
-    let known = heard.values().flatten();
-    if 2 * known.clone().count() >= heard.len() { known.max().copied() } else { None }
+/// The highest of the live nodes', if half of those have told.
+fn highest(heard: &HashMap<NodeId, Heard>) -> Option<Offset> {
+    let live = heard.values().filter(|heard| heard.missed < SILENT_AFTER);
+    let known = live.clone().filter_map(|heard| heard.offset);
+    if 2 * known.clone().count() >= live.count() { known.max() } else { None }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -147,7 +175,37 @@ mod tests {
         assert_eq!(verdict(-HOUR, Some(0), Some(0)), (-HOUR, false));
     }
 
-    /// Red without the bound: the time seen would jump by an hour.
+    /// Fails if the clock of a dead node counts: its last time would let this node's run ahead, and a node never heard of would keep
+    /// any bound from holding.
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_answers_no_more_counts_no_more() {
+        let epoch = 1_700_000_000_000_000;
+        let wall = Arc::new(AtomicU64::new(epoch));
+        let shown = wall.clone();
+        let clocks = PeerClocks::new(Clock::with_wall(move || shown.load(Ordering::Relaxed)));
+        let bounded = clocks.bounded();
+        let hour = HOUR as u64;
+        (1..=4).for_each(|node| clocks.know(NodeId(node)));
+        clocks.hear(NodeId(1), epoch);
+        wall.store(epoch + hour, Ordering::Relaxed);
+        assert_eq!(bounded.wall_us(), epoch + hour, "one of four is not enough");
+        // The others were dead before this node started.
+        for _ in 0..SILENT_AFTER {
+            (2..=4).for_each(|node| clocks.miss(NodeId(node)));
+        }
+        assert_eq!(bounded.wall_us(), epoch + 500_000, "one of one is");
+        // One of them comes back, with a clock that is ahead, and dies again.
+        clocks.hear(NodeId(2), epoch + hour);
+        (0..SILENT_AFTER - 1).for_each(|_| clocks.miss(NodeId(2)));
+        assert_eq!(bounded.wall_us(), epoch + hour, "it may answer the next ping");
+        wall.store(epoch, Ordering::Relaxed);
+        assert_eq!(bounded.wall_us(), epoch);
+        clocks.miss(NodeId(2));
+        wall.store(epoch + hour, Ordering::Relaxed);
+        assert_eq!(bounded.wall_us(), epoch + 500_000, "what it showed when it was alive says nothing any more");
+    }
+
+    /// Fails without the bound: the time seen would jump by an hour.
     #[tokio::test(start_paused = true)]
     async fn a_clock_is_held_to_what_the_others_say_once_half_of_them_are_heard() {
         let epoch = 1_700_000_000_000_000;

@@ -28,7 +28,7 @@ pub mod topics;
 
 pub use clocks::PeerClocks;
 pub use evaluate::{EvaluatedApp, EvaluationPool, Host, HostParts, SharedInstances, Usage};
-pub use meta::{MetaCommand, MetaState};
+pub use meta::{MetaCommand, MetaError, MetaState};
 pub use peer::{PeerService, Service, TcpPeers};
 pub use peers::{PeerNetwork, Peers};
 pub use router::Router;

@@ -107,11 +107,13 @@ pub enum Service {
     Join = 6,
     /// Could you lead this group now? `group u32 | meta index u64`, refused with what speaks against it.
     MayLead = 7,
+    /// A piece of a package's file. `recoil_node`'s `packages` says what is asked and answered.
+    Package = 8,
 }
 
 impl Service {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join, Self::MayLead]
+        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join, Self::MayLead, Self::Package]
             .into_iter()
             .find(|s| *s as u8 == byte)
     }
@@ -342,11 +344,14 @@ impl TcpPeers {
 
     async fn ping(self, node: NodeId, peer: Arc<Peer>) {
         loop {
-            if let Ok(answer) = request(&self, node, Service::Ping, Bytes::new(), LIVE_FOR).await {
-                *peer.answered.lock() = Some(self.inner.clock.now());
-                if let Ok(wall_us) = answer[..].try_into() {
-                    self.inner.clocks.hear(node, u64::from_le_bytes(wall_us));
+            match request(&self, node, Service::Ping, Bytes::new(), LIVE_FOR).await {
+                Ok(answer) => {
+                    *peer.answered.lock() = Some(self.inner.clock.now());
+                    if let Ok(wall_us) = answer[..].try_into() {
+                        self.inner.clocks.hear(node, u64::from_le_bytes(wall_us));
+                    }
                 }
+                Err(_) => self.inner.clocks.miss(node),
             }
             tokio::time::sleep(PING_EVERY).await;
         }

@@ -11,17 +11,18 @@ use std::collections::BTreeMap;
 use recoil_base::NodeId;
 use recoil_engine::scheduler::{Load, Node, NodeState, Partition, Placement, Rule, View};
 
+use crate::meta::Locality;
 use crate::placement::Map;
 
 /// The keyspace of a new cluster.
 const KEYSPACE: u32 = 1;
 
-/// A new cluster, of live nodes with these member numbers.
-pub fn view(nodes: &BTreeMap<u32, NodeId>, partitions: u32, replication: u32) -> View {
-    let node = |id: &u32| Node {
+/// A new cluster, of live nodes with these member numbers, and where they are.
+pub fn view(nodes: &BTreeMap<u32, Locality>, partitions: u32, replication: u32) -> View {
+    let node = |(id, locality): (&u32, &Locality)| Node {
         id: *id,
         state: NodeState::Live,
-        locality: vec![],
+        locality: locality.tiers().to_vec(),
         capacity_bytes: 0,
         used_bytes: 0,
         cpu_load: 0.0,
@@ -35,7 +36,7 @@ pub fn view(nodes: &BTreeMap<u32, NodeId>, partitions: u32, replication: u32) ->
         leader_preference: vec![],
     };
     View {
-        nodes: nodes.keys().map(node).collect(),
+        nodes: nodes.iter().map(node).collect(),
         rules: vec![rule],
         partitions: (0..partitions).map(partition).collect(),
     }
@@ -109,7 +110,12 @@ mod tests {
 
     #[test]
     fn every_node_and_partition_is_shown_and_what_is_shown_can_be_placed() {
-        let shown = view(&nodes(4), 7, 3);
+        let places = ["region=eu,zone=a", "region=eu,zone=b", "", "region=us"];
+        let places = (1..).zip(places.map(|place| place.parse::<Locality>().unwrap())).collect();
+        let shown = view(&places, 7, 3);
+        let tier = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(shown.nodes[1].locality, [tier("region", "eu"), tier("zone", "b")]);
+        assert_eq!(shown.nodes[2].locality, []);
         assert_eq!(shown.nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert!(shown.nodes.iter().all(|node| node.state == NodeState::Live));
         assert_eq!((shown.rules.len(), shown.rules[0].keyspace, shown.rules[0].replication), (1, KEYSPACE, 3));
@@ -119,7 +125,7 @@ mod tests {
             .map(|shown| Placement { keyspace: shown.keyspace, ..on(shown.id, &[4, 1, 2]) })
             .collect();
         assert_eq!(map(&nodes(4), 7, 3, &answer).unwrap().partitions, [0; 7]);
-        assert_eq!(view(&nodes(1), 1, 300).rules[0].replication, 255);
+        assert_eq!(view(&BTreeMap::from([(1, Locality::default())]), 1, 300).rules[0].replication, 255);
     }
 
     #[test]

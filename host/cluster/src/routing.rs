@@ -10,7 +10,7 @@ use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
 use recoil_consensus::PartitionRef;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::meta::{MetaState, Placement};
+use crate::meta::{MetaState, PartitionMap, Placement};
 
 /// The partition that owns `key` among `count`.
 pub fn partition_of_key(key: &[u8], count: u32) -> PartitionId {
@@ -24,18 +24,18 @@ pub struct RoutingTable {
     pub keyspace: KeyspaceId,
     /// Its name.
     pub keyspace_name: Arc<str>,
-    /// By partition.
-    pub partitions: Vec<Placement>,
+    /// By partition; shared with the meta state.
+    pub partitions: PartitionMap,
     /// Ordered members of each group.
-    pub groups: HashMap<GroupId, Vec<NodeId>>,
+    pub groups: HashMap<GroupId, Arc<[NodeId]>>,
     /// The small counters by which guests know nodes.
     pub numbers: HashMap<NodeId, u32>,
-    /// The meta index it was made of.
+    /// The routing index of the meta state that it was made of: equal tables may be of different states, but where calls go is the same.
     pub index: u64,
 }
 
 impl RoutingTable {
-    /// None before the partition map is made.
+    /// None before the partition map is made. Costs a copy of the groups and members, but not of the partitions.
     pub fn of(state: &MetaState) -> Option<Arc<Self>> {
         let (keyspace, map) = state.default_keyspace()?;
         let groups = state
@@ -52,7 +52,7 @@ impl RoutingTable {
             partitions,
             groups,
             numbers,
-            index: state.index,
+            index: state.header.routing_index,
         }))
     }
 
@@ -68,7 +68,7 @@ impl RoutingTable {
 
     /// Where a partition is, if there is such a one.
     pub fn placement(&self, partition: PartitionId) -> Option<Placement> {
-        self.partitions.get(partition.0 as usize).copied()
+        self.partitions.get(partition)
     }
 
     /// Where a partition of any keyspace is, if the table has it.
@@ -78,7 +78,7 @@ impl RoutingTable {
 
     /// The group's members, first the preferred leader.
     pub fn members(&self, group: GroupId) -> &[NodeId] {
-        self.groups.get(&group).map_or(&[], Vec::as_slice)
+        self.groups.get(&group).map_or(&[], |members| members)
     }
 }
 

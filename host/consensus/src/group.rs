@@ -211,6 +211,8 @@ pub struct GroupNumbers {
     pub voters: Vec<NodeId>,
     /// Members that do not vote.
     pub learners: Vec<NodeId>,
+    /// A change of the voters is not finished: both the old and the new ones must agree.
+    pub is_joint: bool,
 }
 
 /// One replica of one group.
@@ -415,11 +417,19 @@ impl Group {
         added.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
     }
 
-    /// Lets a learner vote. Leader only.
-    pub async fn promote(&self, node: NodeId) -> Result<(), ProposeError> {
-        let change = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
+    /// Makes `voters` the voters, by joint consensus; those that were and are not among them go on as learners. Leader only.
+    pub async fn set_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ProposeError> {
+        let change = ChangeMembers::ReplaceAllVoters(voters);
         let changed = self.raft.change_membership(change, true).await;
         changed.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
+    }
+
+    /// How many entries a member lacks, as far as this leader knows; none if this replica does not lead or has not heard of it.
+    pub fn lag_of(&self, node: NodeId) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref()?.get(&node)?.as_ref().map_or(0, |id| id.index);
+        Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched))
     }
 
     /// Raft's numbers.
@@ -434,6 +444,7 @@ impl Group {
             applied: index(&metrics.last_applied),
             voters: metrics.membership_config.voter_ids().collect(),
             learners: metrics.membership_config.membership().learner_ids().collect(),
+            is_joint: metrics.membership_config.membership().get_joint_config().len() > 1,
         }
     }
 

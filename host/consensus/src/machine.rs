@@ -69,9 +69,15 @@ fn applier_gone() -> io::Error {
 pub trait CustomMachine: Send {
     /// Applies one entry: answers, and hands the rows to change to `write`. Must be deterministic. Keys start with a
     /// kind byte, like an app's.
-    fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> Bytes;
+    ///
+    /// # Errors
+    /// Why this replica must not go on: nothing of the entry, nor of those after it, is written or answered.
+    fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> io::Result<Bytes>;
     /// Takes the state from the rows, at the start and after a snapshot.
-    fn load(&mut self, rows: Vec<(Bytes, Bytes)>);
+    ///
+    /// # Errors
+    /// Why the rows make no state that this version can work with: the replica does not open, or stops.
+    fn load(&mut self, rows: Vec<(Bytes, Bytes)>) -> io::Result<()>;
     /// Everything applied so far is visible in the data.
     fn visible(&mut self);
 }
@@ -172,8 +178,7 @@ impl Core {
             let (full, value) = row.map_err(io::Error::other)?;
             rows.push((full.slice(prefix.len()..), value));
         }
-        machine.load(rows);
-        Ok(())
+        machine.load(rows)
     }
 
     /// Brings entries to the data, in one batch. After an error nothing may be applied until the group has been opened again. Blocks.
@@ -199,7 +204,7 @@ impl Core {
                         let copy = copy.ok_or_else(|| io::Error::other("the meta group's copy is missing"))?;
                         Reply::Custom(machine.apply(entry.log_id.index, payload.0, &mut |write| {
                             next.batch.write(copy, AppId(0), &write);
-                        }))
+                        })?)
                     }
                 },
             });
@@ -510,6 +515,54 @@ mod tests {
     fn has(core: &Core, key: &str) -> bool {
         let local = core.locals.get(GROUP, PARTITION).unwrap();
         core.data.get(&key::absolute(local.copy, AppId(5), format!("\u{1}{key}").as_bytes())).unwrap().is_some()
+    }
+
+    /// Counts what it applies, and stops at an entry that says so.
+    #[derive(Default)]
+    struct Counting(Arc<std::sync::atomic::AtomicU64>);
+
+    impl CustomMachine for Counting {
+        fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> io::Result<Bytes> {
+            write(Write::Put { key: Bytes::from(vec![1, index as u8]), value: entry.clone() });
+            if entry == "stop" { Err(io::Error::other("entry 3 cannot be read")) } else { Ok(entry) }
+        }
+        fn load(&mut self, rows: Vec<(Bytes, Bytes)>) -> io::Result<()> {
+            if rows.iter().any(|(_, value)| value == "unreadable") {
+                return Err(io::Error::other("a row cannot be read"));
+            }
+            self.0.store(rows.len() as u64, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }
+        fn visible(&mut self) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// Fails if an entry that a custom machine cannot apply, or one before it in the same batch, leaves rows or raises the applied index; and if
+    /// rows that it cannot read do not keep the replica from opening.
+    #[test]
+    fn an_entry_that_a_custom_machine_cannot_apply_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let locals = Locals::open(data.clone()).unwrap();
+        let loaded = Arc::<std::sync::atomic::AtomicU64>::default();
+        let open = || {
+            let kind = MachineKind::Custom(Box::new(Counting(loaded.clone())));
+            Core::open(GroupId::META, data.clone(), locals.clone(), kind)
+        };
+        let custom = |index: u64, payload: &'static str| Entry {
+            log_id: LogId { leader_id: LeaderId { term: 2, node_id: LEADER }, index },
+            payload: EntryPayload::Normal(Payload(Bytes::from_static(payload.as_bytes()))),
+        };
+        let mut core = open().unwrap();
+        core.apply(vec![custom(1, "one")]).unwrap();
+        let error = core.apply(vec![custom(2, "two"), custom(3, "stop")]).unwrap_err();
+        assert!(error.to_string().contains("entry 3 cannot be read"));
+        let mut core = open().unwrap();
+        assert_eq!(core.row.applied.unwrap().index, 1);
+        assert_eq!(loaded.load(std::sync::atomic::Ordering::Relaxed), 1);
+        core.apply(vec![custom(2, "unreadable")]).unwrap();
+        assert!(open().is_err());
     }
 
     /// Red without the chain rule: "d", evaluated on the refused "c", would be applied.

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::rooms::{Kind, Place, Rooms};
 use crate::node::Parts;
-use crate::{leadership, membership};
+use crate::{leadership, membership, packages};
 
 /// How long a connection may take to say what it is.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
@@ -161,6 +161,7 @@ impl PeerService for Inbound {
                 let answer = leadership::serve_may_lead(&parts, body);
                 Box::pin(async move { answer })
             }
+            Service::Package => Box::pin(async move { packages::serve(&parts, body).await }),
             Service::Join => Box::pin(async move { membership::serve_join(&parts, &body).await }),
         }
     }
@@ -190,6 +191,6 @@ async fn raft(parts: &Parts, mut body: Bytes) -> Result<Bytes, String> {
     let state = parts.states.borrow().clone();
     Err(match state.groups.get(&id) {
         Some(group) if group.removed => format!("gone: group {id} has been removed"),
-        _ => format!("not yet: group {id} is not open here at meta index {}", state.index),
+        _ => format!("not yet: group {id} is not open here at meta index {}", state.header.index),
     })
 }

@@ -1,6 +1,6 @@
 //! What operators ask of a node. Every node answers everything, from the meta state it follows; changes go to the meta leader.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, GroupId, NodeId};
 use recoil_cluster::MetaCommand;
-use recoil_cluster::meta::{self, App, MetaState, PACKAGE_CHUNK_BYTES};
+use recoil_cluster::meta::{self, App, MetaState};
 use recoil_gateway::api::{
     AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, CollectReply, GroupStatus, Health,
     InstallRequest, KeyspaceStatus, LimitInForce, ListenerSummary, LogLine, LogPage, NodeState, NodeStatus,
@@ -21,7 +21,8 @@ use tokio::net::TcpStream;
 
 use crate::membership::ChangeError;
 use crate::node::Parts;
-use crate::{apps, meta_machine, registry};
+use crate::packages::Pin;
+use crate::{apps, registry};
 
 /// How long an install may take: compiling on the slowest node.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(180);
@@ -69,8 +70,8 @@ impl Parts {
                 meta::AppState::Failed => AppState::Failed,
             },
             listeners,
-            nodes_ready: app.ready.values().filter(|error| error.is_none()).count() as u32,
-            nodes: state.members.len() as u32,
+            nodes_ready: state.readiness_of(app).filter(|(_, report)| report.error.is_none()).count() as u32,
+            nodes: state.members.size() as u32,
         }
     }
 
@@ -86,11 +87,11 @@ impl Parts {
             let numbers = self.host.group(*id).map(|group| group.numbers());
             groups.push(GroupStatus {
                 id: *id,
-                members: record.members.clone(),
+                members: record.members.to_vec(),
                 leader: self.router.leader(*id),
                 term: numbers.as_ref().map_or(0, |numbers| numbers.term),
                 applied: numbers.as_ref().map_or(0, |numbers| numbers.applied),
-                partitions: state.partitions_of(*id).len() as u32,
+                partitions: state.partition_count(*id) as u32,
             });
         }
         groups
@@ -101,31 +102,31 @@ impl Parts {
         let state = self.states.borrow().clone();
         let groups = self.groups(&state);
         let meta_leader = groups.first().and_then(|meta| meta.leader);
-        let of = |node: NodeId, wanted: &dyn Fn(&GroupStatus) -> bool| -> u32 {
-            groups
-                .iter()
-                .filter(|group| group.members.contains(&node) && wanted(group))
-                .map(|group| group.partitions)
-                .sum()
-        };
+        // One pass over the groups for all nodes: with many of both, one for each node would take a while.
+        let (mut led_by, mut held_by): (HashMap<NodeId, u32>, HashMap<NodeId, u32>) = Default::default();
+        for group in &groups {
+            for node in &group.members {
+                *held_by.entry(*node).or_default() += group.partitions;
+            }
+            if let Some(leader) = group.leader.filter(|leader| group.members.contains(leader)) {
+                *led_by.entry(leader).or_default() += group.partitions;
+            }
+        }
         let nodes = ordered(&state).into_iter().map(|(id, member)| NodeStatus {
             id: *id,
             member: member.number,
             address: member.address,
             state: if self.peers.is_live(*id) { NodeState::Live } else { NodeState::Down },
-            partitions_led: of(*id, &|group| group.leader == Some(*id)),
-            replicas: of(*id, &|_| true),
+            partitions_led: led_by.get(id).copied().unwrap_or(0),
+            replicas: held_by.get(id).copied().unwrap_or(0),
             is_meta_leader: meta_leader == Some(*id),
             version: member.version.clone(),
         });
         let nodes = nodes.collect();
+        let is_led = |status: &&GroupStatus| status.leader.is_some_and(|node| self.peers.is_live(node));
+        let led_groups: HashSet<GroupId> = groups.iter().filter(is_led).map(|status| status.id).collect();
         let led = |keyspace: &meta::Keyspace| {
-            let has_leader = |group: GroupId| {
-                groups
-                    .iter()
-                    .any(|status| status.id == group && status.leader.is_some_and(|node| self.peers.is_live(node)))
-            };
-            keyspace.partitions.iter().filter(|placement| has_leader(placement.group)).count() as u32
+            keyspace.partitions.iter().filter(|placement| led_groups.contains(&placement.group)).count() as u32
         };
         let keyspaces: Vec<KeyspaceStatus> = state
             .keyspaces
@@ -149,7 +150,7 @@ impl Parts {
             nodes: 0,
         });
         let apps = state.apps.iter().map(|(name, app)| self.summary(&state, name, app)).chain(kept).collect();
-        let cluster = (!state.cluster.is_empty()).then(|| state.cluster.clone());
+        let cluster = (!state.header.cluster.is_empty()).then(|| state.header.cluster.clone());
         Status { cluster, node: self.node, nodes, keyspaces, groups, apps, ready }
     }
 
@@ -158,13 +159,13 @@ impl Parts {
         let status = self.status_now();
         if status.ready {
             None
-        } else if state.cluster.is_empty() {
+        } else if state.header.cluster.is_empty() {
             Some("this node has not found its cluster yet".into())
         } else if state.keyspaces.is_empty() {
             Some(format!(
                 "{} of {} expected members have joined; the partition map is made when all have",
-                state.members.len(),
-                state.expect
+                state.members.size(),
+                state.header.expect
             ))
         } else {
             let missing: u32 =
@@ -173,57 +174,37 @@ impl Parts {
         }
     }
 
-    async fn store(&self, archive: &Bytes, digest: Digest) -> Result<(), AdminError> {
-        if self.states.borrow().packages.get(&digest).is_some_and(|package| package.complete) {
-            return Ok(());
-        }
-        let size = archive.len() as u64;
-        for (index, chunk) in archive.chunks(PACKAGE_CHUNK_BYTES).enumerate() {
-            self.change(&MetaCommand::PackageChunk { digest, size, index: index as u32 }, chunk).await?;
-        }
-        Ok(())
-    }
-
-    async fn stored_manifest(&self, digest: Digest) -> Result<Manifest, AdminError> {
-        let record = self.states.borrow().packages.get(&digest).filter(|package| package.complete).cloned();
-        let missing = || {
+    /// A package that was uploaded to this node or another, or that the cluster uses.
+    async fn stored_package(&self, digest: Digest) -> Result<Installable, AdminError> {
+        let found = self.find_package(digest).await.map_err(|why| AdminError::internal(why, ""))?;
+        let (archive, pin) = found.ok_or_else(|| {
             AdminError::not_found(
                 format!("package {digest} is not stored in the cluster"),
-                "upload it first: recoilctl install ./FILE.wasm",
+                "upload it first, and install it soon after: recoilctl install ./FILE.wasm",
             )
-        };
-        let record = record.ok_or_else(missing)?;
-        let (data, locals) = (self.context.data.clone(), self.context.locals.clone());
-        let read = recoil_base::task::spawn_blocking(move || {
-            meta_machine::read_package(&data, &locals, digest, record.chunks)
-        })
-        .await;
-        let archive = read
-            .map_err(|error| AdminError::internal(error.to_string(), ""))?
-            .map_err(|error| AdminError::internal(error.to_string(), ""))?;
-        read_manifest(&archive.ok_or_else(missing)?)
+        })?;
+        let manifest = read_manifest(&archive)?;
+        Ok(Installable { digest, size: archive.len() as u64, manifest, artifact: None, pin })
     }
 
     /// Installs and waits until every live node takes connections.
     pub(crate) async fn install_and_wait(&self, request: InstallRequest) -> Result<AppSummary, AdminError> {
-        let (mut manifest, digest) = match (&request.name, request.digest) {
-            (Some(name), _) => {
-                let pulled = self.pull_package(name).await?;
-                (pulled.manifest, pulled.digest)
-            }
-            (None, Some(digest)) => (self.stored_manifest(digest).await?, digest),
+        let mut package = match (&request.name, request.digest) {
+            (Some(name), _) => self.pull_package(name).await?,
+            (None, Some(digest)) => self.stored_package(digest).await?,
             (None, None) => return Err(AdminError::invalid("the request names no package", "send a name or a digest")),
         };
-        check_granted(&manifest, request.grant.as_ref())?;
-        listen_elsewhere(&mut manifest, &request.listen)?;
-        let settings = parse_settings(&manifest, &request.set)?;
+        let manifest = &mut package.manifest;
+        check_granted(manifest, request.grant.as_ref())?;
+        listen_elsewhere(manifest, &request.listen)?;
+        let settings = parse_settings(manifest, &request.set)?;
         let name = request.app.unwrap_or_else(|| manifest.name.clone());
         check_own(&name)?;
-        self.install_as(name, digest, manifest, settings).await
+        self.install_as(name, package, settings).await
     }
 
-    /// Takes a package of the cluster's own registry into the cluster's storage.
-    async fn pull_package(&self, name: &str) -> Result<PackageSummary, AdminError> {
+    /// Stores a package of the cluster's own registry on this node.
+    async fn pull_package(&self, name: &str) -> Result<Installable, AdminError> {
         let reference: PackageReference =
             name.parse().map_err(|error: InvalidName| AdminError::invalid(error.to_string(), ""))?;
         let hint =
@@ -235,15 +216,15 @@ impl Parts {
             PullError::Store(error) => store_error(error),
         })?;
         let package = self.upload_package(archive).await?;
-        Ok(PackageSummary { artifact: Some(artifact.into()), ..package })
+        Ok(Installable { artifact: Some(artifact.into()), ..package })
     }
 
-    async fn upload_package(&self, archive: Bytes) -> Result<PackageSummary, AdminError> {
+    async fn upload_package(&self, archive: Bytes) -> Result<Installable, AdminError> {
         let manifest = read_manifest(&archive)?;
-        let digest = Digest::of(&archive);
-        self.store(&archive, digest).await?;
-        let (name, version) = (manifest.name.clone(), manifest.version.clone());
-        Ok(PackageSummary { digest, name, version, manifest, artifact: None })
+        let (digest, size) = (Digest::of(&archive), archive.len() as u64);
+        let stored = self.store_upload(digest, archive).await;
+        let pin = stored.map_err(|why| AdminError::internal(format!("the package is not stored: {why}"), ""))?;
+        Ok(Installable { digest, size, manifest, artifact: None, pin })
     }
 
     /// Makes sure that the package which keeps the registry's records serves.
@@ -255,19 +236,22 @@ impl Parts {
                 "ask another",
             )
         })?;
-        let stored = self.upload_package(Bytes::from_static(bundled.archive)).await?;
-        self.install_as(registry::APP.into(), stored.digest, stored.manifest, BTreeMap::new()).await.map(drop)
+        let package = self.upload_package(Bytes::from_static(bundled.archive)).await?;
+        self.install_as(registry::APP.into(), package, BTreeMap::new()).await.map(drop)
     }
 
     async fn install_as(
         &self,
         name: String,
-        digest: Digest,
-        manifest: Manifest,
+        package: Installable,
         settings: BTreeMap<String, SettingValue>,
     ) -> Result<AppSummary, AdminError> {
-        let command = MetaCommand::Install { name: name.clone(), digest, manifest: Box::new(manifest), settings };
-        self.change(&command, &[]).await?;
+        let Installable { digest, size, manifest, pin, .. } = package;
+        let (source, manifest) = (self.node, Box::new(manifest));
+        let command = MetaCommand::Install { name: name.clone(), digest, size, source, manifest, settings };
+        self.change(&command).await?;
+        // From here on the state names it.
+        drop(pin);
         let waited = tokio::time::timeout(INSTALL_DEADLINE, self.wait_serving(&name)).await;
         waited.unwrap_or_else(|_| {
             let why = self.reason_not_ready().unwrap_or_else(|| "some node is still making it ready".into());
@@ -286,10 +270,9 @@ impl Parts {
             let app = state.apps.get(name).ok_or_else(|| not_installed(name))?;
             match app.state {
                 meta::AppState::Failed => {
-                    let why: Vec<String> = app
-                        .ready
-                        .iter()
-                        .filter_map(|(node, error)| Some(format!("node {node}: {}", error.as_ref()?)))
+                    let reports = state.readiness_of(app);
+                    let why: Vec<String> = reports
+                        .filter_map(|(node, report)| Some(format!("node {node}: {}", report.error.as_ref()?)))
                         .collect();
                     let hint = format!("mend the cause, then recoilctl uninstall {name} and install it again");
                     return Err(AdminError::conflict(format!("{name} cannot be made ready: {}", why.join("; ")), hint));
@@ -320,6 +303,23 @@ impl Parts {
             }
         }
         true
+    }
+}
+
+/// A package that this node holds, and keeps while it is being installed.
+struct Installable {
+    digest: Digest,
+    size: u64,
+    manifest: Manifest,
+    artifact: Option<String>,
+    pin: Pin,
+}
+
+impl From<Installable> for PackageSummary {
+    fn from(package: Installable) -> Self {
+        let Installable { digest, manifest, artifact, .. } = package;
+        let (name, version) = (manifest.name.clone(), manifest.version.clone());
+        PackageSummary { digest, name, version, manifest, artifact }
     }
 }
 
@@ -433,8 +433,8 @@ impl AdminApi for Parts {
         let roles = roles.map(role_names).unwrap_or_default();
         let limits = apps::limits(&app.manifest.limits);
         let on_nodes = ordered(&state).into_iter().map(|(node, _)| {
-            let said = app.ready.get(node);
-            let mut error = said.cloned().flatten();
+            let said = state.readiness_on(app, *node);
+            let mut error = said.and_then(|report| report.error.clone());
             if *node == self.node && error.is_none() {
                 error = self.apps.failed_listeners(app.id).into_iter().next();
             }
@@ -456,7 +456,7 @@ impl AdminApi for Parts {
                 .collect(),
             on_nodes: on_nodes.collect(),
             settings: app.manifest.settings_in_force(&app.settings),
-            manifest: app.manifest.clone(),
+            manifest: (*app.manifest).clone(),
         })
     }
 
@@ -465,11 +465,11 @@ impl AdminApi for Parts {
     }
 
     async fn upload(&self, archive: Bytes) -> Result<PackageSummary, AdminError> {
-        self.upload_package(archive).await
+        self.upload_package(archive).await.map(Into::into)
     }
 
     async fn pull(&self, name: &str) -> Result<PackageSummary, AdminError> {
-        self.pull_package(name).await
+        self.pull_package(name).await.map(Into::into)
     }
 
     async fn collect(&self, kept: Duration) -> Result<CollectReply, AdminError> {
@@ -485,14 +485,14 @@ impl AdminApi for Parts {
     ) -> Result<BTreeMap<String, SettingValue>, AdminError> {
         let app = self.states.borrow().apps.get(name).cloned().ok_or_else(|| not_installed(name))?;
         let settings = parse_settings(&app.manifest, &values)?;
-        self.change(&MetaCommand::Set { name: name.into(), settings: settings.clone() }, &[]).await?;
+        self.change(&MetaCommand::Set { name: name.into(), settings: settings.clone() }).await?;
         Ok(app.manifest.settings_in_force(&app.settings.into_iter().chain(settings).collect()))
     }
 
     async fn uninstall(&self, name: &str, keep_data: bool) -> Result<(), AdminError> {
         check_own(name)?;
         let app = self.states.borrow().apps.get(name).cloned();
-        self.change(&MetaCommand::Uninstall { name: name.into(), keep_data }, &[]).await?;
+        self.change(&MetaCommand::Uninstall { name: name.into(), keep_data }).await?;
         // Of an app whose data was kept nothing else is left.
         let Some(app) = app else { return Ok(()) };
         let closed = async {

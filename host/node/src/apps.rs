@@ -1,13 +1,14 @@
 //! The life of apps on this node: from the entry that installs one to the one that removes it.
 //!
-//! A loop over the newest state. An app that is not loaded is read from the cluster's storage, checked against its digest, compiled
-//! (or taken from the cache) and reported ready; one that serves gets its ports; one that is gone loses ports, code and,
+//! A loop over the newest state. The package of an app that is not loaded is read from this node's file or fetched from other nodes
+//! ([`crate::packages`]), compiled (or taken from the cache) and reported ready; one that serves gets its ports; one that is gone loses ports, code and,
 //! row by row, its data, unless that is kept for its next installation. The id of an app whose data is removed is never given to another, so
 //! removing rows late or twice harms nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -23,9 +24,14 @@ use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, Liste
 use recoil_package::{Instances, Limits as ManifestLimits, Manifest, Protocol, SettingValue};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use crate::meta_machine::read_package;
 use crate::node::Parts;
+
+/// Pause before a report that could not be made is tried again.
+const REPORT_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before an app that could not be made ready is tried again.
+const RELOAD_PAUSE: Duration = Duration::from_secs(10);
 
 /// An app on this node.
 pub(crate) struct Loaded {
@@ -44,6 +50,8 @@ pub(crate) struct Loaded {
 pub(crate) struct Apps {
     loaded: Mutex<HashMap<AppId, Loaded>>,
     loading: Mutex<BTreeSet<AppId>>,
+    /// Apps that could not be made ready here, by installation, and when they are tried again.
+    failed: Mutex<HashMap<AppId, (u32, Instant)>>,
 }
 
 impl Apps {
@@ -65,6 +73,16 @@ impl Apps {
                 |(_, listener)| if let ListenerState::Failed(why) = listener.state() { Some(why) } else { None },
             )
             .collect()
+    }
+
+    /// True while this installation of an app, which could not be made ready, is not tried again.
+    fn pauses(&self, app: &App, now: Instant) -> bool {
+        let mut failed = self.failed.lock();
+        match failed.get(&app.id) {
+            Some((install, until)) if *install == app.install && now < *until => true,
+            Some(_) => failed.remove(&app.id).is_none(),
+            None => false,
+        }
     }
 
     /// Apps that are loaded here in an installation that is over.
@@ -100,22 +118,11 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
     retain_routes(parts, state);
     for (name, app) in &state.apps {
         let known = parts.apps.loaded.lock().contains_key(&app.id);
-        if !known && app.state != AppState::Failed && parts.apps.loading.lock().insert(app.id) {
-            let (parts, name, app, chunks) =
-                (parts.clone(), name.clone(), app.clone(), state.packages.get(&app.digest).map_or(0, |p| p.chunks));
+        let pauses = parts.apps.pauses(app, parts.clock.now());
+        if !known && !pauses && app.state != AppState::Failed && parts.apps.loading.lock().insert(app.id) {
+            let (parts, name, app) = (parts.clone(), name.clone(), app.clone());
             let tasks = parts.tasks.clone();
-            tasks.spawn(async move {
-                let error = load(&parts, &name, &app, chunks).await.err();
-                parts.apps.loading.lock().remove(&app.id);
-                if let Some(error) = &error {
-                    tracing::warn!(app = %name, %error, "the app cannot be made ready on this node");
-                }
-                let command = MetaCommand::Ready { app: app.id, install: app.install, node: parts.node, error };
-                if let Err(error) = parts.change(&command, &[]).await {
-                    tracing::warn!(app = %name, %error, "cannot report the app's readiness");
-                }
-                parts.look_again.notify_one();
-            });
+            tasks.spawn(async move { load_and_report(&parts, &name, &app).await });
         }
         if let Some(loaded) = parts.apps.loaded.lock().get(&app.id) {
             loaded.settings.replace(settings_in_force(&app.manifest, &app.settings));
@@ -125,7 +132,7 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
             listen(parts, app);
         }
     }
-    parts.context.data.set_removed_apps(state.removed_apps.iter().copied());
+    parts.context.data.set_removed_apps(state.removed_apps.keys().copied());
 }
 
 /// The router keeps what it has for the apps of the state, and for no others.
@@ -142,17 +149,39 @@ pub(crate) fn settings_in_force(
     manifest.settings_in_force(changed).into_iter().map(|(name, value)| (name, value.to_string())).collect()
 }
 
-async fn load(parts: &Arc<Parts>, name: &str, app: &App, chunks: u32) -> Result<(), String> {
-    let (data, locals, digest, engine) =
-        (parts.context.data.clone(), parts.context.locals.clone(), app.digest, parts.shared.engine().clone());
-    let granted = app.manifest.permissions.clone();
-    let code = task::spawn_blocking(move || -> Result<Arc<AppCode>, String> {
-        let archive = read_package(&data, &locals, digest, chunks).map_err(|error| error.to_string())?;
-        let archive = archive.ok_or("the package is not stored on this node")?;
-        let found = recoil_base::Digest::of(&archive);
-        if found != digest {
-            return Err(format!("the stored package has the digest {found} instead of {digest}"));
+async fn load_and_report(parts: &Arc<Parts>, name: &str, app: &App) {
+    let error = load(parts, name, app).await.err();
+    if let Some(error) = &error {
+        tracing::warn!(app = %name, %error, "the app cannot be made ready on this node");
+        parts.apps.failed.lock().insert(app.id, (app.install, parts.clock.now() + RELOAD_PAUSE));
+    }
+    // A node that starts again has mostly reported it before.
+    let reported = parts.states.borrow().readiness_on(app, parts.node).is_some_and(|report| report.error == error);
+    if !reported {
+        report(parts, name, app, error).await;
+    }
+    // Not before: a report of this try must not come after that of the next.
+    parts.apps.loading.lock().remove(&app.id);
+    parts.look_again.notify_one();
+}
+
+/// Reports an app's readiness, for as long as that installation is there: without the report nobody would switch the app on.
+async fn report(parts: &Parts, name: &str, app: &App, error: Option<String>) {
+    let command = MetaCommand::Ready { app: app.id, install: app.install, node: parts.node, error };
+    while let Err(error) = parts.change(&command).await {
+        tracing::warn!(app = %name, %error, "cannot report the app's readiness");
+        let is_current = |now: &App| now.id == app.id && now.install == app.install;
+        if !parts.states.borrow().apps.values().any(is_current) {
+            return;
         }
+        tokio::time::sleep(REPORT_PAUSE).await;
+    }
+}
+
+async fn load(parts: &Arc<Parts>, name: &str, app: &App) -> Result<(), String> {
+    let (digest, engine, granted) = (app.digest, parts.shared.engine().clone(), app.manifest.permissions.clone());
+    let (archive, _pin) = parts.obtain_package(digest).await?;
+    let code = task::spawn_blocking(move || -> Result<Arc<AppCode>, String> {
         engine.load(digest, &archive, &granted).map_err(|error| error.to_string())
     });
     let code = code.await.map_err(|error| error.to_string())??;

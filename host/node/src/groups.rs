@@ -123,7 +123,7 @@ async fn bear(parts: &Parts, group: &Group, session: &Session) {
     }
 }
 
-async fn initialise(parts: Arc<Parts>, group: Arc<Group>, members: Vec<recoil_base::NodeId>) {
+async fn initialise(parts: Arc<Parts>, group: Arc<Group>, members: Arc<[recoil_base::NodeId]>) {
     let id = group.id();
     if members.first() != Some(&parts.node) {
         tokio::time::sleep(INITIALISE_LATER).await;
@@ -135,7 +135,7 @@ async fn initialise(parts: Arc<Parts>, group: Arc<Group>, members: Vec<recoil_ba
             // Elected is not enough: until the group's first entries are on a quorum, a lost log could still take them away, and
             // nobody initialises a group that is recorded as initialised.
             Some(leader) if leader == parts.node && now.session.is_some() => {
-                if let Err(error) = parts.change(&MetaCommand::Initialised { group: id }, &[]).await {
+                if let Err(error) = parts.change(&MetaCommand::Initialised { group: id }).await {
                     tracing::debug!(group = %id, %error, "cannot record that the group has a leader; it is tried again");
                 }
             }

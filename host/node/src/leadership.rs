@@ -55,7 +55,8 @@ pub(crate) async fn run(parts: Arc<Parts>) {
             }
             let next = pauses.get(id).map_or(RETRY_MIN, |pause| (2 * pause.next).min(RETRY_MAX));
             pauses.insert(*id, Pause { until: now + next, next });
-            match parts.peers.request(preferred, Service::MayLead, may_lead(*id, state.index), ASK_TIMEOUT).await {
+            match parts.peers.request(preferred, Service::MayLead, may_lead(*id, state.header.index), ASK_TIMEOUT).await
+            {
                 Ok(_) => {
                     tracing::info!(group = %id, to = %preferred, "leadership goes back to its preferred node");
                     session.hand_over(preferred);
@@ -76,8 +77,11 @@ pub(crate) fn serve_may_lead(parts: &Parts, body: Bytes) -> Result<Bytes, String
     let (group, index) = asked.ok_or("a question about leading that is not 12 bytes long")?;
     let (group, index) = (GroupId(u32::from_le_bytes(*group)), u64::from_le_bytes(index));
     let state = parts.states.borrow().clone();
-    if state.index < index || !parts.is_admitted(&state) {
-        return Err(format!("not yet: this node knows of the cluster's changes up to {} of {index}", state.index));
+    if state.header.index < index || !parts.is_admitted(&state) {
+        return Err(format!(
+            "not yet: this node knows of the cluster's changes up to {} of {index}",
+            state.header.index
+        ));
     }
     if parts.host.group(group).is_none_or(|group| group.is_stuck()) {
         return Err(format!("group {group} is not open here"));

@@ -1,8 +1,8 @@
 //! A node: it puts the rooms together, and is the same under `recoil start` and in the simulator.
 //!
 //! Everything a node does after its start follows from the meta state: [`membership`] brings the node into a cluster and does the meta
-//! leader's chores, of which [`scheduler`] makes the map, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`apps`] makes installed packages ready and switches
-//! them on, [`admin`] answers operators. Each is a loop over the newest state and idempotent, so that a crash anywhere is
+//! leader's chores, of which [`scheduler`] makes the map and [`voters`] says who votes, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`apps`] makes installed packages ready and switches
+//! them on, from the files that [`packages`] keeps, [`admin`] answers operators. [`follow`] is the loop over the newest state that most of them hang on. All are idempotent, so that a crash anywhere is
 //! resumed by looking again.
 //!
 //! Invariant: whatever a node has started ends with it; nothing is served before the node has found its cluster. Deliberately
@@ -11,16 +11,22 @@
 mod accept;
 mod admin;
 mod apps;
+mod follow;
 mod groups;
 mod leadership;
 mod membership;
 mod meta_machine;
 mod node;
+mod packages;
 mod registry;
 mod repair;
 mod scheduler;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+#[cfg(test)]
+mod tests;
+mod voters;
 
 pub use node::{BundledPackage, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};
+pub use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality};
 pub use recoil_gateway::api;

@@ -1,27 +1,41 @@
-//! The meta group's machine: applies commands, keeps the rows, publishes each state.
+//! The meta group's machine: applies commands, writes the rows that they change, publishes each state.
+//!
+//! An entry or a row that this version cannot read stops the replica before anything of the entry is written, and the node with it: the
+//! reason is sent to whoever holds [`MetaFollower::failed`], beside being returned to the group.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use recoil_base::{AppId, Digest, GroupId};
-use recoil_cluster::{MetaCommand, MetaState};
-use recoil_consensus::{CustomMachine, Locals, machine};
-use recoil_storage::{Data, DataError, Write, key};
+use recoil_cluster::MetaState;
+use recoil_consensus::CustomMachine;
+use recoil_storage::Write;
 use tokio::sync::watch;
 
-const STATE_KEY: &[u8] = b"\x01state";
-const CHUNK_KIND: u8 = 2;
-
-/// The machine, and the sending end of the states it publishes.
+/// The machine, and the sending ends of what it publishes.
 pub(crate) struct MetaMachine {
     state: MetaState,
     publish: watch::Sender<Arc<MetaState>>,
+    failure: watch::Sender<Option<String>>,
+}
+
+/// What the rest of the node sees of the machine.
+pub(crate) struct MetaFollower {
+    /// The newest state.
+    pub(crate) states: watch::Receiver<Arc<MetaState>>,
+    /// Why the machine has stopped for good.
+    pub(crate) failed: watch::Receiver<Option<String>>,
 }
 
 impl MetaMachine {
-    pub(crate) fn new() -> (Self, watch::Receiver<Arc<MetaState>>) {
-        let (publish, states) = watch::channel(Arc::default());
-        (MetaMachine { state: MetaState::default(), publish }, states)
+    pub(crate) fn new() -> (Self, MetaFollower) {
+        let ((publish, states), (failure, failed)) = (watch::channel(Arc::default()), watch::channel(None));
+        (MetaMachine { state: MetaState::default(), publish, failure }, MetaFollower { states, failed })
+    }
+
+    fn fail(&self, error: recoil_cluster::MetaError) -> io::Error {
+        self.failure.send_replace(Some(error.to_string()));
+        io::Error::other(error)
     }
 }
 
@@ -32,63 +46,28 @@ pub(crate) fn decode_answer(answer: &[u8]) -> Result<(u64, Option<String>), Stri
     Ok((u64::from_le_bytes(*index), why))
 }
 
-fn chunk_key(digest: Digest, index: u32) -> Bytes {
-    let mut key = vec![CHUNK_KIND];
-    key.extend_from_slice(&digest.0);
-    key.extend_from_slice(&index.to_be_bytes());
-    key.into()
-}
-
 impl CustomMachine for MetaMachine {
-    fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> Bytes {
-        let reply = match MetaCommand::decode(entry) {
-            Ok((command, attachment)) => self.state.apply(command, &attachment, &mut |digest, chunk, bytes| {
-                let key = chunk_key(digest, chunk);
-                write(match bytes {
-                    Some(value) => Write::Put { key, value },
-                    None => Write::Remove { key },
-                });
-            }),
-            Err(error) => Err(error.to_string()),
-        };
-        self.state.index = index;
-        let value = serde_json::to_vec(&self.state).expect("the meta state has only text keys");
-        write(Write::Put { key: Bytes::from_static(STATE_KEY), value: value.into() });
+    fn apply(&mut self, index: u64, entry: Bytes, write: &mut dyn FnMut(Write)) -> io::Result<Bytes> {
+        let applied = self.state.apply_entry(index, &entry, |key, value| {
+            let key = key.encode();
+            write(match value {
+                Some(value) => Write::Put { key, value },
+                None => Write::Remove { key },
+            });
+        });
+        let reply = applied.map_err(|error| self.fail(error))?;
         let mut answer = index.to_le_bytes().to_vec();
         answer.extend_from_slice(reply.err().unwrap_or_default().as_bytes());
-        answer.into()
+        Ok(answer.into())
     }
 
-    fn load(&mut self, rows: Vec<(Bytes, Bytes)>) {
-        let stored = rows.iter().find(|(key, _)| key == STATE_KEY);
-        match stored.map(|(_, value)| serde_json::from_slice(value)) {
-            Some(Ok(state)) => self.state = state,
-            Some(Err(error)) => tracing::error!(%error, "the stored meta state cannot be read"),
-            None => {}
-        }
+    fn load(&mut self, rows: Vec<(Bytes, Bytes)>) -> io::Result<()> {
+        self.state = MetaState::load(rows).map_err(|error| self.fail(error))?;
         self.visible();
+        Ok(())
     }
 
     fn visible(&mut self) {
         self.publish.send_replace(Arc::new(self.state.clone()));
     }
-}
-
-/// The bytes of a stored package. Blocks.
-pub(crate) fn read_package(
-    data: &Data,
-    locals: &Locals,
-    digest: Digest,
-    chunks: u32,
-) -> Result<Option<Vec<u8>>, DataError> {
-    let Some(local) = locals.get(GroupId::META, machine::custom_partition(GroupId::META)) else { return Ok(None) };
-    let prefix = key::prefix(local.copy, AppId(0));
-    let mut archive = Vec::new();
-    for index in 0..chunks {
-        let mut full = prefix.to_vec();
-        full.extend_from_slice(&chunk_key(digest, index));
-        let Some(chunk) = data.get(&full)? else { return Ok(None) };
-        archive.extend_from_slice(&chunk);
-    }
-    Ok(Some(archive))
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
-use recoil_cluster::meta::{old_copy, supersedes};
-use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, RoutingTable, TcpPeers, Topics};
+use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality};
+use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, TcpPeers, Topics};
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, MachineKind, Pulse, Versions};
 use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
@@ -19,13 +19,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::apps::Apps;
-use crate::meta_machine::MetaMachine;
-use crate::{accept, apps, groups, leadership, membership, registry, repair, scheduler};
+use crate::meta_machine::{MetaFollower, MetaMachine};
+use crate::packages::{self, PackageStore, Packages};
+use crate::voters::Silence;
+use crate::{accept, follow, leadership, membership, registry, repair, scheduler};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
-/// How often a node looks at its state even if nothing has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the calls of a node's earlier start are remembered, which might still be on their way.
 const ORIGINS_KEPT: Duration = Duration::from_secs(600);
 /// How often dead copies are looked at.
@@ -69,6 +69,10 @@ pub struct NodeOptions {
     pub replication: u32,
     /// Added to the ports of apps.
     pub port_offset: u16,
+    /// Where the node is, from the largest place to the smallest.
+    pub locality: Locality,
+    /// How much the node should carry, relative to others.
+    pub capacity: u32,
     /// Timing of its groups.
     pub groups: GroupOptions,
     /// How its log uses space.
@@ -94,6 +98,8 @@ impl NodeOptions {
             partitions: 265,
             replication: REPLICATION,
             port_offset: 0,
+            locality: Locality::default(),
+            capacity: CAPACITY_DEFAULT,
             groups: GroupOptions::default(),
             log: LogOptions::default(),
             shared,
@@ -214,6 +220,8 @@ pub(crate) struct Parts {
     pub(crate) router: Router,
     pub(crate) states: watch::Receiver<Arc<MetaState>>,
     pub(crate) apps: Apps,
+    pub(crate) packages: Packages,
+    pub(crate) silence: Silence,
     pub(crate) registry: Registry,
     pub(crate) look_again: Notify,
     /// Groups whose replicas here are being brought back from other nodes.
@@ -267,6 +275,12 @@ pub(crate) struct Storage {
     pub(crate) log: Log,
     pub(crate) data: Data,
     pub(crate) locals: Locals,
+    pub(crate) packages: Arc<PackageStore>,
+}
+
+/// Opens the store of packages in a node's folder.
+pub(crate) fn open_packages(folder: &Folder) -> Result<Arc<PackageStore>, NodeError> {
+    PackageStore::open(folder.path().join("packages")).map_err(|error| NodeError::Folder(error.to_string()))
 }
 
 fn open_storage(path: &std::path::Path, log: LogOptions) -> Result<Storage, NodeError> {
@@ -277,7 +291,8 @@ fn open_storage(path: &std::path::Path, log: LogOptions) -> Result<Storage, Node
     let data = Data::open(&folder.data_dir()).map_err(|error| storage(&error))?;
     let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
     sweep(&locals).map_err(|error| storage(&error))?;
-    Ok(Storage { folder, log, data, locals })
+    let packages = open_packages(&folder)?;
+    Ok(Storage { folder, log, data, locals, packages })
 }
 
 /// Drops the copies of partitions that a crash has left without an owner.
@@ -299,6 +314,7 @@ pub(crate) fn assemble(
     address: SocketAddr,
     start: (u64, u64),
 ) -> (Arc<Parts>, MetaMachine) {
+    let (machine, MetaFollower { states, failed }) = MetaMachine::new();
     let node = storage.folder.node_id();
     let topics = Topics::new(peers.clone());
     let versions = Versions::default();
@@ -328,7 +344,6 @@ pub(crate) fn assemble(
         instances_max: HANDLERS_MAX,
     });
     let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone(), start.0);
-    let (machine, states) = MetaMachine::new();
     let parts = Arc::new_cyclic(|weak| Parts {
         node,
         address,
@@ -346,13 +361,23 @@ pub(crate) fn assemble(
         router,
         states,
         apps: Apps::default(),
+        packages: Packages::new(storage.packages),
+        silence: Silence::default(),
         look_again: Notify::new(),
         repairing: Mutex::default(),
         meta: Mutex::new(None),
         failure: watch::channel(None).0,
         bootstrapped: Mutex::new(false),
     });
+    parts.tasks.spawn(end_with_meta(parts.clone(), failed));
     (parts, machine)
+}
+
+/// Ends the node when the meta group's machine cannot go on.
+async fn end_with_meta(parts: Arc<Parts>, mut failed: watch::Receiver<Option<String>>) {
+    if let Ok(why) = failed.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default()) {
+        parts.fail(why);
+    }
 }
 
 impl Node {
@@ -408,16 +433,13 @@ impl Node {
             .await
             .map_err(|error| NodeError::Storage(error.to_string()))?;
         *parts.meta.lock() = Some(meta);
-        for (node, member) in &parts.states.borrow().members {
-            parts.peers.know(*node, member.address);
-            // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
-            parts.peers.know_start(*node, (member.incarnation, member.start));
-        }
+        // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
+        follow::know_members(parts, &parts.states.borrow().clone());
         open(parts);
         let new = membership::find_cluster(parts).await?;
         *parts.bootstrapped.lock() = new;
 
-        parts.tasks.spawn(follow(parts.clone()));
+        parts.tasks.spawn(follow::run(parts.clone()));
         parts.tasks.spawn(membership::run_chores(parts.clone(), scheduler));
         parts.tasks.spawn(leadership::run(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());
@@ -439,6 +461,7 @@ impl Node {
                 .fail(format!("the {what} can no longer be written, so this node takes part in nothing more: {why}"));
         });
         parts.tasks.spawn(prune(parts.clone()));
+        parts.tasks.spawn(packages::sweep(parts.clone()));
         parts.tasks.spawn(registry::collect_regularly(parts.clone()));
         Ok(())
     }
@@ -459,11 +482,10 @@ impl Node {
         loop {
             let state = states.borrow_and_update().clone();
             if let Some((_, keyspace)) = state.default_keyspace() {
-                let here =
-                    |group| state.groups.get(group).is_some_and(|record| record.members.contains(&self.parts.node));
+                let here = state.groups.iter().filter(|(_, record)| record.members.contains(&self.parts.node));
                 return Hosting {
                     partitions: keyspace.partitions.len() as u32,
-                    held: keyspace.partitions.iter().filter(|placement| here(&placement.group)).count() as u32,
+                    held: here.map(|(group, _)| state.partition_count(*group)).sum::<usize>() as u32,
                     bootstrapped: *self.parts.bootstrapped.lock(),
                 };
             }
@@ -557,47 +579,6 @@ async fn forget_origins(parts: &Arc<Parts>) {
             Ok(Err(error)) => {
                 return tracing::error!(%error, "cannot read what is remembered of calls; it is tried again");
             }
-        }
-    }
-}
-
-/// Brings the node into line with each new state.
-async fn follow(parts: Arc<Parts>) {
-    let mut states = parts.states.clone();
-    let mut remembered = Vec::new();
-    loop {
-        let state = states.borrow_and_update().clone();
-        for (node, member) in &state.members {
-            parts.peers.know(*node, member.address);
-            parts.peers.know_start(*node, (member.incarnation, member.start));
-        }
-        if let Some(known) = state.members.get(&parts.node).map(|member| (member.incarnation, member.start))
-            && !supersedes(parts.start, known)
-        {
-            parts.fail(old_copy(parts.node, parts.start.0, known.0));
-        }
-        // What the cluster agreed on before this start may be known here only in part until the start itself is part of it.
-        let admitted = parts.is_admitted(&state);
-        if admitted {
-            repair::remember_members(&parts, &state, &mut remembered).await;
-        }
-        if let Some(table) = RoutingTable::of(&state).filter(|_| admitted) {
-            parts.host.set_numbers(table.numbers.clone());
-            parts.host.set_starts(state.members.iter().map(|(node, member)| (*node, member.incarnation)).collect());
-            if let Err(error) = groups::open_all(&parts, &state, &table).await {
-                parts.fail(error.to_string());
-            }
-            parts.router.set_table(table);
-            apps::follow(&parts, &state).await;
-        }
-        tokio::select! {
-            changed = states.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
-            () = parts.look_again.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }

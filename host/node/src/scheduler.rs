@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use recoil_base::{Clock, Digest, NodeId, task};
+use recoil_cluster::meta::Locality;
 use recoil_cluster::placement::{self, Map};
 use recoil_cluster::{MetaState, plan};
 use recoil_engine::scheduler::Placement;
@@ -59,7 +60,7 @@ impl Scheduler {
     fn plan(
         &self,
         clock: Clock,
-        nodes: &BTreeMap<u32, NodeId>,
+        nodes: &BTreeMap<u32, (NodeId, Locality)>,
         partitions: u32,
         replication: u32,
     ) -> Result<(Map, Vec<Placement>), String> {
@@ -68,10 +69,12 @@ impl Scheduler {
         let settings = Settings::default();
         settings.replace(apps::settings_in_force(&self.manifest, &BTreeMap::new()));
         let environment = Environment { app: self.manifest.name.as_str().into(), log: log.clone(), limits, settings };
-        let answer = self.code.plan(environment, &plan::view(nodes, partitions, replication));
+        let localities = nodes.iter().map(|(number, (_, locality))| (*number, locality.clone())).collect();
+        let ids = nodes.iter().map(|(number, (node, _))| (*number, *node)).collect();
+        let answer = self.code.plan(environment, &plan::view(&localities, partitions, replication));
         self.show_log(&log);
         let answer = answer.map_err(|error| cut(&error.to_string()))?;
-        let map = plan::map(nodes, partitions, replication, &answer)?;
+        let map = plan::map(&ids, partitions, replication, &answer)?;
         Ok((map, answer))
     }
 
@@ -91,13 +94,16 @@ impl Scheduler {
     }
 }
 
-/// Where the partitions of a new cluster live, whose members all are live.
-pub(crate) async fn make_map(parts: &Parts, state: &MetaState, scheduler: Option<&Scheduler>) -> Map {
+/// Where the partitions of a new cluster live, on these nodes.
+pub(crate) async fn make_map(parts: &Parts, state: &MetaState, nodes: &[NodeId], scheduler: Option<&Scheduler>) -> Map {
     if let Some(scheduler) = scheduler.cloned() {
         let name = scheduler.name();
-        let numbers: BTreeMap<u32, NodeId> =
-            state.members.iter().map(|(node, member)| (member.number, *node)).collect();
-        let (clock, partitions, replication) = (parts.clock.clone(), state.partitions, state.replication);
+        let numbered = |node: &NodeId| {
+            let member = state.members.get(node)?;
+            Some((member.number, (*node, member.locality.clone())))
+        };
+        let numbers: BTreeMap<u32, (NodeId, Locality)> = nodes.iter().filter_map(numbered).collect();
+        let (clock, partitions, replication) = (parts.clock.clone(), state.header.partitions, state.header.replication);
         let planned = task::spawn_blocking(move || scheduler.plan(clock, &numbers, partitions, replication)).await;
         match planned.unwrap_or_else(|error| Err(error.to_string())) {
             Ok((map, answer)) => {
@@ -113,8 +119,7 @@ pub(crate) async fn make_map(parts: &Parts, state: &MetaState, scheduler: Option
             }
         }
     }
-    let nodes: Vec<NodeId> = state.members.keys().copied().collect();
-    placement::place(&nodes, state.partitions, state.replication)
+    placement::place(nodes, state.header.partitions, state.header.replication)
 }
 
 /// Tells operators of each replica set why one partition is there.

@@ -13,7 +13,7 @@ use recoil_storage::simulation::SimulatedData;
 use recoil_storage::{Data, DataError, Folder, Log};
 
 use crate::accept;
-use crate::node::{Node, NodeError, NodeOptions, Shared, Storage, assemble, sweep};
+use crate::node::{Node, NodeError, NodeOptions, Shared, Storage, assemble, open_packages, sweep};
 
 /// Makes a node's network, given its id and its start (incarnation and random number).
 pub type MakeNetwork = Box<dyn FnOnce(NodeId, (u64, u64), Tasks) -> Arc<dyn PeerNetwork> + Send>;
@@ -60,7 +60,8 @@ fn open_storage(options: &NodeOptions, ground: &Ground) -> Result<Storage, NodeE
     let data = Data::open_simulated(ground.data.clone()).map_err(|error| storage(&error))?;
     let locals = Locals::open(data.clone()).map_err(|error| storage(&error))?;
     sweep(&locals).map_err(|error| storage(&error))?;
-    Ok(Storage { folder, log, data, locals })
+    let packages = open_packages(&folder)?;
+    Ok(Storage { folder, log, data, locals, packages })
 }
 
 /// A partition's rows on one node.

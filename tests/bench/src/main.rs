@@ -11,6 +11,7 @@ mod hostile;
 mod idle;
 mod load;
 mod log;
+mod meta;
 mod outage;
 mod packages;
 mod partitions;
@@ -40,6 +41,8 @@ enum Command {
     Outage(outage::Options),
     /// The call of a handler alone, and the same code native.
     Handler,
+    /// What an entry of the meta group costs with 1,000 nodes and 100,000 partitions in the state: bytes and time.
+    Meta,
     /// Writes with few and with many partitions.
     Partitions(partitions::Options),
     /// Time until a cluster that holds a gigabyte serves again.
@@ -57,6 +60,7 @@ const ALL: &[(&str, &str)] = &[
     ("disk", "The disk"),
     ("compare", "Beside Redis and etcd"),
     ("handler", "The call of a handler"),
+    ("meta", "Entries of the meta group"),
     ("partitions", "Many partitions"),
     ("log", "Size of the log"),
     ("idle", "Idle"),
@@ -84,6 +88,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Compare(options) => compare::run(&options),
         Command::Disk(options) => disk::run(&options),
         Command::Handler => handler::run(),
+        Command::Meta => meta::run(),
         Command::Partitions(options) => partitions::run(&options),
         Command::Log(options) => log::run(&options),
         Command::Idle(options) => idle::run(&options),

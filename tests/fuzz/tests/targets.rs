@@ -1,7 +1,7 @@
 //! Every target: its corpus, then mutations of it for some seconds.
 //!
 //! Seen red, each with one thing broken: `calls` (an answer's first byte not written), `group_entry` (a chain number cut to 24 bits
-//! when read), `log_recovery` (no largest index: the next one overflows), `meta` (`index + 1` on a chunk's number), `package` (a panic
+//! when read), `log_recovery` (no largest index: the next one overflows), `meta` (a removed readiness row not written), `package` (a panic
 //! on a second manifest), `raft_message` (no largest term and index), `resp` (commands of 120 MiB allowed: memory),
 //! `snapshot_chunk` (a key without its first byte), `registry_names` (".." allowed between words), `registry_records` (an attachment cut short),
 //! `log_records` (a truncation's index cut to 32 bits), `manifest` (a description without the blanks at its end), `peer_stream` (a body without

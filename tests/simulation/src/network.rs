@@ -494,11 +494,14 @@ impl SimPeers {
     async fn ping(self: Arc<Self>, node: NodeId, known: Arc<Known>) {
         let handle = Handle(self);
         loop {
-            if let Ok(answer) = request(&handle, node, Service::Ping, Bytes::new(), LIVE_FOR).await {
-                *known.answered.lock() = Some(now());
-                if let Ok(wall_us) = answer[..].try_into() {
-                    handle.0.clocks.hear(node, u64::from_le_bytes(wall_us));
+            match request(&handle, node, Service::Ping, Bytes::new(), LIVE_FOR).await {
+                Ok(answer) => {
+                    *known.answered.lock() = Some(now());
+                    if let Ok(wall_us) = answer[..].try_into() {
+                        handle.0.clocks.hear(node, u64::from_le_bytes(wall_us));
+                    }
                 }
+                Err(_) => handle.0.clocks.miss(node),
             }
             tokio::time::sleep(PING_EVERY).await;
         }

@@ -89,7 +89,7 @@ mod tests {
         RoutingTable {
             keyspace: KeyspaceId(1),
             keyspace_name: "default".into(),
-            partitions: vec![placement(epoch as u32, epoch); REDIRECTS_MAX + 2],
+            partitions: std::iter::repeat_n(placement(epoch as u32, epoch), REDIRECTS_MAX + 2).collect(),
             groups: Default::default(),
             numbers: Default::default(),
             index: epoch,

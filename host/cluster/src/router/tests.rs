@@ -24,8 +24,8 @@ fn table(placements: &[Placement]) -> Arc<RoutingTable> {
     Arc::new(RoutingTable {
         keyspace: KeyspaceId(1),
         keyspace_name: "default".into(),
-        partitions: placements.to_vec(),
-        groups: placements.iter().map(|placement| (placement.group, vec![NODE])).collect(),
+        partitions: placements.iter().copied().collect(),
+        groups: placements.iter().map(|placement| (placement.group, [NODE].into())).collect(),
         numbers: HashMap::new(),
         index: 1,
     })
@@ -253,7 +253,7 @@ async fn a_call_follows_its_partition_ahead_of_the_table() {
     }
     let mut old = table(&[Placement { group: GroupId(7), epoch: 1 }]);
     let groups = &mut Arc::make_mut(&mut old).groups;
-    groups.extend([(GroupId(7), vec![BEFORE]), (GroupId(1), vec![NODE])]);
+    groups.extend([(GroupId(7), [BEFORE].into()), (GroupId(1), [NODE].into())]);
     pair.origin.set_table(old);
 
     for _ in 0..2 {

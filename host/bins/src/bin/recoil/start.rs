@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use recoil::process::{hosting_sentence, node_packages, read_token, stop_on_signals};
 use recoil_base::Shutdown;
-use recoil_node::{Node, NodeOptions, Shared, SharedOptions};
+use recoil_node::{CAPACITY_DEFAULT, Locality, Node, NodeOptions, Shared, SharedOptions};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Start {
@@ -28,6 +28,12 @@ pub(super) struct Start {
     /// Added to the ports of apps, for several nodes on one machine.
     #[arg(long, default_value_t = 0, value_name = "PORTS")]
     port_offset: u16,
+    /// Where this node is, from the largest place to the smallest: region=eu,zone=a. Nodes that share the first of them are closer.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "KEY=VALUE,...")]
+    locality: Locality,
+    /// How much this node should carry, relative to others.
+    #[arg(long, default_value_t = CAPACITY_DEFAULT, value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    capacity: u32,
     /// Take pushes to the cluster's registry from wherever the token in this file comes with them; without it, only from programs on
     /// this machine.
     #[arg(long, value_name = "FILE")]
@@ -51,6 +57,8 @@ impl Start {
             expect: self.expect,
             partitions: self.partitions,
             port_offset: self.port_offset,
+            locality: self.locality,
+            capacity: self.capacity,
             packages: node_packages(),
             registry_token: self.registry_token_file.as_deref().map(read_token).transpose()?,
             scheduler: self.scheduler,

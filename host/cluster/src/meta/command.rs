@@ -1,0 +1,207 @@
+//! Changes of the meta state, and their bytes in the meta group's log.
+//!
+//! An entry is `format u8 | command JSON`. JSON, because commands are rare and are read when something has gone wrong. A field or a
+//! command that this version does not know makes the entry unreadable, and an unreadable entry stops the node: what is a no-op here and a
+//! change elsewhere would make replicas differ. So the meta leader refuses to propose what it cannot read, or what is of a higher feature
+//! level than the cluster's ([`check_proposal`]).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use recoil_base::{AppId, Digest, GroupId, NodeId};
+use recoil_package::{Manifest, SettingValue};
+use serde::{Deserialize, Serialize};
+
+use super::{Levels, Locality, MetaState};
+
+/// The first byte of an entry.
+const ENTRY_FORMAT: u8 = 1;
+/// Bytes of an entry: the map of 100,000 partitions, and room.
+pub const ENTRY_BYTES_MAX: usize = 8 << 20;
+
+/// A node that joins, or starts again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The node.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Raised at each start.
+    pub incarnation: u64,
+    /// A random number of this start.
+    pub start: u64,
+    /// What it runs.
+    pub version: String,
+    /// Added to the ports of apps on it.
+    pub port_offset: u16,
+    /// The feature levels that its version understands.
+    pub levels: Levels,
+    /// Where it is.
+    pub locality: Locality,
+    /// How much it should carry, relative to other nodes.
+    pub capacity: u32,
+    /// The start of another member at the same address that the proposer has found dead. A later start of it is not displaced.
+    pub displaces: Option<Displaced>,
+}
+
+/// A start of a member that was found dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Displaced {
+    /// The member.
+    pub node: NodeId,
+    /// Its start's number.
+    pub incarnation: u64,
+    /// Its start's random number.
+    pub start: u64,
+}
+
+/// A change of the state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum MetaCommand {
+    /// Founds the cluster, once.
+    Found {
+        /// 32 hexadecimal digits.
+        cluster: String,
+        /// Members to wait for.
+        expect: u32,
+        /// Partitions of the default keyspace.
+        partitions: u32,
+        /// Replicas wanted.
+        replication: u32,
+    },
+    /// A node joins, or starts again.
+    Join(Box<Join>),
+    /// Makes the partition map, once.
+    MakeMap {
+        /// Replica sets, ordered.
+        sets: Vec<Vec<NodeId>>,
+        /// By partition: a place in `sets`.
+        partitions: Vec<u32>,
+    },
+    /// A leader of the group has been seen.
+    Initialised {
+        /// The group.
+        group: GroupId,
+    },
+    /// Installs a package as an app.
+    Install {
+        /// The app's name.
+        name: String,
+        /// The package.
+        digest: Digest,
+        /// Its bytes.
+        size: u64,
+        /// The node that holds them durably now.
+        source: NodeId,
+        /// Its manifest.
+        manifest: Box<Manifest>,
+        /// Settings that differ from the manifest's defaults.
+        settings: BTreeMap<String, SettingValue>,
+    },
+    /// Changes settings of an app.
+    Set {
+        /// The app's name.
+        name: String,
+        /// The new values.
+        settings: BTreeMap<String, SettingValue>,
+    },
+    /// A node holds an app's package and has made the app ready, or says why not.
+    Ready {
+        /// The app.
+        app: AppId,
+        /// Which installation of it.
+        install: u32,
+        /// The node.
+        node: NodeId,
+        /// Why not.
+        error: Option<String>,
+    },
+    /// Switches an app on, everywhere at once.
+    Serve {
+        /// The app.
+        app: AppId,
+        /// Which installation of it.
+        install: u32,
+    },
+    /// Removes an app, and its data unless that is to be kept.
+    Uninstall {
+        /// The app's name.
+        name: String,
+        /// For its next installation.
+        keep_data: bool,
+    },
+    /// Allows commands and rows of the next feature level. There is no way back: versions that do not understand it cannot take part any
+    /// more.
+    RaiseLevel {
+        /// The cluster's level plus one.
+        level: u32,
+    },
+}
+
+impl MetaCommand {
+    /// The feature level at which the command came.
+    pub fn level(&self) -> u32 {
+        match self {
+            MetaCommand::Found { .. }
+            | MetaCommand::Join(_)
+            | MetaCommand::MakeMap { .. }
+            | MetaCommand::Initialised { .. }
+            | MetaCommand::Install { .. }
+            | MetaCommand::Set { .. }
+            | MetaCommand::Ready { .. }
+            | MetaCommand::Serve { .. }
+            | MetaCommand::Uninstall { .. }
+            | MetaCommand::RaiseLevel { .. } => 1,
+        }
+    }
+
+    /// The entry's bytes.
+    pub fn encode(&self) -> Bytes {
+        let json = serde_json::to_vec(self).expect("meta commands have only text keys");
+        let mut entry = BytesMut::with_capacity(1 + json.len());
+        entry.extend_from_slice(&[ENTRY_FORMAT]);
+        entry.extend_from_slice(&json);
+        entry.freeze()
+    }
+
+    /// Reads an entry's bytes.
+    ///
+    /// # Errors
+    /// Why this version cannot read them.
+    pub fn decode(entry: &[u8]) -> Result<Self, String> {
+        match entry.split_first() {
+            None => Err("it is empty".into()),
+            Some((&ENTRY_FORMAT, json)) => serde_json::from_slice(json).map_err(|error| error.to_string()),
+            Some((format, _)) => Err(format!("it has format {format}; this version reads format {ENTRY_FORMAT}")),
+        }
+    }
+}
+
+/// Whether the meta leader may append an entry: every member must be able to read it.
+///
+/// # Errors
+/// What is wrong with it and what to do, for whoever proposes it.
+pub fn check_proposal(entry: &[u8], state: &MetaState) -> Result<(), String> {
+    if entry.len() > ENTRY_BYTES_MAX {
+        return Err(format!("a change of {} bytes; at most {ENTRY_BYTES_MAX} are allowed", entry.len()));
+    }
+    let command = MetaCommand::decode(entry).map_err(|why| {
+        format!("the meta leader does not understand this change ({why}): run the same version on all nodes")
+    })?;
+    check_level(command.level(), state.header.level)
+}
+
+/// Whether a cluster of level `cluster` may use what came with `level`.
+pub(super) fn check_level(level: u32, cluster: u32) -> Result<(), String> {
+    if level <= cluster {
+        return Ok(());
+    }
+    Err(format!(
+        "this change needs feature level {level}, and the cluster is at level {cluster}: raise it once every node runs a version that \
+         understands level {level}"
+    ))
+}

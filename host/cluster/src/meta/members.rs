@@ -1,0 +1,99 @@
+//! Members: joining, starting again, taking the address of a dead one, and the feature level that all of them understand.
+
+use recoil_base::NodeId;
+
+use super::rows::RowKey;
+use super::{Changes, Displaced, Join, Levels, MEMBERS_MAX, Member, MemberState, MetaReply, MetaState};
+
+/// Bytes of the name of a node's version.
+const VERSION_BYTES_MAX: usize = 64;
+
+/// True if a start, as (incarnation, random number), is `known` or came after it.
+pub fn supersedes(start: (u64, u64), known: (u64, u64)) -> bool {
+    start == known || start.0 > known.0
+}
+
+/// The refusal of a node whose data folder is an old copy.
+pub fn old_copy(node: NodeId, says: u64, known: u64) -> String {
+    format!(
+        "node {node} comes with its start number {says}, but start {known} of it is known already: this is a copy of a data folder. \
+         Start with an empty data folder, under a new id"
+    )
+}
+
+impl MetaState {
+    /// The members that are expected to take part.
+    pub fn active_members(&self) -> impl Iterator<Item = (&NodeId, &Member)> {
+        self.members.iter().filter(|(_, member)| member.state == MemberState::Active)
+    }
+
+    /// The active member other than `node` that listens on `address`.
+    pub fn member_at(&self, address: std::net::SocketAddr, node: NodeId) -> Option<(&NodeId, &Member)> {
+        self.active_members().find(|(other, member)| **other != node && member.address == address)
+    }
+
+    pub(super) fn join(&mut self, join: Join, changes: &mut Changes) -> MetaReply {
+        let Join { node, address, incarnation, start, version, port_offset, levels, locality, capacity, displaces } =
+            join;
+        if version.len() > VERSION_BYTES_MAX {
+            return Err(format!("a version of {} bytes; at most {VERSION_BYTES_MAX} are allowed", version.len()));
+        }
+        let level = self.header.level;
+        if !levels.contains(level) {
+            let Levels { min, max } = levels;
+            return Err(format!(
+                "node {node} runs version {version}, which understands feature levels {min} to {max}, and the cluster is at level {level}: \
+                 start it with a version that understands level {level}"
+            ));
+        }
+        let buried = self.tombstones.range((node, 0)..=(node, u64::MAX)).map(|((_, buried), ())| *buried).max();
+        if buried.is_some_and(|buried| incarnation <= buried) {
+            return Err(format!(
+                "node {node} was removed from the cluster: start it with an empty data folder, under a new id"
+            ));
+        }
+        let known = self.members.get(&node).map(|member| (member.incarnation, member.start));
+        if let Some(known) = known.filter(|known| !supersedes((incarnation, start), *known)) {
+            return Err(old_copy(node, incarnation, known.0));
+        }
+        if known.is_none() && self.members.size() >= MEMBERS_MAX {
+            return Err(format!("the cluster has {MEMBERS_MAX} members, which is the most there may be"));
+        }
+        if let Some((other, member)) = self.member_at(address, node).map(|(other, member)| (*other, member.clone())) {
+            let present = Displaced { node: other, incarnation: member.incarnation, start: member.start };
+            if displaces != Some(present) {
+                return Err(format!(
+                    "node {other} of this cluster already listens on {address}; start this node on another address, or retry once that one \
+                     has been dead for a while"
+                ));
+            }
+            self.members.insert_mut(other, Member { state: MemberState::Displaced, ..member });
+            changes.push(RowKey::Member(other));
+        }
+        let number = self.members.get(&node).map_or(self.header.next_member, |member| member.number);
+        self.header.next_member = self.header.next_member.max(number + 1);
+        let state = MemberState::Active;
+        let joined =
+            Member { number, address, incarnation, start, version, port_offset, levels, locality, capacity, state };
+        if self.members.get(&node) != Some(&joined) {
+            self.members.insert_mut(node, joined);
+            changes.push(RowKey::Member(node));
+        }
+        Ok(())
+    }
+
+    /// Whether the cluster's feature level may become `level`: one step at a time, once every active member understands it.
+    pub(super) fn can_raise(&self, level: u32) -> MetaReply {
+        let now = self.header.level;
+        if level != now + 1 {
+            return Err(format!("the cluster is at feature level {now}; it can be raised to {} only", now + 1));
+        }
+        match self.active_members().find(|(_, member)| !member.levels.contains(level)) {
+            None => Ok(()),
+            Some((node, member)) => Err(format!(
+                "node {node} runs version {}, which understands feature levels {} to {}: upgrade it before level {level} is used",
+                member.version, member.levels.min, member.levels.max
+            )),
+        }
+    }
+}

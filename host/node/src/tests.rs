@@ -1,0 +1,214 @@
+//! Whole nodes in one process, over TCP, on disks of their own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use recoil_base::{AppId, Digest, GroupId, NodeId, Shutdown};
+use recoil_cluster::meta::MemberState;
+use recoil_consensus::machine::custom_partition;
+use recoil_gateway::api::{AdminApi as _, InstallRequest};
+use recoil_package::Manifest;
+use recoil_storage::Write;
+
+use crate::node::{Node, NodeOptions, Shared, SharedOptions};
+
+/// A handler that is never asked.
+const PACKAGE: &str = r#"(component
+    (core module $module
+        (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+        (func (export "handle") (param i32 i32) (result i32) unreachable))
+    (core instance $core (instantiate $module))
+    (func $handle (param "request" (list u8)) (result (result (list u8) (error string)))
+        (canon lift (core func $core "handle") (memory $core "memory") (realloc (func $core "realloc"))))
+    (instance $handler (export "handle" (func $handle)))
+    (export "recoil:plugin/handler@0.1.0" (instance $handler)))"#;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn package(name: &str) -> Bytes {
+    let json = format!(r#"{{"format": 1, "name": "{name}", "version": "1.0.0"}}"#);
+    let manifest = Manifest::from_json(json.as_bytes()).unwrap();
+    recoil_package::embed(&wat::parse_str(PACKAGE).unwrap(), &manifest).unwrap().into()
+}
+
+/// Nodes whose folders go with it.
+struct Machines {
+    folder: tempfile::TempDir,
+    shared: Arc<Shared>,
+    expect: u32,
+}
+
+impl Machines {
+    fn new(expect: u32) -> Self {
+        let shared = Shared::new(SharedOptions { code_cache: None, eval_threads: Some(1) }).unwrap();
+        Machines { folder: tempfile::tempdir().unwrap(), shared, expect }
+    }
+
+    fn folder(&self, k: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{k}"))
+    }
+
+    fn options(&self, k: usize, listen: SocketAddr, join: Option<&Node>) -> NodeOptions {
+        let options = NodeOptions::new(self.folder(k), listen, self.shared.clone());
+        NodeOptions { join: join.map(Node::address), expect: self.expect, partitions: 8, ..options }
+    }
+
+    async fn start(&self, k: usize, join: Option<&Node>) -> Node {
+        let options = self.options(k, ([127, 0, 0, 1], 0).into(), join);
+        Node::start(options, Shutdown::new()).await.unwrap()
+    }
+
+    /// Three nodes that serve.
+    async fn three() -> (Self, Vec<Node>) {
+        let machines = Machines::new(3);
+        let first = machines.start(0, None).await;
+        let mut nodes = vec![first];
+        for k in 1..3 {
+            nodes.push(machines.start(k, Some(&nodes[0])).await);
+        }
+        for node in &nodes {
+            within("the cluster is ready", node.wait_ready(&[])).await.unwrap();
+        }
+        (machines, nodes)
+    }
+
+    fn file(&self, k: usize, digest: Digest) -> PathBuf {
+        self.folder(k).join("packages").join(digest.hex())
+    }
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    within(what, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+fn install(digest: Digest) -> InstallRequest {
+    InstallRequest { name: None, digest: Some(digest), ..InstallRequest::named("") }
+}
+
+/// Fails if a node does not fetch a package that it lacks, takes a damaged file for the package, or keeps the files of packages that nothing
+/// uses.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_fetches_the_packages_it_needs_and_removes_the_others() {
+    let (machines, mut nodes) = Machines::three().await;
+    let (archive, idle) = (package("one"), package("two"));
+    let (digest, unused) = (Digest::of(&archive), Digest::of(&idle));
+    nodes[0].parts.upload(archive.clone()).await.unwrap();
+    nodes[0].parts.upload(idle.clone()).await.unwrap();
+    assert!(!machines.file(1, digest).exists(), "nobody needs it yet");
+    // Asked of a node that does not have it.
+    nodes[1].parts.install(install(digest)).await.unwrap();
+    for k in 0..3 {
+        assert_eq!(std::fs::read(machines.file(k, digest)).unwrap(), archive, "node {k} was ready without the package");
+    }
+    assert!(machines.file(0, unused).exists() && !machines.file(1, unused).exists());
+
+    // A node that comes later, and one whose file is damaged while it is away.
+    nodes.push(machines.start(3, Some(&nodes[0])).await);
+    let app = nodes[1].parts.states.borrow().apps["one"].id;
+    eventually("the newcomer loads it", || nodes[3].parts.apps.roles(app).is_some()).await;
+    assert!(machines.file(3, digest).exists());
+    nodes.remove(2).stop().await;
+    std::fs::write(machines.file(2, digest), &archive[..archive.len() / 2]).unwrap();
+    nodes.insert(2, machines.start(2, None).await);
+    eventually("it is fetched again", || std::fs::read(machines.file(2, digest)).is_ok_and(|bytes| bytes == archive))
+        .await;
+    eventually("the app is loaded", || nodes[2].parts.apps.roles(app).is_some()).await;
+
+    nodes[2].parts.uninstall("one", false).await.unwrap();
+    for k in 0..4 {
+        eventually("the file goes", || !machines.file(k, digest).exists()).await;
+    }
+    // The upload does not outlive its node's process.
+    nodes.remove(0).stop().await;
+    nodes.insert(0, machines.start(0, None).await);
+    eventually("the upload goes", || !machines.file(0, unused).exists()).await;
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// Fails if the address of a dead member is refused to another node for ever, or if the dead one goes on voting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_joins_at_the_address_of_a_dead_one_and_votes_in_its_place() {
+    let (machines, mut nodes) = Machines::three().await;
+    let voters = |node: &Node| {
+        let mut voters = node.parts.meta().unwrap().numbers().voters;
+        voters.sort_unstable();
+        voters
+    };
+    let ids = |nodes: &[&Node]| {
+        let mut ids: Vec<NodeId> = nodes.iter().map(|node| node.id()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let three = ids(&nodes.iter().collect::<Vec<_>>());
+    eventually("three nodes vote", || voters(&nodes[0]) == three).await;
+
+    let dead = nodes.remove(2);
+    let (dead_id, address) = (dead.id(), dead.address());
+    let live_address = nodes[1].address();
+    dead.kill().await;
+    // A live member's address is refused at once, whoever asks.
+    let taken = nodes[0].parts.clone();
+    let command = crate::membership::tests::join_command(&taken, NodeId(5), live_address);
+    let refused = crate::membership::serve_join(&taken, &command).await.unwrap_err();
+    assert!(refused.contains("already listens on") && !refused.contains("retry"), "{refused}");
+    eventually("it is found dead", || !taken.peers.is_live(dead_id)).await;
+    let command = crate::membership::tests::join_command(&taken, NodeId(5), address);
+    let early = crate::membership::serve_join(&taken, &command).await.unwrap_err();
+    assert!(early.contains("retry"), "it may come back in a moment: {early}");
+
+    let options = machines.options(3, address, Some(&nodes[0]));
+    let replacement = within("the replacement joins", Node::start(options, Shutdown::new())).await.unwrap();
+    let members = nodes[0].parts.states.borrow().members.clone();
+    assert_eq!(members[&dead_id].state, MemberState::Displaced);
+    assert_eq!(members[&replacement.id()].address, address);
+    let next = ids(&[&nodes[0], &nodes[1], &replacement]);
+    eventually("the replacement votes", || voters(&nodes[0]) == next).await;
+    for node in nodes.into_iter().chain([replacement]) {
+        node.stop().await;
+    }
+}
+
+/// Fails if a node goes on after an entry of the meta group that it cannot read, or with rows that it cannot read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_cannot_read_of_the_meta_group_ends_it_with_what_to_do() {
+    let machines = Machines::new(1);
+    let node = machines.start(0, None).await;
+    within("the node is ready", node.wait_ready(&[])).await.unwrap();
+    let context = &node.parts.context;
+    let before = node.parts.states.borrow().header.index;
+    let data = context.data.clone();
+    let copy = context.locals.get(GroupId::META, custom_partition(GroupId::META)).unwrap().copy;
+    // Past the check of what is proposed, as a leader of a later version would.
+    let meta = node.parts.meta().unwrap();
+    assert!(meta.propose(Bytes::from_static(b"\x01{\"command\":\"later\"}")).await.is_err());
+    drop(meta);
+    let why = within("the node ends", node.failed()).await;
+    assert!(why.contains("cannot be read") && why.contains("start this node with the version"), "{why}");
+    assert_eq!(node.parts.states.borrow().header.index, before);
+    // A row as a later version would write it.
+    let mut batch = context.data.batch();
+    let (key, value) = (Bytes::from_static(&[12, 0]), Bytes::from_static(&[1]));
+    batch.write(copy, AppId(0), &Write::Put { key, value });
+    data.commit(batch).unwrap();
+    drop(data);
+    node.stop().await;
+    let options = machines.options(0, ([127, 0, 0, 1], 0).into(), None);
+    let Err(error) = Node::start(options, Shutdown::new()).await else { panic!("the node has started") };
+    assert!(error.to_string().contains("a row of kind 12"), "{error}");
+}
