@@ -430,7 +430,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             return Err(io::Error::other("a snapshot must be loaded before it is installed"));
         };
         let meta = meta.clone();
-        let leftovers = self.deferred.flushed(move |core| core.install(meta, staged)).await?;
+        let leftovers = self.deferred.flushed(move |core| core.install(meta, *staged)).await?;
         leftovers.remove(self.deferred.applier()).await
     }
 

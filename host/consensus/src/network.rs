@@ -347,7 +347,7 @@ impl Inbound {
         let unfinished = || InboundError::Snapshot("a chunk is still being loaded; begin again".into());
         let staged = Arc::try_unwrap(loading).map_err(|_| unfinished())?.finish().await;
         let staged = staged.map_err(|error| InboundError::Snapshot(error.to_string()))?;
-        let snapshot = Snapshot { meta: staged.meta(), snapshot: SnapshotData::Staged(staged) };
+        let snapshot = Snapshot { meta: staged.meta(), snapshot: SnapshotData::Staged(Box::new(staged)) };
         let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(messages::encode_json(&response))
     }

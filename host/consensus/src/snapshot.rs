@@ -50,7 +50,7 @@ pub enum SnapshotData {
     /// To be sent.
     Source(Arc<Source>),
     /// Received and loaded.
-    Staged(Staged),
+    Staged(Box<Staged>),
 }
 
 /// One moment of a group's data.

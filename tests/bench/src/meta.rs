@@ -20,6 +20,9 @@ const GROUPS: u32 = 5000;
 /// Entries of each kind.
 const ENTRIES: u32 = 1000;
 
+/// Makes the n-th entry of a kind.
+type MakeCommand = fn(u32) -> MetaCommand;
+
 /// What must hold.
 const BYTES_MAX: usize = 8 << 10;
 
@@ -31,7 +34,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         made.0 * 1e3
     );
     let mut table = Table::new(&["entry", "bytes written, most", "µs, median", "µs, 99 %", "µs, most"]);
-    let kinds: [(&str, fn(u32) -> MetaCommand); 3] = [
+    let kinds: [(&str, MakeCommand); 3] = [
         ("a node starts again", |n| join(n % NODES + 1, 2 + u64::from(n / NODES))),
         ("a group has a leader", |n| MetaCommand::Initialised { group: GroupId(n % GROUPS + 1) }),
         ("nothing changes", |_| MetaCommand::Serve { app: recoil_base::AppId(0), install: 0 }),
@@ -89,7 +92,9 @@ impl Cluster {
         let found =
             MetaCommand::Found { cluster: "0".repeat(32), expect: NODES, partitions: PARTITIONS, replication: 3 };
         self.apply(&found);
-        (1..=NODES).for_each(|node| drop(self.apply(&join(node, 1))));
+        for node in 1..=NODES {
+            self.apply(&join(node, 1));
+        }
         let set = |first: u32| (0..3).map(|next| NodeId((first + next * 7) % NODES + 1)).collect();
         let sets: Vec<Vec<NodeId>> = (0..GROUPS).map(set).collect();
         let partitions = (0..PARTITIONS).map(|partition| partition % GROUPS).collect();

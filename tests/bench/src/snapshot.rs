@@ -31,7 +31,7 @@ const APP: AppId = AppId(4);
 const STEP: usize = 500;
 
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Partitions of the group.
     #[arg(long, default_value_t = 10_000)]
     partitions: u32,
@@ -48,7 +48,9 @@ pub struct Options {
 
 /// Delivers messages to groups in this process.
 #[derive(Clone, Default)]
-struct Wire(Arc<parking_lot::Mutex<HashMap<(NodeId, GroupId), Arc<Group>>>>);
+struct Wire(Arc<parking_lot::Mutex<Replicas>>);
+
+type Replicas = HashMap<(NodeId, GroupId), Arc<Group>>;
 
 impl Transport for Wire {
     fn call(
@@ -130,7 +132,7 @@ fn write(number: u32, row: u32, value_bytes: usize) -> CallWrites {
     CallWrites { partition: partition(number), epoch: 1, now_us: 1, app: APP, version, writes, calls }
 }
 
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(measure(options))
 }

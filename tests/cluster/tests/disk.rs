@@ -198,7 +198,7 @@ fn lost_data_behind_purged_logs_come_back_from_the_other_nodes() {
         eventually("the log has lost its beginning", || {
             let names = fs::read_dir(folder.join("log")).unwrap().map(|file| file.unwrap().file_name());
             let oldest = names.filter(|name| name.to_string_lossy().ends_with(".log")).min().unwrap();
-            if oldest.to_string_lossy() > *"0000000050.log" { Ok(()) } else { Err(format!("{oldest:?} is there")) }
+            if *oldest.to_string_lossy() > *"0000000050.log" { Ok(()) } else { Err(format!("{oldest:?} is there")) }
         });
         cluster.kill(2);
         fs::remove_dir_all(folder.join("data")).unwrap();
