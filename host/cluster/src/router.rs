@@ -240,16 +240,21 @@ impl Router {
 
     /// Takes back the calls of a frame that is on another node, as they are answered or given up.
     async fn follow(self, table: Arc<RoutingTable>, node: NodeId, mut flight: Flight, mut pieces: Pieces) {
+        let mut looks = tokio::time::interval_at(self.inner.clock.now() + LOOK_EVERY, LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut has_answered = false;
         while !flight.has_landed() {
             let piece = tokio::select! {
                 biased;
-                piece = pieces.next() => piece,
-                () = tokio::time::sleep(LOOK_EVERY) => {
+                _ = looks.tick() => {
                     let given_up = flight.give_up(&Miss::Unknown, |group| self.has_moved(node, group));
                     self.take_back(&table, node, given_up);
                     continue;
                 }
+                piece = pieces.next() => piece,
             };
+            // A node that has answered a part of the frame may have evaluated the rest.
+            let started = std::mem::replace(&mut has_answered, true);
             let ends = match piece {
                 Some(Ok(piece)) => match decode_piece(piece.body) {
                     Ok(answered) => {
@@ -265,8 +270,10 @@ impl Router {
                         Some(Miss::Unknown)
                     }
                 },
-                Some(Err(TransportError::Unreachable(_) | TransportError::Refused(..))) => Some(Miss::Again),
-                Some(Err(TransportError::NoAnswer(..))) | None => Some(Miss::Unknown),
+                Some(Err(TransportError::Unreachable(_) | TransportError::Refused(..))) if !started => {
+                    Some(Miss::Again)
+                }
+                Some(Err(_)) | None => Some(Miss::Unknown),
             };
             if let Some(miss) = ends {
                 let given_up = flight.give_up(&miss, |_| true);

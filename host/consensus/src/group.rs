@@ -424,11 +424,12 @@ impl Group {
         changed.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
     }
 
-    /// How many entries a member lacks, as far as this leader knows; none if this replica does not lead or has not heard of it.
+    /// How many entries a member lacks, as far as this leader knows; none if this replica does not lead, or the member has never
+    /// acknowledged an entry.
     pub fn lag_of(&self, node: NodeId) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let matched = metrics.replication.as_ref()?.get(&node)?.as_ref().map_or(0, |id| id.index);
+        let matched = metrics.replication.as_ref()?.get(&node)?.as_ref()?.index;
         Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched))
     }
 

@@ -71,7 +71,7 @@ impl Parts {
             },
             listeners,
             nodes_ready: state.readiness_of(app).filter(|(_, report)| report.error.is_none()).count() as u32,
-            nodes: state.members.size() as u32,
+            nodes: state.active_members().count() as u32,
         }
     }
 
@@ -164,7 +164,7 @@ impl Parts {
         } else if state.keyspaces.is_empty() {
             Some(format!(
                 "{} of {} expected members have joined; the partition map is made when all have",
-                state.members.size(),
+                state.active_members().count(),
                 state.header.expect
             ))
         } else {
@@ -274,7 +274,7 @@ impl Parts {
                     let why: Vec<String> = reports
                         .filter_map(|(node, report)| Some(format!("node {node}: {}", report.error.as_ref()?)))
                         .collect();
-                    let hint = format!("mend the cause, then recoilctl uninstall {name} and install it again");
+                    let hint = "mend the cause, then install it again; uninstalling it first would remove data that it has kept".to_owned();
                     return Err(AdminError::conflict(format!("{name} cannot be made ready: {}", why.join("; ")), hint));
                 }
                 meta::AppState::Serving => break,

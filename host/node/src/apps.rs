@@ -109,13 +109,13 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
         let loaded = parts.apps.loaded.lock().remove(&id);
         parts.host.remove_app(id);
         // Before its listeners are stopped, which wait for their calls.
-        retain_routes(parts, state);
+        retain_routes(parts);
         for (_, listener) in loaded.into_iter().flat_map(|loaded| loaded.listeners) {
             listener.stop().await;
         }
     }
     // What a connection has asked meanwhile, and calls of apps that are not loaded here.
-    retain_routes(parts, state);
+    retain_routes(parts);
     for (name, app) in &state.apps {
         let known = parts.apps.loaded.lock().contains_key(&app.id);
         let pauses = parts.apps.pauses(app, parts.clock.now());
@@ -135,9 +135,9 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
     parts.context.data.set_removed_apps(state.removed_apps.keys().copied());
 }
 
-/// The router keeps what it has for the apps of the state, and for no others.
-fn retain_routes(parts: &Parts, state: &MetaState) {
-    let present: BTreeSet<AppId> = state.apps.values().map(|app| app.id).collect();
+/// The router keeps what it has for the apps that there are now, and for no others.
+fn retain_routes(parts: &Parts) {
+    let present: BTreeSet<AppId> = parts.states.borrow().apps.values().map(|app| app.id).collect();
     parts.router.retain_apps(|app| present.contains(&app));
 }
 

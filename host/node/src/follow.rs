@@ -12,7 +12,7 @@ use recoil_cluster::meta::{MemberState, old_copy, supersedes};
 use recoil_cluster::{MetaState, RoutingTable};
 
 use crate::node::Parts;
-use crate::{apps, groups, repair};
+use crate::{apps, groups, membership, repair};
 
 /// How often a node looks at its state even if nothing has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -74,6 +74,16 @@ pub(crate) async fn run(parts: Arc<Parts>) {
             && !supersedes(parts.start, known)
         {
             parts.fail(old_copy(parts.node, parts.start.0, known.0));
+        }
+        // Another node took this one's address while it was cut off: it says again where it listens.
+        let is_displaced = state.members.get(&parts.node).is_some_and(|member| member.state == MemberState::Displaced);
+        if is_displaced && members_changed {
+            let displaced = parts.clone();
+            parts.tasks.spawn(async move {
+                if let Err(why) = membership::register(&displaced).await {
+                    tracing::warn!(%why, "the cluster has given this node's address to another node; start it on another address");
+                }
+            });
         }
         // What the cluster agreed on before this start may be known here only in part until the start itself is part of it.
         let admitted = parts.is_admitted(&state);

@@ -154,6 +154,15 @@ enum Refused {
 async fn propose_here(parts: &Parts, meta: &Group, entry: Bytes) -> Result<Bytes, Refused> {
     let checked = check_proposal(&entry, &parts.states.borrow());
     checked.map_err(Refused::Entry)?;
+    // Whoever took the join in may not reach a member that others reach.
+    if let Ok(MetaCommand::Join(join)) = MetaCommand::decode(&entry)
+        && let Some(Displaced { node, .. }) = join.displaces
+        && parts.peers.is_live(node)
+    {
+        return Err(Refused::Entry(format!(
+            "node {node} has answered lately and keeps its address: use another one, or retry"
+        )));
+    }
     meta.propose(entry).await.map_err(Refused::Group)
 }
 
@@ -183,6 +192,13 @@ pub(crate) async fn serve_join(parts: &Parts, body: &[u8]) -> Result<Bytes, Stri
         return Err("this node has not found its own cluster yet; retry".into());
     }
     let (node, address) = (join.node, join.address);
+    // A member that starts again registers by itself; nobody else may speak for one that runs.
+    let known = state.members.get(&node).map(|member| (member.incarnation, member.start));
+    if known.is_some_and(|known| known != (join.incarnation, join.start)) && parts.peers.is_live(node) {
+        return Err(format!(
+            "node {node} is a member of this cluster and has answered lately: retry once it has stopped"
+        ));
+    }
     join.displaces = displaced(parts, &state, node, address)?;
     parts.change(&MetaCommand::Join(join)).await.map_err(|error| error.to_string())?;
     parts.peers.know(node, address);

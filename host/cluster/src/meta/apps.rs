@@ -198,6 +198,9 @@ impl MetaState {
         changes: &mut Changes,
     ) -> MetaReply {
         let (name, mut app) = self.installation(id, install)?;
+        if !self.members.contains_key(&node) {
+            return Err(format!("node {node} is not a member of the cluster"));
+        }
         if let Some(error) = &mut error {
             error.truncate(error.floor_char_boundary(REASON_BYTES_MAX));
         }

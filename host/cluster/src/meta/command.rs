@@ -192,6 +192,15 @@ pub fn check_proposal(entry: &[u8], state: &MetaState) -> Result<(), String> {
     let command = MetaCommand::decode(entry).map_err(|why| {
         format!("the meta leader does not understand this change ({why}): run the same version on all nodes")
     })?;
+    // Whoever leads must be able to read what follows, whatever the members are said to understand.
+    if let MetaCommand::RaiseLevel { level } = command
+        && level > super::LEVELS.max
+    {
+        return Err(format!(
+            "the meta leader understands feature levels up to {}, not {level}: upgrade all nodes first",
+            super::LEVELS.max
+        ));
+    }
     check_level(command.level(), state.header.level)
 }
 

@@ -26,6 +26,13 @@ impl Meta {
         meta
     }
 
+    /// With the members 1, 2 and 3.
+    fn with_members() -> Self {
+        let mut meta = Meta::new();
+        (1..=3).for_each(|node| meta.apply(MetaCommand::Join(Box::new(join(node)))).unwrap());
+        meta
+    }
+
     pub(super) fn apply(&mut self, command: MetaCommand) -> MetaReply {
         let index = self.state.header.index + 1;
         let Meta { state, rows, written } = self;
@@ -102,7 +109,7 @@ fn serve(app: &App) -> MetaCommand {
 /// Fails if kept data goes, another package gets it, or an earlier installation's nodes speak for a later one.
 #[test]
 fn kept_data_is_there_for_the_next_installation_of_the_same_package() {
-    let mut meta = Meta::new();
+    let mut meta = Meta::with_members();
     let first = meta.install("app", "one", 1).unwrap();
     let word = BTreeMap::from([("word".to_owned(), SettingValue::Text("hi".into()))]);
     meta.apply(MetaCommand::Set { name: "app".into(), settings: word.clone() }).unwrap();
@@ -140,7 +147,7 @@ fn kept_data_can_be_removed_later() {
 /// Fails if nodes that were ready before have nothing new to say, so that nobody switches the app on.
 #[test]
 fn a_failed_installation_is_made_anew() {
-    let mut meta = Meta::new();
+    let mut meta = Meta::with_members();
     let first = meta.install("app", "one", 1).unwrap();
     meta.apply(ready(&first, 2, None)).unwrap();
     meta.apply(ready(&first, 3, Some("no port"))).unwrap();
@@ -261,6 +268,9 @@ fn what_some_member_cannot_read_is_not_proposed() {
     let state = Meta::new().state;
     let good = MetaCommand::Serve { app: AppId(1), install: 1 }.encode();
     check_proposal(&good, &state).unwrap();
+    // Whatever the members are said to understand: an entry of this kind would end every node that reads it.
+    let raise = MetaCommand::RaiseLevel { level: LEVELS.max + 1 }.encode();
+    assert!(check_proposal(&raise, &state).unwrap_err().contains("upgrade all nodes first"));
     assert!(command::check_level(2, 1).unwrap_err().contains("needs feature level 2"));
     let unknown = Bytes::from_static(b"\x01{\"command\":\"later\"}");
     let further = Bytes::from_static(b"\x01{\"command\":\"serve\",\"app\":1,\"install\":1,\"more\":1}");
@@ -310,7 +320,7 @@ fn a_group_knows_its_partitions_without_a_look_at_all() {
 /// Fails if a package's size can change, or a reason is kept at any length.
 #[test]
 fn sizes_and_reasons_are_bounded() {
-    let mut meta = Meta::new();
+    let mut meta = Meta::with_members();
     let app = meta.install("app", "one", 1).unwrap();
     let sized = |size: u64| {
         let MetaCommand::Install { digest, source, manifest, settings, .. } = install("app", "one", 1) else {
@@ -320,6 +330,7 @@ fn sizes_and_reasons_are_bounded() {
     };
     assert!(meta.apply(sized(999)).unwrap_err().contains("is said to have 999 bytes"));
     assert!(meta.apply(sized(PACKAGE_BYTES_MAX + 1)).is_err());
+    assert!(meta.apply(ready(&app, 4, None)).unwrap_err().contains("not a member"), "ids without end");
     meta.apply(ready(&app, 1, Some(&"é".repeat(10_000)))).unwrap();
     let stored = meta.state.readiness_on(&app, NodeId(1)).unwrap().error.clone().unwrap();
     assert!(stored.len() == 1024 && stored.chars().all(|c| c == 'é'));

@@ -36,7 +36,10 @@ impl Redirects {
 
     /// Takes a placement that another node has answered. True if it is newer than what was known.
     pub(super) fn learn(&mut self, table: &RoutingTable, partition: PartitionRef, told: Placement) -> bool {
-        let is_newer = self.placement(table, partition).is_some_and(|known| told.epoch > known.epoch);
+        // Who is in a group that the table does not have is not known, so the call waits for the table all the same.
+        let can_route = table.groups.contains_key(&told.group);
+        let known = self.placement(table, partition);
+        let is_newer = can_route && known.is_some_and(|known| told.epoch > known.epoch);
         let fits = self.newer.len() < REDIRECTS_MAX || self.newer.contains_key(&partition);
         if is_newer && fits {
             self.newer.insert(partition, told);
@@ -90,7 +93,7 @@ mod tests {
             keyspace: KeyspaceId(1),
             keyspace_name: "default".into(),
             partitions: std::iter::repeat_n(placement(epoch as u32, epoch), REDIRECTS_MAX + 2).collect(),
-            groups: Default::default(),
+            groups: (1..=9).map(|group| (GroupId(group), [recoil_base::NodeId(1)].into())).collect(),
             numbers: Default::default(),
             index: epoch,
         }
@@ -100,12 +103,14 @@ mod tests {
         PartitionRef { keyspace: KeyspaceId(1), partition: PartitionId(number as u32) }
     }
 
-    /// Fails if a redirect outlives a table that is as new, or is taken though something newer is known.
+    /// Fails if a redirect outlives a table that is as new, is taken though something newer is known, or leads to a group of which nobody
+    /// knows where it is: no table might ever be as new as what a faulty node says.
     #[test]
     fn a_redirect_counts_until_the_table_is_as_new() {
         let mut redirects = Redirects::default();
         assert!(!redirects.learn(&table(2), partition(0), placement(9, 1)), "older than the table");
         assert!(!redirects.learn(&table(2), partition(0), placement(9, 2)), "as new as the table");
+        assert!(!redirects.learn(&table(2), partition(0), placement(99, u64::MAX)), "to nobody");
         assert!(redirects.learn(&table(2), partition(0), placement(9, 4)));
         assert!(!redirects.learn(&table(2), partition(0), placement(8, 3)), "older than the redirect");
         assert!(!redirects.learn(&table(2), partition(0), placement(8, 4)), "as new as the redirect");

@@ -196,9 +196,9 @@ impl PackageStore {
 
     /// A package's bytes, if they are here and right. A damaged file is removed.
     pub(crate) fn read(&self, digest: Digest) -> Option<Bytes> {
-        let mut files = self.files.lock();
-        let held = files.held.get(&digest)?;
-        let (path, size) = (self.path(digest), held.size);
+        // Not under the lock: tasks that must not wait for a disk take it as well.
+        let size = self.files.lock().held.get(&digest)?.size;
+        let path = self.path(digest);
         let read = File::open(&path).and_then(|file| {
             let mut bytes = Vec::with_capacity(size.min(PACKAGE_BYTES_MAX) as usize);
             file.take(PACKAGE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -212,7 +212,7 @@ impl PackageStore {
             Err(error) => error.to_string(),
         };
         tracing::warn!(%digest, %why, "the file of a package is damaged; it is removed and fetched again where it is needed");
-        if let Err(error) = self.remove(&mut files, digest) {
+        if let Err(error) = self.remove(&mut self.files.lock(), digest) {
             tracing::warn!(%error, "the damaged file of a package stays; it is replaced when the package is fetched again");
         }
         None
