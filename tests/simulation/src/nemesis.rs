@@ -341,8 +341,9 @@ impl Nemesis {
             slow_disk(place, false);
             let World { machines, net, .. } = world;
             machines[place].thaw(net);
-            // One whose data could not be written may not have noticed yet.
-            let ended = machines[place].life.lock().ended.is_some() || machines[place].data.is_failing();
+            // One whose log or data could not be written may not have noticed yet.
+            let failed = machines[place].data.is_failing() || machines[place].disk.faulted();
+            let ended = machines[place].life.lock().ended.is_some() || failed;
             machines[place].disk.clear_faults();
             machines[place].data.clear_faults();
             // One that runs on an old copy may not have been told yet.
