@@ -42,7 +42,7 @@ pub(crate) struct Deferred {
     core: Arc<Mutex<Core>>,
     applier: Applier,
     waiting: Mutex<Waiting>,
-    /// Set by the first apply that failed; nothing is applied after it.
+    /// Set by the first apply that failed, or by a snapshot that could not be taken or installed; nothing is applied after it.
     failure: Failure,
     work: Notify,
     hurry: Notify,
@@ -61,6 +61,11 @@ impl Deferred {
     /// Why nothing is applied any more, once that is so.
     pub(crate) fn failure(&self) -> &Failure {
         &self.failure
+    }
+
+    /// Notes an error after which openraft ends the replica, so that the node does not go on without it in silence.
+    pub(crate) fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| drop(self.failure.report(error.to_string())))
     }
 
     fn usable(&self) -> io::Result<()> {
@@ -95,7 +100,7 @@ impl Deferred {
         }
         let (entries, responders): (Vec<Entry>, Vec<_>) = entries.into_iter().unzip();
         let applied = self.core.lock().apply(entries);
-        let replies = applied.inspect_err(|error| drop(self.failure.report(error.to_string())))?;
+        let replies = self.noted(applied)?;
         for (responder, reply) in responders.into_iter().zip(replies) {
             if let Some(responder) = responder {
                 responder.send(reply);

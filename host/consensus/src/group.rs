@@ -19,6 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Body, Command, PartitionRef};
 use crate::deferred::Deferred;
-use crate::keeper::{LogKeeper, Persisted, Reach};
+use crate::keeper::{LogKeeper, Persisted, Reach, Sending};
 use crate::local::Locals;
 use crate::log_store::LogStore;
 use crate::machine::{Applier, Core, GroupRow, Machine, MachineKind};
@@ -223,6 +224,7 @@ pub struct Group {
     leadership: watch::Receiver<Leadership>,
     deferred: Arc<Deferred>,
     persisted: Arc<Persisted>,
+    sending: Arc<Sending>,
     tasks: Tasks,
 }
 
@@ -276,7 +278,8 @@ impl Group {
         let network = Network { group: id, transport: context.transport.clone() };
         let deferred = Deferred::new(core, context.applier.clone());
         let persisted = Arc::new(Persisted::default());
-        let machine = Machine::new(deferred.clone(), id == GroupId::META, persisted.clone());
+        let sending = Sending::new(context.clock.clone());
+        let machine = Machine::new(deferred.clone(), id == GroupId::META, persisted.clone(), sending.clone());
         let store = LogStore::new(log);
         let raft = Raft::new(context.node, config, network, store, machine)
             .await
@@ -289,7 +292,8 @@ impl Group {
             data: context.data.clone(),
             applier: context.applier.clone(),
             incoming: Mutex::new(None),
-            pulls: Pulls::new(id, context.data.clone(), context.clock.clone()),
+            pulls: Pulls::new(id, context.data.clone(), context.clock.clone(), sending.clone()),
+            arrivals: AtomicU64::new(0),
             clock: context.clock.clone(),
             quiet_until: context.clock.now() + quiet,
             heard: Mutex::new(None),
@@ -313,7 +317,7 @@ impl Group {
         };
         let partitions = id != GroupId::META;
         tasks.spawn(driver.run(partitions));
-        let group = Arc::new(Group { id, raft, inbound, leadership, deferred, persisted, tasks });
+        let group = Arc::new(Group { id, raft, inbound, leadership, deferred, persisted, sending, tasks });
         context.pulse.add(&group);
         context.keeper.add(&group);
         let watcher = Arc::downgrade(&group);
@@ -321,7 +325,7 @@ impl Group {
             loop {
                 tokio::time::sleep(EXPIRE_EVERY).await;
                 let Some(group) = watcher.upgrade() else { return };
-                group.inbound.pulls.expire();
+                group.inbound.expire();
             }
         });
         Ok(group)
@@ -361,7 +365,8 @@ impl Group {
         self.leadership.borrow().stuck
     }
 
-    /// Returns, with the reason, when this replica cannot apply what the group has committed: it must not go on, and the node should stop.
+    /// Returns, with the reason, when this replica cannot apply what the group has committed, or take or install a snapshot: it must not
+    /// go on, and the node should stop.
     /// For ever pending, if all goes well.
     pub async fn failed(&self) -> Arc<str> {
         self.deferred.failure().wait().await
@@ -465,7 +470,7 @@ impl Group {
     /// How far this replica has come.
     pub(crate) fn reach(&self) -> Reach {
         let applied = self.raft.metrics().borrow_watched().last_applied.map(|id| id.index);
-        Reach { applied, persisted: self.persisted.last() }
+        Reach { applied, persisted: self.persisted.last(), sending: self.sending.earliest() }
     }
 
     /// Has everything applied made durable, elsewhere; [`Group::reach`] says when it is. One that is busy is asked again.
@@ -476,7 +481,7 @@ impl Group {
         }
     }
 
-    /// Has the log purged up to `upto`, which is durable in the data. A leader waits until no follower is being sent any of that.
+    /// Has the log purged up to `upto`, which is durable in the data. A leader waits while entries of that are on their way to a follower.
     pub(crate) fn purge(&self, upto: u64) {
         self.asked("purge", self.raft.trigger().purge_log(upto).now_or_never());
     }

@@ -5,7 +5,8 @@
 //! the others' from being deleted. Once a second the keeper asks the log which groups hold entries in old segments
 //! ([`recoil_storage::Pins`]), which costs nothing while there are at most two, and
 //! - has those persist their data that have applied more than is durable, and purge what is durable and old. They keep what is newer, for
-//!   followers that lag a little; one that lags by more than two segments of this node's log gets a snapshot;
+//!   followers that lag a little; one that lags by more than two segments of this node's log gets a snapshot, and while that is sent
+//!   the entries behind it are kept ([`Sending`]);
 //! - has the log copy the entries of those forward that could not purge for [`LOOKS_MAX`] looks: without a quorum nothing is
 //!   committed, and a group that is closed or being repaired has nobody to purge it. It is a waste for a group that would have
 //!   purged a little later, so one that only waits for its data to be durable is given [`LOOKS_PERSISTING_MAX`], and it is worth
@@ -24,8 +25,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use recoil_base::{GroupId, Tasks, task};
+use recoil_base::{Clock, GroupId, Tasks, task};
 use recoil_storage::{Log, LogError, Pin, Pins};
+use tokio::time::Instant;
 
 use crate::group::Group;
 
@@ -36,6 +38,10 @@ const LOOKS_MAX: u32 = 3;
 /// The same for a group that has applied the entry and waits for it to be durable. That takes its turn behind all that the node
 /// has to apply, and copying would only add to what a busy disk has to do; but a group that has failed for good waits as well.
 const LOOKS_PERSISTING_MAX: u32 = 60;
+/// How long a snapshot counts as being sent after it has been: the follower begins with the entries behind it.
+const SENT_FOR: Duration = Duration::from_secs(5);
+/// Segments of the node's log up to which the entries behind a snapshot that is being sent are kept: 1 GiB of segments of 64 MiB.
+const SEGMENTS_FOR_SENDING_MAX: usize = 16;
 /// The same after an entry could not be read.
 const LOOKS_AFTER_DAMAGE: u32 = 60;
 /// Bytes copied forward after one look: what this may take from the disk's other work.
@@ -103,6 +109,62 @@ async fn relocate(log: &Log, pin: Pin, bytes_left: &mut usize) -> Result<(), Log
     Ok(())
 }
 
+/// The moments of a group's data that are being sent to other replicas.
+///
+/// Whoever receives one goes on with the entries behind it. If these were purged meanwhile it would need another snapshot, and under
+/// load one after another without end, since openraft does not count a snapshot among what a follower is being sent.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    clock: Clock,
+    moments: Mutex<Moments>,
+}
+
+#[derive(Debug, Default)]
+struct Moments {
+    newest: u64,
+    /// By the order in which they were taken: the last index, and when the sending ended.
+    held: BTreeMap<u64, (u64, Option<Instant>)>,
+}
+
+/// A moment that is being sent.
+pub(crate) struct Held {
+    sending: Arc<Sending>,
+    order: u64,
+}
+
+impl Sending {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Sending { clock, moments: Mutex::default() })
+    }
+
+    /// The moment at `index` is being sent as long as the answer lives, and counts for [`SENT_FOR`] longer.
+    pub(crate) fn hold(self: &Arc<Self>, index: u64) -> Held {
+        let mut moments = self.moments.lock();
+        moments.newest += 1;
+        let order = moments.newest;
+        moments.held.insert(order, (index, None));
+        Held { sending: self.clone(), order }
+    }
+
+    /// The last index of the earliest moment that counts.
+    pub(crate) fn earliest(&self) -> Option<u64> {
+        let now = self.clock.now();
+        let mut moments = self.moments.lock();
+        let counts = |ended: Option<Instant>| ended.is_none_or(|ended| now.saturating_duration_since(ended) < SENT_FOR);
+        moments.held.retain(|_, (_, ended)| counts(*ended));
+        moments.held.values().map(|(index, _)| *index).min()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let now = self.sending.clock.now();
+        if let Some((_, ended)) = self.sending.moments.lock().held.get_mut(&self.order) {
+            *ended = Some(now);
+        }
+    }
+}
+
 /// How far a group's data is durable, as known in this start of the node. Grows only.
 #[derive(Debug, Default)]
 pub(crate) struct Persisted(AtomicU64);
@@ -124,6 +186,8 @@ impl Persisted {
 pub(crate) struct Reach {
     pub(crate) applied: Option<u64>,
     pub(crate) persisted: Option<u64>,
+    /// The last index of the earliest snapshot that is being sent.
+    pub(crate) sending: Option<u64>,
 }
 
 /// What is to be done.
@@ -158,8 +222,11 @@ impl Looks {
         let mut steps = Vec::new();
         for pin in &pins.groups {
             let mut looks_max = LOOKS_MAX;
-            if let Some(Reach { applied, persisted }) = reach(pin.group) {
-                let wanted = applied.map(|applied| applied.min(pin.upto)).filter(|wanted| *wanted >= pin.first);
+            if let Some(Reach { applied, persisted, sending }) = reach(pin.group) {
+                // Entries behind a snapshot that is being sent are needed next; but not at the cost of the disk.
+                let sending = sending.filter(|_| pins.segments <= SEGMENTS_FOR_SENDING_MAX).unwrap_or(u64::MAX);
+                let upto = pin.upto.min(sending);
+                let wanted = applied.map(|applied| applied.min(upto)).filter(|wanted| *wanted >= pin.first);
                 if wanted > persisted {
                     steps.push(Step::Persist(pin.group));
                     if persisted < Some(pin.first) {
@@ -198,13 +265,14 @@ mod tests {
     const GROUP: GroupId = GroupId(3);
 
     fn pins(first: u64, upto: u64) -> Pins {
-        Pins { groups: vec![Pin { group: GROUP, first, upto }], sparse: true }
+        Pins { groups: vec![Pin { group: GROUP, first, upto }], segments: 3, sparse: true }
     }
 
     fn look(looks: &mut Looks, pins: &Pins, reach: Option<(u64, u64)>) -> Vec<Step> {
         // Numbers are one more than indexes: 0 is nothing yet.
         let reach = reach
-            .map(|(applied, persisted)| Reach { applied: applied.checked_sub(1), persisted: persisted.checked_sub(1) });
+            .map(|(applied, persisted)| (applied.checked_sub(1), persisted.checked_sub(1)))
+            .map(|(applied, persisted)| Reach { applied, persisted, sending: None });
         looks.decide(pins, |group| reach.filter(|_| group == GROUP))
     }
 
@@ -225,6 +293,32 @@ mod tests {
         assert_eq!(steps(Some((100, 90))), [purge(20)], "followers may want the rest");
         assert_eq!(steps(Some((20, 90))), [purge(19)], "a replica that goes back does not purge what it has not");
         assert_eq!(steps(None), []);
+    }
+
+    /// Fails if entries behind a snapshot that is being sent are purged, so that its receiver needs another one, and another; and if they
+    /// are kept however large the log becomes.
+    #[test]
+    fn entries_behind_a_snapshot_that_is_being_sent_are_kept_within_a_bound() {
+        let reach = |sending| Reach { applied: Some(100), persisted: Some(100), sending };
+        let steps = |pins: &Pins, sending| Looks::default().decide(pins, |_| Some(reach(sending)));
+        let (few, purge) = (pins(10, 20), |upto| vec![Step::Purge(GROUP, upto)]);
+        assert_eq!(steps(&few, None), purge(20));
+        assert_eq!(steps(&few, Some(15)), purge(15));
+        assert_eq!(steps(&few, Some(9)), []);
+        assert_eq!(steps(&few, Some(50)), purge(20));
+        let many = Pins { segments: SEGMENTS_FOR_SENDING_MAX + 1, ..few };
+        assert_eq!(steps(&many, Some(9)), purge(20));
+
+        let sending = Sending::new(Clock::system());
+        assert_eq!(sending.earliest(), None);
+        let (first, second) = (sending.hold(7), sending.hold(5));
+        assert_eq!(sending.earliest(), Some(5));
+        drop(second);
+        assert_eq!(sending.earliest(), Some(5), "its receiver begins with what follows");
+        let ended = Clock::system().now().checked_sub(SENT_FOR);
+        sending.moments.lock().held.values_mut().filter(|(_, end)| end.is_some()).for_each(|(_, end)| *end = ended);
+        assert_eq!(sending.earliest(), Some(7));
+        drop(first);
     }
 
     /// Fails if entries are copied at once, or the more often the busier their group is.

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::answered::Records;
 use crate::command::{Body, Command, PartitionRef, PartitionWrites};
 use crate::deferred::Deferred;
-use crate::keeper::Persisted;
+use crate::keeper::{Persisted, Sending};
 use crate::local::{CopyRow, CopyState, Locals, PartitionState, group_key, put_generation, put_state};
 use crate::ownership::OwnershipChange;
 use crate::raft::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig};
@@ -390,11 +390,17 @@ pub struct Machine {
     /// The meta group's entries are answered from the state they make: they do not wait.
     at_once: bool,
     persisted: Arc<Persisted>,
+    sending: Arc<Sending>,
 }
 
 impl Machine {
-    pub(crate) fn new(deferred: Arc<Deferred>, at_once: bool, persisted: Arc<Persisted>) -> Self {
-        Machine { deferred, at_once, persisted }
+    pub(crate) fn new(
+        deferred: Arc<Deferred>,
+        at_once: bool,
+        persisted: Arc<Persisted>,
+        sending: Arc<Sending>,
+    ) -> Self {
+        Machine { deferred, at_once, persisted, sending }
     }
 }
 
@@ -430,16 +436,18 @@ impl RaftStateMachine<TypeConfig> for Machine {
             return Err(io::Error::other("a snapshot must be loaded before it is installed"));
         };
         let meta = meta.clone();
-        let leftovers = self.deferred.flushed(move |core| core.install(meta, *staged)).await?;
-        leftovers.remove(self.deferred.applier()).await
+        let installed = self.deferred.flushed(move |core| core.install(meta, *staged)).await;
+        let removed = self.deferred.noted(installed)?.remove(self.deferred.applier()).await;
+        self.deferred.noted(removed)
     }
 
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>>, io::Error> {
         let (group, data) = self.deferred.flushed(|core| Ok((core.group, core.data.clone()))).await?;
-        let source = task::spawn_blocking(move || crate::snapshot::Source::take(group, &data));
-        let Some(source) = source.await.map_err(io::Error::other)?? else { return Ok(None) };
+        let taken = task::spawn_blocking(move || crate::snapshot::Source::take(group, &data)).await;
+        let Some(mut source) = self.deferred.noted(taken.map_err(io::Error::other)?)? else { return Ok(None) };
+        source.hold(&self.sending);
         Ok(Some(Snapshot { meta: source.meta(), snapshot: SnapshotData::Source(Arc::new(source)) }))
     }
 }
@@ -460,7 +468,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             data.persist().map_err(io::Error::other)?;
             source.ok_or_else(|| io::Error::other("nothing has been applied yet"))
         });
-        let source = built.await.map_err(io::Error::other)??;
+        let source = self.deferred.noted(built.await.map_err(io::Error::other)?)?;
         if let Some(last) = source.meta().last_log_id {
             self.persisted.raise(last.index);
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub(crate) const PULL_NEXT: u8 = 9;
 const APPEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one chunk of a snapshot may take.
 pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+/// A snapshot transfer that brings nothing for so long has been given up by its sender, whose message would have timed out.
+const TRANSFER_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Carries one request to another node and its answer back.
 pub trait Transport: Send + Sync + 'static {
@@ -209,6 +212,8 @@ pub(crate) struct Inbound {
     pub(crate) applier: Applier,
     /// The one snapshot transfer under way; a new one of the same or a newer leader takes its place.
     pub(crate) incoming: Mutex<Option<Incoming>>,
+    /// Counts the transfers that have begun, in the order in which they came.
+    pub(crate) arrivals: AtomicU64,
     /// What is held ready for replicas that have lost their data.
     pub(crate) pulls: Pulls,
     pub(crate) clock: Clock,
@@ -224,9 +229,21 @@ pub(crate) struct Incoming {
     transfer: u64,
     /// The leader's that sends it.
     vote: Vote,
+    /// Its place in the order in which transfers came.
+    arrival: u64,
+    /// When its last message came.
+    used: Instant,
     /// The number of the next chunk.
     next: u64,
     loading: Arc<Loading>,
+}
+
+#[cfg(test)]
+impl Incoming {
+    /// As if nothing had come for as long as a transfer may be idle.
+    pub(crate) fn idle_for_test(&mut self) {
+        self.used -= TRANSFER_IDLE_MAX;
+    }
 }
 
 /// Why a message was not served.
@@ -293,6 +310,14 @@ impl Inbound {
         }
     }
 
+    /// Gives up what nobody goes on with: a transfer whose leader is gone would keep its copies. To be called now and then.
+    pub(crate) fn expire(&self) {
+        self.pulls.expire();
+        let now = self.clock.now();
+        let is_over = |present: &mut Incoming| now.saturating_duration_since(present.used) >= TRANSFER_IDLE_MAX;
+        drop(self.incoming.lock().take_if(is_over));
+    }
+
     /// True if a leader's append was accepted so lately.
     pub(crate) fn has_heard(&self, within: Duration) -> bool {
         self.heard.lock().is_some_and(|heard| self.clock.now() - heard < within)
@@ -305,13 +330,22 @@ impl Inbound {
     async fn snapshot_begin(&self, begin: Begin) -> Result<Bytes, InboundError> {
         let Begin { transfer, vote, contents } = begin;
         self.is_current(&vote)?;
+        // A leader that is not elected has committed nothing; openraft takes that for granted.
+        if contents.row.applied.is_some_and(|applied| applied.leader_id.term > vote.leader_id.term) {
+            return Err(InboundError::Snapshot("a snapshot of a later term than the leader that sends it".into()));
+        }
+        let arrival = self.arrivals.fetch_add(1, Ordering::Relaxed);
         let loading = Loading::begin(self.data.clone(), &self.applier, self.group, contents).await.map_err(stopped)?;
         let mut incoming = self.incoming.lock();
-        // A newer leader's transfer may have begun while the copies were made.
+        // A newer leader's transfer may have begun while the copies were made, or a later one of the same leader.
         if incoming.as_ref().is_some_and(|present| vote < present.vote) {
             return Err(InboundError::Snapshot(DEPOSED.into()));
         }
-        *incoming = Some(Incoming { transfer, vote, next: 0, loading: Arc::new(loading) });
+        if incoming.as_ref().is_some_and(|present| vote == present.vote && arrival < present.arrival) {
+            return Err(InboundError::Snapshot("the leader has begun another transfer since".into()));
+        }
+        let used = self.clock.now();
+        *incoming = Some(Incoming { transfer, vote, arrival, used, next: 0, loading: Arc::new(loading) });
         Ok(Bytes::new())
     }
 
@@ -326,7 +360,7 @@ impl Inbound {
         let loading = {
             let mut incoming = self.incoming.lock();
             let present = expected(&mut incoming, position)?;
-            present.next += 1;
+            (present.next, present.used) = (present.next + 1, self.clock.now());
             present.loading.clone()
         };
         if let Err(error) = loading.load(chunk).await.map_err(stopped)? {

@@ -3,7 +3,7 @@
 //! The sender reads metadata and rows from one fjall snapshot ([`Source`]) and pushes the rows in chunks. The receiver loads
 //! them under fresh copy ids ([`Staged`]), which nobody reads yet, and writes the rows that name them under a generation of their own
 //! ([`crate::local`]). All that is made durable; then one small batch switches generation, applied id and membership, is made durable too, and
-//! the old copies die. A transfer given up half-way leaves only dead copies behind, and one that a crash ends
+//! the old copies die. A transfer that is replaced, or of which nothing comes for a while, leaves only dead copies behind, and one that a crash ends
 //! leaves copies that no row names, which the next start drops ([`crate::Locals::sweep`]). A replica that has lost its data asks for them
 //! itself ([`crate::repair`]).
 //! Chunks are loaded in ordinary batches: a bulk ingestion would halt every group of the node. All work on the applier comes in small
@@ -14,7 +14,8 @@
 //!   the next chunk of the present transfer only, and installs only what ends after as many chunks as it took: rows of a deposed leader's
 //!   transfer, or a chunk that was lost, cannot become part of another one.
 //! - A snapshot carries the group's ownership rows whole; the receiver's own are replaced by them.
-//! - A replica that lacks rows of a partition which its group owns takes no snapshot, and so purges nothing (rule M7).
+//! - A replica that lacks rows of a partition which its group owns takes no snapshot, and so purges nothing (rule M7). Nothing in this
+//!   version makes such a replica. Asking it for a snapshot is an error, which ends the replica and stops the node.
 //!
 //! Messages (little-endian). Begin: `format u8 = 1 | transfer u64 | vote JSON | contents`; rows: `transfer u64 | number u64 | chunk`; end:
 //! `transfer u64 | chunks u64`. Contents: `group row bytes | count u32 | (keyspace u32 | partition u32 | ownership row)*`. A chunk:
@@ -30,6 +31,7 @@ use recoil_base::{AppId, CopyId, DecodeError, Digest, GroupId, Reader, Writer, t
 use recoil_storage::{Data, DataError, DataSnapshot, Rows, key};
 
 use crate::command::{PartitionRef, decode_partition_ref};
+use crate::keeper::{Held, Sending};
 use crate::local::{CopyRow, CopyState, Generation, PartitionState, group_key, put_state, states_in};
 use crate::machine::{Applier, Chain, GroupRow};
 use crate::messages;
@@ -59,6 +61,8 @@ pub struct Source {
     /// The copy of each partition of the contents, if it has rows to send.
     copies: Vec<Option<CopyId>>,
     rows: DataSnapshot,
+    /// Keeps the log from being purged past this moment, while it is sent.
+    held: Option<Held>,
 }
 
 impl Source {
@@ -86,11 +90,17 @@ impl Source {
             partitions.push((partition, state.ownership));
             copies.push(copy);
         }
-        Ok(Some(Source { contents: Contents { row, partitions }, copies, rows }))
+        Ok(Some(Source { contents: Contents { row, partitions }, copies, rows, held: None }))
     }
 
     pub(crate) fn meta(&self) -> SnapshotMeta {
         self.contents.row.meta()
+    }
+
+    /// Keeps the group's log from being purged past this moment as long as it lives, within the bounds of [`Sending`]: whoever
+    /// gets it goes on with the entries behind it.
+    pub(crate) fn hold(&mut self, sending: &Arc<Sending>) {
+        self.held = self.contents.row.applied.map(|applied| sending.hold(applied.index));
     }
 
     /// What a transfer of this will bring.

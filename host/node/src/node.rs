@@ -432,6 +432,8 @@ impl Node {
         let meta = Group::open(&parts.context, GroupId::META, kind, applied)
             .await
             .map_err(|error| NodeError::Storage(error.to_string()))?;
+        let (watching, watched) = (parts.clone(), meta.clone());
+        parts.tasks.spawn(async move { watching.fail(watched.failed().await.to_string()) });
         *parts.meta.lock() = Some(meta);
         // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
         follow::know_members(parts, &parts.states.borrow().clone());

@@ -88,7 +88,8 @@ pub enum LogError {
     },
     /// Another version wrote it.
     #[error(
-        "the log's {file} is in format {found}, and this version reads and writes format {expected} only. Start the node with the          version that wrote it, or replace it by a node with an empty data folder, under a new id"
+        "the log's {file} is in format {found}, and this version reads and writes format {expected} only. Start the node with the version \
+         that wrote it, or replace it by a node with an empty data folder, under a new id"
     )]
     Format {
         /// The segment.

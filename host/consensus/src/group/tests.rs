@@ -134,10 +134,22 @@ async fn messages_of_one_snapshot_transfer_never_complete_another() {
     refused(end(2, 1).await, "no such snapshot transfer");
     refused(group.handle(BEGIN, Bytes::from_static(b"\x02")).await, "does not know");
 
+    let applied = LogId::new(LeaderId { term: 61, node_id: NodeId(2) }, 7);
+    let ahead = Contents { row: GroupRow { applied: Some(applied), ..GroupRow::default() }, ..contents.clone() };
+    let forged = group.handle(BEGIN, Begin::encode(8, openraft::Vote::new(60, NodeId(2)), &ahead));
+    refused(forged.await, "of a later term");
+    // One whose leader is gone does not keep its copies.
+    begin(9, 52).await.unwrap();
+    group.inbound.expire();
+    rows(9, 0).await.unwrap();
+    group.inbound.incoming.lock().as_mut().unwrap().idle_for_test();
+    group.inbound.expire();
+    refused(rows(9, 1).await, "no such snapshot transfer");
+
     // None of the copies that were made for them stays.
     group.close().await;
     assert!(group.inbound.incoming.lock().is_none());
     let data = group.inbound.data.clone();
     let left = group.inbound.applier.run(move || data.dead_copies().unwrap().len()).await.unwrap();
-    assert_eq!(left, 6, "three transfers with two partitions each");
+    assert_eq!(left, 8, "four transfers with two partitions each");
 }

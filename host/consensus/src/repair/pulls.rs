@@ -14,6 +14,7 @@ use recoil_storage::Data;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::keeper::Sending;
 use crate::snapshot::{Chunks, Source};
 
 /// Replicas of a group that are served at a time; the others try again.
@@ -52,12 +53,13 @@ pub(crate) struct Pulls {
     group: GroupId,
     data: Data,
     clock: Clock,
+    sending: Arc<Sending>,
     open: Mutex<Vec<Pull>>,
 }
 
 impl Pulls {
-    pub(crate) fn new(group: GroupId, data: Data, clock: Clock) -> Self {
-        Pulls { group, data, clock, open: Mutex::default() }
+    pub(crate) fn new(group: GroupId, data: Data, clock: Clock, sending: Arc<Sending>) -> Self {
+        Pulls { group, data, clock, sending, open: Mutex::default() }
     }
 
     /// Forgets what nobody goes on with. To be called now and then.
@@ -72,7 +74,8 @@ impl Pulls {
         let taken = task::spawn_blocking(move || Source::take(group, &data)).await;
         let source = taken.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let source = source.filter(|source| source.meta().last_log_id.is_some_and(|id| id.index >= begin.at_least));
-        let source = source.ok_or_else(|| format!("this replica has not applied {} yet", begin.at_least))?;
+        let mut source = source.ok_or_else(|| format!("this replica has not applied {} yet", begin.at_least))?;
+        source.hold(&self.sending);
         let offer = source.contents().encode_offer();
         self.expire();
         let mut open = self.open.lock();

@@ -35,6 +35,8 @@ const RELOCATION_ENTRIES_MAX: usize = 1024;
 pub struct Pins {
     /// The groups with live entries in old segments.
     pub groups: Vec<Pin>,
+    /// Segments on disk, the newest two included.
+    pub segments: usize,
     /// Less than three quarters of what was written to the old segments is live.
     pub sparse: bool,
 }
@@ -99,7 +101,7 @@ impl Log {
                 index.slots().take_while(|(number, _)| *number <= upto).find(|(_, slot)| old.holds(slot))?;
             Some(Pin { group: *group, first, upto })
         });
-        Pins { groups: groups.collect(), sparse: live * 4 < all * 3 }
+        Pins { groups: groups.collect(), segments: state.segments.len(), sparse: live * 4 < all * 3 }
     }
 
     /// Queues copies of some of the group's live entries that lie in old segments, the first ones at or after `from`; none if no
