@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
+use recoil_engine::CallError;
 use tokio::sync::{Notify, oneshot};
 
 use super::answers::{Answered, bounded, size};
@@ -147,18 +149,36 @@ impl TakesAnswers for Gathering {
     }
 }
 
-/// All answers, in the order of their places.
+/// Bytes of answers that one asking takes. What a listener asks for at once it gets at once, so more would fill the node's memory, and
+/// an instance has less by default.
+const ANSWERS_BYTES_MAX: usize = 48 << 20;
+
+/// All answers, in the order of their places, as far as they fit into [`ANSWERS_BYTES_MAX`] in the order in which they come.
 pub(crate) struct Collector {
-    slots: Mutex<Vec<Answer>>,
+    slots: Mutex<Slots>,
     left: AtomicUsize,
     done: Mutex<Option<oneshot::Sender<Vec<Answer>>>>,
+}
+
+struct Slots {
+    answers: Vec<Answer>,
+    bytes: usize,
+}
+
+/// The call was evaluated, and its answer is given up.
+fn too_much() -> Miss {
+    Miss::Error(CallError::UnknownOutcome(format!(
+        "the answers to the calls made together are larger than {} MiB, so this one was dropped: make fewer calls at once. A call that \
+         writes has been applied",
+        ANSWERS_BYTES_MAX >> 20
+    )))
 }
 
 impl Collector {
     /// For `count` answers, at least one.
     pub(crate) fn new(count: usize) -> (Arc<Self>, oneshot::Receiver<Vec<Answer>>) {
         let (done, all) = oneshot::channel();
-        let slots = Mutex::new(vec![Err(Miss::Again); count]);
+        let slots = Mutex::new(Slots { answers: vec![Err(Miss::Again); count], bytes: 0 });
         (Arc::new(Collector { slots, left: AtomicUsize::new(count), done: Mutex::new(Some(done)) }), all)
     }
 
@@ -170,18 +190,23 @@ impl Collector {
 
 impl TakesAnswers for Collector {
     fn take(&self, place: usize, answer: Answer) {
-        self.slots.lock()[place] = answer;
+        {
+            let mut slots = self.slots.lock();
+            let size = answer.as_ref().map_or(0, Bytes::len);
+            let fits = size <= ANSWERS_BYTES_MAX - slots.bytes;
+            slots.bytes += if fits { size } else { 0 };
+            slots.answers[place] = if fits { answer } else { Err(too_much()) };
+        }
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(done) = self.done.lock().take()
         {
-            let _ = done.send(std::mem::take(&mut self.slots.lock()));
+            let _ = done.send(std::mem::take(&mut self.slots.lock().answers));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures::FutureExt as _;
 
     use super::*;
@@ -192,6 +217,23 @@ mod tests {
 
     fn places(piece: &GatheredPiece) -> Vec<u32> {
         piece.answered.iter().map(|(place, _)| *place).collect()
+    }
+
+    /// Fails if a listener's calls may bring the node any number of bytes at once.
+    #[test]
+    fn answers_to_calls_made_together_are_bounded() {
+        let (collector, mut all) = Collector::new(4);
+        let replies = [0, 1, 2, 3].map(|place| collector.reply(place));
+        let half = Bytes::from(vec![0; ANSWERS_BYTES_MAX / 2]);
+        let [first, second, third, last] = replies;
+        second(Ok(half.clone()));
+        first(Ok(half.slice(1..)));
+        third(Ok(half.slice(..2)));
+        last(Ok(half.slice(..1)));
+        let answers = all.try_recv().unwrap();
+        let sizes: Vec<_> = answers.iter().map(|answer| answer.as_ref().ok().map(Bytes::len)).collect();
+        assert_eq!(sizes, [Some(half.len() - 1), Some(half.len()), None, Some(1)]);
+        assert!(matches!(&answers[2], Err(Miss::Error(CallError::UnknownOutcome(why))) if why.contains("48 MiB")));
     }
 
     /// Fails if a frame is answered when its slowest call is.
