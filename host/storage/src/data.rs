@@ -258,9 +258,35 @@ impl DataSnapshot {
         self.range(prefix.to_vec(), crate::key::after(prefix), reverse)
     }
 
+    /// The keys from `start` on and before `end`, ascending. Values are not read.
+    pub fn keys(&self, start: Vec<u8>, end: Vec<u8>) -> impl Iterator<Item = Result<Bytes, DataError>> + use<> {
+        let mut rows = self.range(start, Some(end), false);
+        std::iter::from_fn(move || rows.advance(StoreRows::next_key))
+    }
+
+    /// The length in bytes of the value of each row whose key begins with `prefix`. Values are not read.
+    pub fn value_bytes(&self, prefix: &[u8]) -> impl Iterator<Item = Result<u64, DataError>> + use<> {
+        let mut rows = self.prefix(prefix, false);
+        std::iter::from_fn(move || rows.advance(StoreRows::next_value_bytes))
+    }
+
     /// The last row of all.
     fn last_key(&self) -> Result<Option<Bytes>, DataError> {
         self.snapshot.last_key().map_err(read_error)
+    }
+}
+
+impl Rows {
+    /// What `next` reads of the next row; nothing more after an error.
+    fn advance<T>(
+        &mut self,
+        next: impl FnOnce(&mut StoreRows) -> Option<Result<T, StoreError>>,
+    ) -> Option<Result<T, DataError>> {
+        let read = next(self.rows.as_mut()?)?;
+        if read.is_err() {
+            self.rows = None; // whoever goes on after an error must not mistake what follows for the rest
+        }
+        Some(read.map_err(read_error))
     }
 }
 
@@ -268,11 +294,8 @@ impl Iterator for Rows {
     type Item = Result<(Bytes, Bytes), DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let read = self.rows.as_mut()?.next(self.reverse)?;
-        if read.is_err() {
-            self.rows = None; // whoever goes on after an error must not mistake what follows for the rest
-        }
-        Some(read.map_err(read_error))
+        let reverse = self.reverse;
+        self.advance(|rows| rows.next(reverse))
     }
 }
 

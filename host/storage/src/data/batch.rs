@@ -47,9 +47,9 @@ impl Batch {
         for key in own {
             self.set(key, None);
         }
-        for row in self.data.snapshot().range(start.to_vec(), Some(end.to_vec()), false) {
-            match row {
-                Ok((key, _)) => self.set(key, None),
+        for key in self.data.snapshot().keys(start.to_vec(), end.to_vec()) {
+            match key {
+                Ok(key) => self.set(key, None),
                 Err(error) => {
                     self.error.get_or_insert(error);
                     return;

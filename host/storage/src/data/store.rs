@@ -201,4 +201,22 @@ impl StoreRows {
             StoreRows::Memory(rows) => rows.next(reverse).map(Ok),
         }
     }
+
+    /// The next row's key alone: its value, which may lie in a file of its own, is not read.
+    pub(super) fn next_key(&mut self) -> Option<Result<Bytes, StoreError>> {
+        match self {
+            StoreRows::Fjall(rows) => Some(rows.next()?.key().map(into_bytes).map_err(text)),
+            #[cfg(any(test, feature = "simulation"))]
+            StoreRows::Memory(rows) => rows.next(false).map(|(key, _)| Ok(key)),
+        }
+    }
+
+    /// The length in bytes of the next row's value, which is not read.
+    pub(super) fn next_value_bytes(&mut self) -> Option<Result<u64, StoreError>> {
+        match self {
+            StoreRows::Fjall(rows) => Some(rows.next()?.size().map(u64::from).map_err(text)),
+            #[cfg(any(test, feature = "simulation"))]
+            StoreRows::Memory(rows) => rows.next(false).map(|(_, value)| Ok(value.len() as u64)),
+        }
+    }
 }

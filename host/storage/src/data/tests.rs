@@ -44,6 +44,7 @@ suite!(
     dead_copies_of_large_values_vanish_too,
     large_values_are_kept_apart_and_let_go,
     rows_of_removed_apps_vanish,
+    keys_and_lengths_are_read_of_every_row_of_a_range_and_no_other,
 );
 
 /// Above what lies beside its key.
@@ -356,4 +357,21 @@ fn a_crash_of_memory_keeps_every_batch_up_to_one_not_before_the_last_persist() {
         seen.insert(left);
     }
     assert_eq!(seen.len(), 7, "every place to stop is tried");
+}
+
+/// Fails if a key or a value's length is missed, counted twice or taken from beyond the range, for values beside their keys and apart.
+fn keys_and_lengths_are_read_of_every_row_of_a_range_and_no_other(place: &Place) {
+    let data = place.open();
+    for (key, bytes) in [(&b"a"[..], 3), (b"b/1", 5), (b"b/2", LARGE), (b"b/3", 0), (b"c", 7)] {
+        put(&data, key, &vec![1; bytes]);
+    }
+    data.compact().unwrap();
+    put(&data, b"b/4", b"in memory");
+    let snapshot = data.snapshot();
+    put(&data, b"b/5", b"later");
+    let keys: Vec<Bytes> = snapshot.keys(b"b".to_vec(), b"b/4".to_vec()).map(Result::unwrap).collect();
+    assert_eq!(keys, [&b"b/1"[..], b"b/2", b"b/3"]);
+    let lengths: Vec<u64> = snapshot.value_bytes(b"b/").map(Result::unwrap).collect();
+    assert_eq!(lengths, [5, LARGE as u64, 0, 9]);
+    assert_eq!(snapshot.keys(b"c".to_vec(), b"b".to_vec()).count(), 0);
 }
