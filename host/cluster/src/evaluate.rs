@@ -486,22 +486,33 @@ impl Host {
 
     /// Evaluates some of a partition's calls, on an evaluation thread.
     fn drain(self: &Arc<Self>, partition: Arc<Partition>) {
-        let (calls, counted): (Vec<Call>, Vec<Option<Counted>>) = {
+        let (mut calls, mut counted): (VecDeque<Call>, VecDeque<Option<Counted>>) = {
             let mut mailbox = partition.mailbox.lock();
             let count = mailbox.calls.len().min(DRAIN_MAX);
             mailbox.calls.drain(..count).unzip()
         };
-        let bytes: usize = calls.iter().map(Call::size).sum();
-        self.run(&partition, calls);
+        let bytes = |calls: &VecDeque<Call>| calls.iter().map(Call::size).sum::<usize>();
+        let taken = bytes(&calls);
+        self.run(&partition, &mut calls);
+        // Those that may not write yet go back to where they were.
+        let left = counted.split_off(counted.len() - calls.len());
         drop(counted);
-        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(taken - bytes(&calls), Ordering::Relaxed);
+        let must_wait = !calls.is_empty();
         let mut mailbox = partition.mailbox.lock();
+        for call in calls.into_iter().zip(left).rev() {
+            mailbox.calls.push_front(call);
+        }
         if mailbox.calls.is_empty() {
             mailbox.scheduled = false;
-        } else {
-            drop(mailbox);
-            self.schedule([partition]);
+            return;
         }
+        drop(mailbox);
+        if !must_wait {
+            return self.schedule([partition]);
+        }
+        let (host, usage, limits) = (self.clone(), partition.usage.clone(), partition.limits.clone());
+        usage.park(&limits, Box::new(move || host.schedule([partition])));
     }
 
     /// Drops what applied batches have made superfluous; told by the session after they became visible.

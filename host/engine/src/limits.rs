@@ -196,7 +196,7 @@ pub const TABLE: &[Limit] = &[
         "answer of a scan, 32 a row included",
         "a shorter answer"
     ),
-    limit!("writing_bytes", writing_bytes_max, 1, 32 << 20, "writes under way on a node", "unavailable; retry"),
+    limit!("writing_bytes", writing_bytes_max, 1, 32 << 20, "writes under way on a node", "calls that write wait"),
     limit!("waiting_bytes", waiting_bytes_max, 1 << 10, 256 << 20, "calls waiting on a node", "unavailable; retry"),
     limit!(
         "answering_bytes",

@@ -1,5 +1,6 @@
 //! One drained queue: evaluating its calls and arranging for their answers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -137,12 +138,17 @@ pub(super) fn answer_decided(
 }
 
 impl Host {
-    /// Evaluates calls of one partition, in order.
-    pub(super) fn run(self: &Arc<Self>, partition: &Arc<Partition>, calls: Vec<Call>) {
+    /// Evaluates calls of one partition, in order. Leaves the first that may not write yet in `calls`, and all behind it.
+    pub(super) fn run(self: &Arc<Self>, partition: &Arc<Partition>, calls: &mut VecDeque<Call>) {
         let mut slot = partition.evaluation.lock();
         self.check_owner(partition, &mut slot);
         let mut reads: Option<Reads> = None;
-        for call in calls {
+        while let Some(call) = calls.pop_front() {
+            let writes = call.mode == Mode::Write && matches!(call.work, Work::Asked(..));
+            if writes && !partition.usage.may_write(&partition.limits) {
+                calls.push_front(call);
+                break;
+            }
             if call.mode == Mode::StaleRead {
                 self.stale_read(partition, call);
                 continue;
@@ -199,11 +205,6 @@ impl Host {
         };
         if asked.mode == Mode::Write && evaluation.session.backlog_bytes() > BACKLOG_BYTES_MAX {
             return asked.answer_unwritten(evaluation, reads, Err(Miss::Error(CallError::Unavailable(overloaded()))));
-        }
-        if asked.mode == Mode::Write
-            && let Err(error) = app.usage.may_write(&app.limits)
-        {
-            return asked.answer_unwritten(evaluation, reads, Err(Miss::Error(error)));
         }
         let transaction = self.transaction(partition, evaluation, &app, asked.mode == Mode::Read);
         let (effects, answer) = self.call(partition, evaluation, &app, transaction, body);

@@ -67,3 +67,30 @@ async fn a_partition_that_is_elsewhere_does_not_redirect_its_transaction() {
     }
     world.stop().await;
 }
+
+/// Fails if calls above the app's limit of writes under way are refused, evaluated out of order, or forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_above_the_limit_wait_and_keep_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path()).await;
+    let (told, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let calls = (1..=300).map(|sequence| {
+        let value = Bytes::from(format!("{sequence:064}"));
+        let write = Write::Put { key: Bytes::from_static(b"\x01key"), value };
+        let work = Work::Asked(Request::One(CallBody::Write(vec![write])), CallId { sequence, ..id() });
+        let told = told.clone();
+        let reply = Box::new(move |answer: Answer| drop(told.send((sequence, answer))));
+        (PARTITION, Call { app: super::world::APP, mode: Mode::Write, work, reply })
+    });
+    world.host.enqueue(calls);
+    for expected in 1..=300 {
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(20), answers.recv()).await;
+        let (sequence, answer) = answer.expect("a call is forgotten").unwrap();
+        assert!(answer.is_ok(), "{sequence}: {answer:?}");
+        assert_eq!(sequence, expected);
+    }
+    let last = world.ask(PARTITION, Mode::Read, get(), CallId { sequence: 301, ..id() }).await.unwrap();
+    assert!(last.ends_with(format!("{:064}", 300).as_bytes()), "{last:?}");
+    assert_eq!(world.host.waiting_bytes.load(Ordering::Relaxed), 0);
+    world.stop().await;
+}

@@ -55,9 +55,6 @@ impl Host {
         let Some(app) = self.app(anchor.app) else {
             return (asked.reply)(Err(not_ready()));
         };
-        if let Err(error) = app.usage.may_write(&app.limits) {
-            return asked.answer_unwritten(evaluation, reads, Err(Miss::Error(error)));
-        }
         let key = |part: &Part| part.partition;
         let mut partitions = BTreeMap::from([(anchor.key, anchor.clone())]);
         for part in parts {

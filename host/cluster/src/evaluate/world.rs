@@ -91,7 +91,8 @@ impl World {
             name: "app".into(),
             digest,
             code: engine.load(digest, &package, &Default::default()).unwrap(),
-            limits: Limits::default(),
+            // Two writes of `World::write` are above it.
+            limits: Limits { writing_bytes_max: 16, ..Limits::default() },
             log: AppLog::new(clock, AppLogOptions::default()),
             settings: Default::default(),
             usage: Default::default(),
