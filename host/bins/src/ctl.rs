@@ -4,6 +4,8 @@
 //! in the folder of a package and ask nobody. Results go to
 //! stdout, everything else to stderr.
 
+mod confirm;
+mod data;
 mod dev;
 mod dotnet;
 mod inspect;
@@ -12,6 +14,7 @@ mod list;
 mod logs;
 mod make;
 mod new;
+mod nodes;
 mod output;
 mod push;
 mod registry;
@@ -67,8 +70,10 @@ pub enum Format {
 enum Verb {
     /// Install a package on every node and wait until it serves.
     Install(install::Install),
-    /// Remove an app from every node, with all its data.
+    /// Remove an app from every node, with all its data or without.
     Uninstall(uninstall::Uninstall),
+    /// List how much data apps have, and delete what uninstalled apps left behind.
+    Data(data::Data),
     /// Change settings of an app while it runs.
     Set(set::Set),
     /// List the apps.
@@ -77,8 +82,8 @@ enum Verb {
     Inspect(inspect::Inspect),
     /// Print what an app logged on all nodes.
     Logs(logs::Logs),
-    /// Show nodes, partitions, leaders and apps.
-    Status,
+    /// Show nodes, partitions, replicas, leaders and apps, and what an operator should act on.
+    Status(status::StatusArguments),
     /// Begin a package: a folder with code, manifest, tests and the SDK.
     New(new::New),
     /// Build the package in this folder: NAME.wasm, the component with its manifest inside.
@@ -115,6 +120,9 @@ pub enum VerbError {
     /// Something on this side.
     #[error("{0}")]
     Local(String),
+    /// The result was printed, and says that an operator should act.
+    #[error("something needs attention")]
+    Attention,
     /// The result could not be printed.
     #[error("cannot print the result: {0}")]
     Print(#[from] io::Error),
@@ -124,6 +132,7 @@ impl VerbError {
     fn exit_code(&self) -> u8 {
         match self {
             VerbError::Client(ClientError::Unreachable { .. }) => exit::UNREACHABLE,
+            VerbError::Attention => exit::ATTENTION,
             // The reader of a pipe went away; it has what it wanted.
             VerbError::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             _ => exit::FAILED,
@@ -131,18 +140,31 @@ impl VerbError {
     }
 }
 
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(arguments)),
+        Err(error) => {
+            eprintln!("recoilctl: cannot start: {error}");
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
 /// Run the command line and say how it went.
-pub async fn run(arguments: Arguments) -> ExitCode {
+async fn run(arguments: Arguments) -> ExitCode {
     let client = Client::new(&arguments.server);
     let mut output = Output::stdout(arguments.output);
     let result = match &arguments.verb {
         Verb::Install(install) => install.run(&client, &mut output).await,
         Verb::Uninstall(uninstall) => uninstall.run(&client, &mut output).await,
+        Verb::Data(data) => data.run(&client, &mut output).await,
         Verb::Set(set) => set.run(&client, &mut output).await,
         Verb::List => list::run(&client, &mut output).await,
         Verb::Inspect(inspect) => inspect.run(&client, &mut output).await,
         Verb::Logs(logs) => logs.run(&client, &mut output).await,
-        Verb::Status => status::run(&client, &mut output).await,
+        Verb::Status(status) => status.run(&client, &mut output).await,
         Verb::New(new) => new.run(&mut output),
         Verb::Build(build) => build.run(&mut output),
         Verb::Test(test) => test.run(),
@@ -160,7 +182,8 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
             let code = error.exit_code();
-            if code != exit::OK {
+            // What needs attention is on standard output.
+            if code != exit::OK && code != exit::ATTENTION {
                 eprintln!("recoilctl: {error}");
             }
             ExitCode::from(code)

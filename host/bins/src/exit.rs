@@ -8,6 +8,9 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// No node could be reached.
 pub const UNREACHABLE: u8 = 3;
+/// `recoilctl status` found something that an operator should act on.
+pub const ATTENTION: u8 = 10;
 
 /// For `--help`.
-pub const HELP: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node could be reached";
+pub const HELP: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no node could be reached, 10 `status` found what needs attention";

@@ -1,5 +1,5 @@
 //! What the three programs share: `recoil` (one node), `recoilctl` (for operators) and `recoil_simulator` (several nodes in
-//! one process).
+//! one process). They are one file, `recoil`, under three names (see `main.rs`).
 //!
 //! The programs themselves are a page each, with a file for every verb. Invariant: a program that fails prints one
 //! sentence that says what, why and what to do, and exits non-zero with a code of [`exit`]. Deliberately absent:
@@ -8,8 +8,11 @@
 pub mod client;
 pub mod ctl;
 pub mod exit;
+pub mod node;
 pub mod packages;
 pub mod process;
+pub mod simulator;
+mod start;
 
 /// A request allocates many small things on one thread that another drops, which the system's allocator is slow at.
 #[global_allocator]

@@ -1,36 +1,16 @@
-//! One node of a cluster.
+//! The programs, all in one: `recoil`, `recoilctl` and `recoil_simulator` differ in the name that they are started by.
+//!
+//! One program is linked once and holds everything once. The other two names are small programs that start this one
+//! (`beside.rs`), so that each name is a file that can be found, linked to and run.
 
-mod start;
-
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-const EXAMPLES: &str = "\
-Example, three nodes on one machine:
-  recoil start --data-dir n0 --listen 127.0.0.1:7400 --expect 3
-  recoil start --data-dir n1 --listen 127.0.0.1:7401 --join 127.0.0.1:7400 --expect 3 --port-offset 1
-  recoil start --data-dir n2 --listen 127.0.0.1:7402 --join 127.0.0.1:7400 --expect 3 --port-offset 2";
-
-/// Run a node of a Recoil cluster.
-#[derive(Debug, Parser)]
-#[command(name = "recoil", version, after_help = format!("{EXAMPLES}\n\n{}", recoil::exit::HELP))]
-struct Arguments {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Start a node and run it until Ctrl-C or SIGTERM.
-    Start(start::Start),
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    recoil::process::run("recoil", async {
-        match arguments.verb {
-            Verb::Start(start) => start.run().await,
-        }
-    })
+    let name = std::env::args_os().next().unwrap_or_default();
+    match Path::new(&name).file_name().and_then(|name| name.to_str()) {
+        Some("recoilctl") => recoil::ctl::main(),
+        Some("recoil_simulator") => recoil::simulator::main(),
+        _ => recoil::node::main(),
+    }
 }

@@ -1,7 +1,7 @@
 //! What a program is to the operating system: its log, its signals, its limits, its runtime.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
@@ -9,16 +9,56 @@ use recoil_base::Shutdown;
 use recoil_node::BundledPackage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 use crate::exit;
 use crate::packages::{CONTRACT, PACKAGES, Package};
 
+/// How a program logs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Log {
+    /// What is logged, to stderr: a level (error, warn, info, debug, trace), or levels by module, as in
+    /// `warn,recoil_consensus=debug`.
+    #[arg(long = "log", global = true, env = "RECOIL_LOG", value_name = "LEVELS", value_parser = levels)]
+    levels: Option<String>,
+    /// How log lines are written.
+    #[arg(long = "log-format", global = true, value_enum, default_value_t = LogFormat::Text)]
+    format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// Time in UTC, level, module, message and fields, for people.
+    Text,
+    /// One JSON object a line, with the same, for programs.
+    Json,
+}
+
+/// The level of what a program logs of its own, unless it is told otherwise; of the libraries that it uses, warnings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Also the events of a node's life.
+    Info,
+    /// Only what an operator should look at.
+    Warn,
+}
+
+fn levels(text: &str) -> Result<String, String> {
+    match text.parse::<EnvFilter>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            Err(format!("{error}; write a level such as info, or levels by module such as warn,recoil_node=debug"))
+        }
+    }
+}
+
 /// Run a program's `main` to its exit code: failures are printed as one sentence.
-pub fn run<F>(program: &str, main: F) -> ExitCode
+pub fn run<F>(program: &str, log: &Log, level: LogLevel, main: F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    log_to_stderr();
+    log.start(level);
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(program).build();
     let result =
@@ -37,16 +77,25 @@ where
     }
 }
 
-/// Warnings are for operators; those of openraft tell every message that meets a node not yet up, which is no news.
-const LOG_DEFAULT: &str = "warn,openraft=error";
-
-/// Log lines go to stderr: those of [`LOG_DEFAULT`], or what RUST_LOG says.
-fn log_to_stderr() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    // A second initialisation only happens in tests, where the first one serves.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).try_init();
+impl Log {
+    fn start(&self, level: LogLevel) {
+        let own = match level {
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warn",
+        };
+        // openraft warns of each message that meets a node which is not up yet; the node itself logs which nodes are down.
+        let levels = self.levels.clone().filter(|levels| !levels.is_empty());
+        let filter = EnvFilter::new(levels.unwrap_or_else(|| format!("warn,recoil={own},openraft=error")));
+        let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // A second initialisation only happens in tests, where the first one serves.
+        let _ = match self.format {
+            LogFormat::Text => lines.with_ansi(ansi).try_init(),
+            LogFormat::Json => {
+                lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+            }
+        };
+    }
 }
 
 /// Every connection is a file to the system, and the usual soft limit of 1,024 is less than one app's connections.
@@ -80,6 +129,14 @@ pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Another of the names of this program, where this one is.
+///
+/// # Errors
+/// The system does not say where this program is.
+pub fn under_name(name: &str) -> std::io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
 }
 
 /// The packages that come with the programs, as nodes take them.

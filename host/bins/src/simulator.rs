@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use recoil::process::stop_on_signals;
 use recoil_base::Shutdown;
+
+use crate::process::{Log, LogLevel, stop_on_signals};
 
 const EXAMPLES: &str = "\
 Example:
@@ -18,12 +19,14 @@ Example:
   redis-cli -p 6379 set greeting hello
   redis-cli -p 6381 get greeting
 
-At a terminal it has a prompt: help, status, kill N, restart N, quit.";
+At a terminal it has a prompt, with history and completion: help, status, kill N, restart N, quit.";
 
 /// Run a Recoil cluster in one process, to try things out.
 #[derive(Debug, Parser)]
-#[command(name = "recoil_simulator", version, after_help = format!("{EXAMPLES}\n\n{}", recoil::exit::HELP))]
+#[command(name = "recoil_simulator", version, after_help = format!("{EXAMPLES}\n\n{}", crate::exit::HELP))]
 struct Arguments {
+    #[command(flatten)]
+    log: Log,
     /// Nodes to run.
     #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=100))]
     number_of_nodes: u16,
@@ -50,9 +53,11 @@ struct Arguments {
     ready_file: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
+/// Runs the program.
+pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    recoil::process::run("recoil_simulator", run(arguments))
+    let log = arguments.log.clone();
+    crate::process::run("recoil_simulator", &log, LogLevel::Warn, run(arguments))
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {

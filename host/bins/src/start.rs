@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::process::{hosting_sentence, node_packages, read_token, stop_on_signals};
 use anyhow::{Context as _, bail};
-use recoil::process::{hosting_sentence, node_packages, read_token, stop_on_signals};
 use recoil_base::Shutdown;
 use recoil_node::{CAPACITY_DEFAULT, Locality, Node, NodeOptions, Shared, SharedOptions};
 
@@ -74,6 +74,10 @@ impl Start {
         };
         let node = node.with_context(|| format!("cannot start a node in {}", self.data_dir.display()))?;
         println!("Recoil node {} is at {}, its data in {}", node.id(), node.address(), self.data_dir.display());
+        tracing::info!(
+            node = %node.id(), address = %node.address(), version = env!("CARGO_PKG_VERSION"), data_dir = %self.data_dir.display(),
+            "the node has started"
+        );
         let failure = tokio::select! {
             () = shutdown.wait() => None,
             why = run(&node) => Some(why),
@@ -99,7 +103,10 @@ async fn run(node: &Node) -> String {
         let hosting = node.wait_hosting().await;
         println!("{}", hosting_sentence(node.id(), &hosting));
         if hosting.held == 0 {
-            println!("It holds no partition: the map was made before it joined. It serves apps and routes their calls");
+            tracing::warn!(
+                node = %node.id(),
+                "this node holds no partition, since the map was made before it joined; it serves apps and routes their calls"
+            );
         }
         std::future::pending::<String>().await
     };

@@ -162,6 +162,7 @@ impl MetaState {
             MetaCommand::Ready { app, install, node, error } => self.ready(app, node, install, error, changes),
             MetaCommand::Serve { app, install } => self.serve(app, install, changes),
             MetaCommand::Uninstall { name, keep_data } => self.uninstall(name, keep_data, changes),
+            MetaCommand::DeleteData { name, app } => self.delete_data(name, app, changes),
             MetaCommand::RaiseLevel { level } => {
                 if level == self.header.level {
                     return Ok(());

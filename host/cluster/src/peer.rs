@@ -46,7 +46,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::clocks::PeerClocks;
-use crate::peers::{MorePieces, PeerNetwork, PieceSender, Pieces, SendsPieces, Starts, request};
+use crate::peers::{LIVE_FOR, MorePieces, PeerNetwork, PieceSender, Pieces, SendsPieces, Starts, request};
 
 pub(crate) use queue::Outgoing;
 use queue::{Queue, Queued};
@@ -76,8 +76,6 @@ const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const REDIAL_MIN: Duration = Duration::from_millis(20);
 const REDIAL_MAX: Duration = Duration::from_millis(500);
-/// A peer that has not answered a ping for this long is down.
-const LIVE_FOR: Duration = Duration::from_millis(1500);
 const PING_EVERY: Duration = Duration::from_millis(500);
 
 const NOT_A_MEMBER: &str = "this node does not know you as a member of the cluster (yet): retry, or join first";
@@ -442,13 +440,10 @@ impl PeerNetwork for TcpPeers {
         self.inner.peers.read().keys().copied().collect()
     }
 
-    fn is_live(&self, node: NodeId) -> bool {
-        if node == self.node() {
-            return true;
-        }
-        let now = self.inner.clock.now();
+    fn answered_ago(&self, node: NodeId) -> Option<Duration> {
         let peer = self.inner.peers.read().get(&node).cloned();
-        peer.is_some_and(|peer| peer.answered.lock().is_some_and(|at| now.saturating_duration_since(at) < LIVE_FOR))
+        let at = (*peer?.answered.lock())?;
+        Some(self.inner.clock.now().saturating_duration_since(at))
     }
 
     fn clocks(&self) -> PeerClocks {

@@ -21,6 +21,9 @@ use crate::clocks::PeerClocks;
 use crate::meta::{old_copy, supersedes};
 use crate::peer::{Hello, HelloError, Service};
 
+/// A peer that has not answered a ping for this long is down.
+pub const LIVE_FOR: Duration = Duration::from_millis(1500);
+
 /// The hello of a node that was asked by address, and its answer or refusal.
 pub type Introduced = Result<(Hello, Result<Bytes, String>), HelloError>;
 
@@ -158,8 +161,12 @@ pub trait PeerNetwork: Send + Sync + 'static {
     fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool;
     /// The other nodes known.
     fn known(&self) -> Vec<NodeId>;
-    /// True for this node and for one that answered lately.
-    fn is_live(&self, node: NodeId) -> bool;
+    /// How long ago another node last answered; none if it has not answered since this node started.
+    fn answered_ago(&self, node: NodeId) -> Option<Duration>;
+    /// True for this node and for one that answered within [`LIVE_FOR`].
+    fn is_live(&self, node: NodeId) -> bool {
+        node == self.node() || self.answered_ago(node).is_some_and(|ago| ago < LIVE_FOR)
+    }
     /// What the nodes known say of their clocks, when they meet and in their answers to pings.
     fn clocks(&self) -> PeerClocks;
     /// Sends a request, whose answer has at most `pieces_max` pieces. Sent, or failed, when this returns. A connection that breaks
@@ -229,6 +236,11 @@ impl Peers {
     /// True for this node and for one that answered lately.
     pub fn is_live(&self, node: NodeId) -> bool {
         self.network.is_live(node)
+    }
+
+    /// See [`PeerNetwork::answered_ago`].
+    pub fn answered_ago(&self, node: NodeId) -> Option<Duration> {
+        self.network.answered_ago(node)
     }
 
     /// See [`PeerNetwork::clocks`].

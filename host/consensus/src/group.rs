@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -252,83 +253,87 @@ fn config(options: &GroupOptions) -> Result<Config, String> {
     config.validate().map_err(|error| error.to_string())
 }
 
+/// What waits for openraft answers a boxed future, so that openraft's code is generated in this crate: an `async fn` is compiled by
+/// whoever awaits it, which would be every program and test again.
 impl Group {
     /// Opens this node's replica. `applied` is told of the partitions whose writes, by this node's sessions, became visible in the data.
-    pub async fn open(
+    pub fn open(
         context: &GroupContext,
         id: GroupId,
         kind: MachineKind,
         applied: AppliedObserver,
-    ) -> Result<Arc<Self>, OpenError> {
-        let io = |source| OpenError::Io { group: id, source };
-        let log = context.log.group(id);
-        let (data, locals, aligned) = (context.data.clone(), context.locals.clone(), log.clone());
-        // A group opened again in the same process: what the last opening asked for must not be taken for durable before it is.
-        context.log.flush().await.map_err(crate::log_store::io_error).map_err(io)?;
-        let opened = context.applier.run(move || -> Result<Core, OpenError> {
-            let core = Core::open(id, data, locals, kind).map_err(|source| OpenError::Io { group: id, source })?;
-            align(id, &aligned, core.row.applied)?;
-            Ok(core)
-        });
-        let core = opened.await.map_err(io)??;
-        let quiet = context.options.promise_of_an_earlier_start(context.node, &log, &core.row);
-        let core = Arc::new(Mutex::new(core));
-        let raft_error = |message: String| OpenError::Raft { group: id, message };
-        let config = Arc::new(config(&context.options).map_err(raft_error)?);
-        let network = Network { group: id, transport: context.transport.clone() };
-        let deferred = Deferred::new(core, context.applier.clone());
-        let persisted = Arc::new(Persisted::default());
-        let sending = Sending::new(context.clock.clone());
-        let machine = Machine::new(deferred.clone(), id == GroupId::META, persisted.clone(), sending.clone());
-        let store = LogStore::new(log);
-        let raft = Raft::new(context.node, config, network, store, machine)
-            .await
-            .map_err(|error| raft_error(error.to_string()))?;
+    ) -> BoxFuture<'_, Result<Arc<Self>, OpenError>> {
+        Box::pin(async move {
+            let io = |source| OpenError::Io { group: id, source };
+            let log = context.log.group(id);
+            let (data, locals, aligned) = (context.data.clone(), context.locals.clone(), log.clone());
+            // A group opened again in the same process: what the last opening asked for must not be taken for durable before it is.
+            context.log.flush().await.map_err(crate::log_store::io_error).map_err(io)?;
+            let opened = context.applier.run(move || -> Result<Core, OpenError> {
+                let core = Core::open(id, data, locals, kind).map_err(|source| OpenError::Io { group: id, source })?;
+                align(id, &aligned, core.row.applied)?;
+                Ok(core)
+            });
+            let core = opened.await.map_err(io)??;
+            let quiet = context.options.promise_of_an_earlier_start(context.node, &log, &core.row);
+            let core = Arc::new(Mutex::new(core));
+            let raft_error = |message: String| OpenError::Raft { group: id, message };
+            let config = Arc::new(config(&context.options).map_err(raft_error)?);
+            let network = Network { group: id, transport: context.transport.clone() };
+            let deferred = Deferred::new(core, context.applier.clone());
+            let persisted = Arc::new(Persisted::default());
+            let sending = Sending::new(context.clock.clone());
+            let machine = Machine::new(deferred.clone(), id == GroupId::META, persisted.clone(), sending.clone());
+            let store = LogStore::new(log);
+            let raft = Raft::new(context.node, config, network, store, machine)
+                .await
+                .map_err(|error| raft_error(error.to_string()))?;
 
-        let (publish, leadership) = watch::channel(Leadership::default());
-        let inbound = Inbound {
-            group: id,
-            raft: raft.clone(),
-            data: context.data.clone(),
-            applier: context.applier.clone(),
-            incoming: Mutex::new(None),
-            pulls: Pulls::new(id, context.data.clone(), context.clock.clone(), sending.clone()),
-            arrivals: AtomicU64::new(0),
-            clock: context.clock.clone(),
-            quiet_until: context.clock.now() + quiet,
-            heard: Mutex::new(None),
-        };
-        let tasks = Tasks::new(context.tasks.shutdown().child());
-        tasks.spawn(deferred.clone().run());
-        let campaigning = raft.clone();
-        tasks.spawn(async move {
-            tokio::time::sleep(quiet).await;
-            campaigning.runtime_config().elect(true);
-        });
-        let driver = Driver {
-            raft: raft.clone(),
-            lease: context.options.election_max,
-            patience: transfer::patience(&context.options),
-            deferred: deferred.clone(),
-            sleep: Arc::new(Sleep::new(context.clock.clone())),
-            versions: context.versions.clone(),
-            publish,
-            applied,
-        };
-        let partitions = id != GroupId::META;
-        tasks.spawn(driver.run(partitions));
-        let group = Arc::new(Group { id, raft, inbound, leadership, deferred, persisted, sending, tasks });
-        context.pulse.add(&group);
-        context.keeper.add(&group);
-        let watcher = Arc::downgrade(&group);
-        group.tasks.spawn(async move {
-            loop {
-                tokio::time::sleep(EXPIRE_EVERY).await;
-                let Some(group) = watcher.upgrade() else { return };
-                group.inbound.expire();
-            }
-        });
-        Ok(group)
+            let (publish, leadership) = watch::channel(Leadership::default());
+            let inbound = Inbound {
+                group: id,
+                raft: raft.clone(),
+                data: context.data.clone(),
+                applier: context.applier.clone(),
+                incoming: Mutex::new(None),
+                pulls: Pulls::new(id, context.data.clone(), context.clock.clone(), sending.clone()),
+                arrivals: AtomicU64::new(0),
+                clock: context.clock.clone(),
+                quiet_until: context.clock.now() + quiet,
+                heard: Mutex::new(None),
+            };
+            let tasks = Tasks::new(context.tasks.shutdown().child());
+            tasks.spawn(deferred.clone().run());
+            let campaigning = raft.clone();
+            tasks.spawn(async move {
+                tokio::time::sleep(quiet).await;
+                campaigning.runtime_config().elect(true);
+            });
+            let driver = Driver {
+                raft: raft.clone(),
+                lease: context.options.election_max,
+                patience: transfer::patience(&context.options),
+                deferred: deferred.clone(),
+                sleep: Arc::new(Sleep::new(context.clock.clone())),
+                versions: context.versions.clone(),
+                publish,
+                applied,
+            };
+            let partitions = id != GroupId::META;
+            tasks.spawn(driver.run(partitions));
+            let group = Arc::new(Group { id, raft, inbound, leadership, deferred, persisted, sending, tasks });
+            context.pulse.add(&group);
+            context.keeper.add(&group);
+            let watcher = Arc::downgrade(&group);
+            group.tasks.spawn(async move {
+                loop {
+                    tokio::time::sleep(EXPIRE_EVERY).await;
+                    let Some(group) = watcher.upgrade() else { return };
+                    group.inbound.expire();
+                }
+            });
+            Ok(group)
+        })
     }
 
     /// Sends the heartbeats of a leader, and lets openraft wake the replica only if nobody leads it. See [`crate::pulse`].
@@ -368,65 +373,77 @@ impl Group {
     /// Returns, with the reason, when this replica cannot apply what the group has committed, or take or install a snapshot: it must not
     /// go on, and the node should stop.
     /// For ever pending, if all goes well.
-    pub async fn failed(&self) -> Arc<str> {
-        self.deferred.failure().wait().await
+    pub fn failed(&self) -> BoxFuture<'_, Arc<str>> {
+        Box::pin(async move { self.deferred.failure().wait().await })
     }
 
     /// Serves a message of another replica.
-    pub async fn handle(&self, kind: u8, body: Bytes) -> Result<Bytes, String> {
-        self.inbound.handle(kind, body).await.map_err(|error| error.to_string())
+    pub fn handle(&self, kind: u8, body: Bytes) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(async move { self.inbound.handle(kind, body).await.map_err(|error| error.to_string()) })
     }
 
     /// Makes `members` the group's voters. Harmless when the group is already initialised, or others do the same.
-    pub async fn initialize(&self, members: BTreeSet<NodeId>) -> Result<(), String> {
-        let members: BTreeMap<NodeId, ()> = members.into_iter().map(|node| (node, ())).collect();
-        match self.raft.initialize(members).await {
-            Ok(()) => Ok(()),
-            Err(RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        }
+    pub fn initialize(&self, members: BTreeSet<NodeId>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let members: BTreeMap<NodeId, ()> = members.into_iter().map(|node| (node, ())).collect();
+            match self.raft.initialize(members).await {
+                Ok(()) => Ok(()),
+                Err(RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
     }
 
     /// Proposes an entry to a group with a custom machine and waits for its answer.
-    pub async fn propose(&self, entry: Bytes) -> Result<Bytes, ProposeError> {
-        let leader = self.raft.as_leader().map_err(|forward| ProposeError::NotLeader(forward.leader_id))?;
-        let leader = leader.to_committed_leader_id();
-        let (answer, answered) = oneshot::channel();
-        let notifier = Notifier(Box::new(Once(Some(answer))));
-        let sent = self.raft.write(Payload(entry)).with_leader(leader).responder(notifier).await;
-        sent.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))?;
-        let result = tokio::time::timeout(PROPOSE_TIMEOUT, answered).await;
-        match result {
-            Ok(Ok(Ok(response))) => match response.data {
-                Reply::Custom(answer) => Ok(answer),
-                Reply::Applied | Reply::Skipped => Ok(Bytes::new()),
-            },
-            Ok(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => Err(ProposeError::NotLeader(forward.leader_id)),
-            Ok(Ok(Err(error))) => Err(ProposeError::Unknown(error.to_string())),
-            Ok(Err(_)) => Err(ProposeError::Unknown("the group dropped the proposal".into())),
-            Err(_) => Err(ProposeError::Unknown("no quorum answered in time".into())),
-        }
+    pub fn propose(&self, entry: Bytes) -> BoxFuture<'_, Result<Bytes, ProposeError>> {
+        Box::pin(async move {
+            let leader = self.raft.as_leader().map_err(|forward| ProposeError::NotLeader(forward.leader_id))?;
+            let leader = leader.to_committed_leader_id();
+            let (answer, answered) = oneshot::channel();
+            let notifier = Notifier(Box::new(Once(Some(answer))));
+            let sent = self.raft.write(Payload(entry)).with_leader(leader).responder(notifier).await;
+            sent.map_err(|fatal| ProposeError::Stopped(fatal.to_string()))?;
+            let result = tokio::time::timeout(PROPOSE_TIMEOUT, answered).await;
+            match result {
+                Ok(Ok(Ok(response))) => match response.data {
+                    Reply::Custom(answer) => Ok(answer),
+                    Reply::Applied | Reply::Skipped => Ok(Bytes::new()),
+                },
+                Ok(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => {
+                    Err(ProposeError::NotLeader(forward.leader_id))
+                }
+                Ok(Ok(Err(error))) => Err(ProposeError::Unknown(error.to_string())),
+                Ok(Err(_)) => Err(ProposeError::Unknown("the group dropped the proposal".into())),
+                Err(_) => Err(ProposeError::Unknown("no quorum answered in time".into())),
+            }
+        })
     }
 
     /// Returns once this replica has applied everything that was committed when it was called. Leader only.
-    pub async fn read_index(&self) -> Result<u64, ProposeError> {
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(id) => Ok(id.index()),
-            Err(error) => Err(ProposeError::Unknown(error.to_string())),
-        }
+    pub fn read_index(&self) -> BoxFuture<'_, Result<u64, ProposeError>> {
+        Box::pin(async move {
+            match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+                Ok(id) => Ok(id.index()),
+                Err(error) => Err(ProposeError::Unknown(error.to_string())),
+            }
+        })
     }
 
     /// Adds a member that follows the log. Leader only; returns before it has caught up.
-    pub async fn add_learner(&self, node: NodeId) -> Result<(), ProposeError> {
-        let added = self.raft.add_learner(node, (), false).await;
-        added.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
+    pub fn add_learner(&self, node: NodeId) -> BoxFuture<'_, Result<(), ProposeError>> {
+        Box::pin(async move {
+            let added = self.raft.add_learner(node, (), false).await;
+            added.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
+        })
     }
 
     /// Makes `voters` the voters, by joint consensus; those that were and are not among them go on as learners. Leader only.
-    pub async fn set_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), ProposeError> {
-        let change = ChangeMembers::ReplaceAllVoters(voters);
-        let changed = self.raft.change_membership(change, true).await;
-        changed.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
+    pub fn set_voters(&self, voters: BTreeSet<NodeId>) -> BoxFuture<'_, Result<(), ProposeError>> {
+        Box::pin(async move {
+            let change = ChangeMembers::ReplaceAllVoters(voters);
+            let changed = self.raft.change_membership(change, true).await;
+            changed.map(drop).map_err(|error| ProposeError::Unknown(error.to_string()))
+        })
     }
 
     /// How many entries a member lacks, as far as this leader knows; none if this replica does not lead, or the member has never
@@ -455,11 +472,13 @@ impl Group {
     }
 
     /// Ends this node's part in the group; its log and data stay.
-    pub async fn close(&self) {
-        self.tasks.stop().await;
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::debug!(group = %self.id, %error, "openraft ended with an error");
-        }
+    pub fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.tasks.stop().await;
+            if let Err(error) = self.raft.shutdown().await {
+                tracing::debug!(group = %self.id, %error, "openraft ended with an error");
+            }
+        })
     }
 
     /// Brings every entry applied so far to the data.

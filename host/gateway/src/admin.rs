@@ -199,6 +199,20 @@ where
             api.uninstall(app_name(name)?, keep_data).await?;
             Ok(ok(&serde_json::json!({ "uninstalled": name, "data_kept": keep_data })))
         }
+        ["v1", "data"] if method == Method::GET => {
+            let app = match request.uri().query().unwrap_or("") {
+                "" => None,
+                query => Some(app_name(query.strip_prefix("app=").ok_or_else(|| {
+                    let why = "the query has a parameter that the list of data does not know";
+                    AdminError::invalid(why, "use app=NAME, or nothing")
+                })?)?),
+            };
+            Ok(ok(&api.data(app).await?))
+        }
+        ["v1", "data", name] if method == Method::DELETE => {
+            api.delete_data(app_name(name)?).await?;
+            Ok(ok(&serde_json::json!({ "deleted": name })))
+        }
         ["v1", "apps", name, "settings"] if method == Method::PATCH => {
             let values = read_json(request, r#"send texts by name, such as {"greeting": "hi", "limit": "10"}"#).await?;
             Ok(ok(&api.set(app_name(name)?, values).await?))
@@ -218,10 +232,11 @@ fn too_many_uploads() -> Failure {
 /// A known path with the wrong method, or an unknown path.
 fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
     let allow = match segments {
-        ["v1", "status" | "version" | "health"] | ["v1", "apps", _, "logs"] => "GET",
+        ["v1", "status" | "version" | "health" | "data"] | ["v1", "apps", _, "logs"] => "GET",
         ["v1", "apps"] => "GET, POST",
         ["v1", "packages"] | ["v1", "packages", "pull"] | ["v1", "registry", "collect"] => "POST",
         ["v1", "apps", _] => "GET, DELETE",
+        ["v1", "data", _] => "DELETE",
         ["v1", "apps", _, "settings"] => "PATCH",
         _ => {
             let shown: String = path.chars().take(100).collect();

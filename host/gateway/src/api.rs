@@ -39,6 +39,11 @@ pub trait AdminApi: Send + Sync + 'static {
         name: &str,
         values: BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, SettingValue>, AdminError>;
+    /// How much data each app has in the partitions that the answering node leads: of the app named `app` or of all, of kept data too.
+    /// The sum over all live nodes is what the cluster has.
+    async fn data(&self, app: Option<&str>) -> Result<Vec<AppData>, AdminError>;
+    /// Deletes the data that an uninstalled app left behind.
+    async fn delete_data(&self, app: &str) -> Result<(), AdminError>;
     /// Remove an app, and its data unless that is to be kept for its next installation. Returns once no node takes connections for it.
     async fn uninstall(&self, name: &str, keep_data: bool) -> Result<(), AdminError>;
     /// At most `limit` lines of the app's log on this node, from sequence `since` on. If there are none yet, waits up to
@@ -63,6 +68,36 @@ pub struct Status {
     pub apps: Vec<AppSummary>,
     /// True when every partition has a leader.
     pub ready: bool,
+    /// What an operator should act on, as the answering node sees it. Empty in a healthy cluster.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+/// Something that an operator should act on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem it is.
+    pub kind: ProblemKind,
+    /// What has the problem: a node's id, a group's id, a keyspace's or an app's name. Kind and subject name a problem on all nodes.
+    pub subject: String,
+    /// The problem, its extent and what to do, in one sentence.
+    pub text: String,
+}
+
+/// The kinds of [`Problem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// The cluster has not been founded, or its members have not all joined.
+    NotReady,
+    /// Partitions have no leader: they serve nothing.
+    Unavailable,
+    /// A node is down: its replicas miss all writes.
+    NodeDown,
+    /// A replica on a live node is far behind its leader, which sends it what it misses.
+    ReplicaBehind,
+    /// An app cannot be made ready on some node.
+    AppFailed,
 }
 
 /// One member of the cluster.
@@ -76,10 +111,17 @@ pub struct NodeStatus {
     pub address: SocketAddr,
     /// Whether it is heard of.
     pub state: NodeState,
+    /// Since when a node that is down has not answered, in microseconds since the Unix epoch. Absent for a live node and for
+    /// one that has not answered since the answering node started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_since_us: Option<u64>,
     /// Partitions it leads.
     pub partitions_led: u32,
-    /// Partitions it holds a copy of.
+    /// Partitions that it should hold a replica of.
     pub replicas: u32,
+    /// Of those replicas, the ones that are reachable and not far behind their leader, as far as the answering node knows.
+    #[serde(default)]
+    pub replicas_current: u32,
     /// True on the leader of the meta group.
     pub is_meta_leader: bool,
     /// The version it runs; empty when not known.
@@ -109,6 +151,9 @@ pub struct KeyspaceStatus {
     pub replication: u32,
     /// Partitions that have a leader now.
     pub leaders_present: u32,
+    /// Partitions with fewer current replicas than `replication`, as far as the answering node knows.
+    #[serde(default)]
+    pub under_replicated: u32,
 }
 
 /// One Raft group.
@@ -126,6 +171,9 @@ pub struct GroupStatus {
     pub applied: u64,
     /// Partitions that it owns.
     pub partitions: u32,
+    /// Members that are live and far behind. Only the node that leads the group knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<NodeId>,
 }
 
 /// One app in a list.
@@ -249,6 +297,27 @@ impl InstallRequest {
     }
 }
 
+/// One app's data in `GET /v1/data`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppData {
+    /// The app's name.
+    pub app: String,
+    /// [`AppState::Kept`] if the app is uninstalled and its data were kept.
+    pub state: AppState,
+    /// The package that wrote the data.
+    pub package: String,
+    /// Its version.
+    pub version: String,
+    /// Rows in the partitions counted.
+    pub rows: u64,
+    /// Bytes of those rows' values: once, not for each replica.
+    pub bytes: u64,
+    /// Partitions that the answering node leads and has counted to their ends.
+    pub partitions_counted: u32,
+    /// Partitions of the keyspace that the app's data are in.
+    pub partitions: u32,
+}
+
 /// `POST /v1/packages`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageSummary {
@@ -263,6 +332,9 @@ pub struct PackageSummary {
     /// The digest of the manifest by which a registry has it, if it came from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<String>,
+    /// True for a package that came with the node's program, and is to be trusted as much as that.
+    #[serde(default)]
+    pub bundled: bool,
 }
 
 /// `POST /v1/packages/pull`.

@@ -1,18 +1,17 @@
 //! What operators ask of a node. Every node answers everything, from the meta state it follows; changes go to the meta leader.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use recoil_base::{Digest, GroupId, NodeId};
+use recoil_base::{Digest, NodeId};
 use recoil_cluster::MetaCommand;
 use recoil_cluster::meta::{self, App, MetaState};
 use recoil_gateway::api::{
-    AdminApi, AdminError, AppDetail, AppOnNode, AppState, AppSummary, CollectReply, GroupStatus, Health,
-    InstallRequest, KeyspaceStatus, LimitInForce, ListenerSummary, LogLine, LogPage, NodeState, NodeStatus,
-    PackageSummary, Status,
+    AdminApi, AdminError, AppData, AppDetail, AppOnNode, AppState, AppSummary, CollectReply, Health, InstallRequest,
+    LimitInForce, ListenerSummary, LogLine, LogPage, PackageSummary, Status,
 };
 use recoil_oci::{InvalidName, PackageReference};
 use recoil_package::{Manifest, Permission, SettingValue};
@@ -47,7 +46,7 @@ fn not_installed(name: &str) -> AdminError {
 }
 
 impl Parts {
-    fn summary(&self, state: &MetaState, name: &str, app: &App) -> AppSummary {
+    pub(crate) fn summary(&self, state: &MetaState, name: &str, app: &App) -> AppSummary {
         let addresses = |port: u16| {
             let address = |member: &meta::Member| {
                 Some(SocketAddr::new(member.address.ip(), port.checked_add(member.port_offset)?).to_string())
@@ -75,105 +74,6 @@ impl Parts {
         }
     }
 
-    fn groups(&self, state: &MetaState) -> Vec<GroupStatus> {
-        let mut groups = Vec::new();
-        if let Some(meta) = self.meta() {
-            let numbers = meta.numbers();
-            let members = numbers.voters.iter().chain(&numbers.learners).copied().collect();
-            let (id, term, applied) = (GroupId::META, numbers.term, numbers.applied);
-            groups.push(GroupStatus { id, members, leader: numbers.leader, term, applied, partitions: 0 });
-        }
-        for (id, record) in state.groups.iter().filter(|(_, record)| !record.removed) {
-            let numbers = self.host.group(*id).map(|group| group.numbers());
-            groups.push(GroupStatus {
-                id: *id,
-                members: record.members.to_vec(),
-                leader: self.router.leader(*id),
-                term: numbers.as_ref().map_or(0, |numbers| numbers.term),
-                applied: numbers.as_ref().map_or(0, |numbers| numbers.applied),
-                partitions: state.partition_count(*id) as u32,
-            });
-        }
-        groups
-    }
-
-    /// The cluster as this node knows it.
-    pub(crate) fn status_now(&self) -> Status {
-        let state = self.states.borrow().clone();
-        let groups = self.groups(&state);
-        let meta_leader = groups.first().and_then(|meta| meta.leader);
-        // One pass over the groups for all nodes: with many of both, one for each node would take a while.
-        let (mut led_by, mut held_by): (HashMap<NodeId, u32>, HashMap<NodeId, u32>) = Default::default();
-        for group in &groups {
-            for node in &group.members {
-                *held_by.entry(*node).or_default() += group.partitions;
-            }
-            if let Some(leader) = group.leader.filter(|leader| group.members.contains(leader)) {
-                *led_by.entry(leader).or_default() += group.partitions;
-            }
-        }
-        let nodes = ordered(&state).into_iter().map(|(id, member)| NodeStatus {
-            id: *id,
-            member: member.number,
-            address: member.address,
-            state: if self.peers.is_live(*id) { NodeState::Live } else { NodeState::Down },
-            partitions_led: led_by.get(id).copied().unwrap_or(0),
-            replicas: held_by.get(id).copied().unwrap_or(0),
-            is_meta_leader: meta_leader == Some(*id),
-            version: member.version.clone(),
-        });
-        let nodes = nodes.collect();
-        let is_led = |status: &&GroupStatus| status.leader.is_some_and(|node| self.peers.is_live(node));
-        let led_groups: HashSet<GroupId> = groups.iter().filter(is_led).map(|status| status.id).collect();
-        let led = |keyspace: &meta::Keyspace| {
-            keyspace.partitions.iter().filter(|placement| led_groups.contains(&placement.group)).count() as u32
-        };
-        let keyspaces: Vec<KeyspaceStatus> = state
-            .keyspaces
-            .values()
-            .map(|keyspace| KeyspaceStatus {
-                name: keyspace.name.clone(),
-                partitions: keyspace.partitions.len() as u32,
-                replication: keyspace.replication,
-                leaders_present: led(keyspace),
-            })
-            .collect();
-        let ready =
-            !keyspaces.is_empty() && keyspaces.iter().all(|keyspace| keyspace.leaders_present == keyspace.partitions);
-        let kept = state.kept.iter().map(|(name, kept)| AppSummary {
-            name: name.clone(),
-            version: kept.version.clone(),
-            digest: kept.digest,
-            state: AppState::Kept,
-            listeners: vec![],
-            nodes_ready: 0,
-            nodes: 0,
-        });
-        let apps = state.apps.iter().map(|(name, app)| self.summary(&state, name, app)).chain(kept).collect();
-        let cluster = (!state.header.cluster.is_empty()).then(|| state.header.cluster.clone());
-        Status { cluster, node: self.node, nodes, keyspaces, groups, apps, ready }
-    }
-
-    fn reason_not_ready(&self) -> Option<String> {
-        let state = self.states.borrow().clone();
-        let status = self.status_now();
-        if status.ready {
-            None
-        } else if state.header.cluster.is_empty() {
-            Some("this node has not found its cluster yet".into())
-        } else if state.keyspaces.is_empty() {
-            Some(format!(
-                "{} of {} expected members have joined; the partition map is made when all have",
-                state.active_members().count(),
-                state.header.expect
-            ))
-        } else {
-            let missing: u32 =
-                status.keyspaces.iter().map(|keyspace| keyspace.partitions - keyspace.leaders_present).sum();
-            Some(format!("{missing} partitions have no leader that this node can reach"))
-        }
-    }
-
     /// A package that was uploaded to this node or another, or that the cluster uses.
     async fn stored_package(&self, digest: Digest) -> Result<Installable, AdminError> {
         let found = self.find_package(digest).await.map_err(|why| AdminError::internal(why, ""))?;
@@ -183,8 +83,8 @@ impl Parts {
                 "upload it first, and install it soon after: recoilctl install ./FILE.wasm",
             )
         })?;
-        let manifest = read_manifest(&archive)?;
-        Ok(Installable { digest, size: archive.len() as u64, manifest, artifact: None, pin })
+        let (manifest, bundled) = (read_manifest(&archive)?, self.is_bundled(&archive));
+        Ok(Installable { digest, size: archive.len() as u64, manifest, artifact: None, bundled, pin })
     }
 
     /// Installs and waits until every live node takes connections.
@@ -222,9 +122,15 @@ impl Parts {
     async fn upload_package(&self, archive: Bytes) -> Result<Installable, AdminError> {
         let manifest = read_manifest(&archive)?;
         let (digest, size) = (Digest::of(&archive), archive.len() as u64);
+        let bundled = self.is_bundled(&archive);
         let stored = self.store_upload(digest, archive).await;
         let pin = stored.map_err(|why| AdminError::internal(format!("the package is not stored: {why}"), ""))?;
-        Ok(Installable { digest, size, manifest, artifact: None, pin })
+        Ok(Installable { digest, size, manifest, artifact: None, bundled, pin })
+    }
+
+    /// True for a package that came with this program. By its bytes: one of the same name may come from anywhere.
+    fn is_bundled(&self, archive: &[u8]) -> bool {
+        self.options.packages.iter().any(|package| package.archive == archive)
     }
 
     /// Makes sure that the package which keeps the registry's records serves.
@@ -312,18 +218,19 @@ struct Installable {
     size: u64,
     manifest: Manifest,
     artifact: Option<String>,
+    bundled: bool,
     pin: Pin,
 }
 
 impl From<Installable> for PackageSummary {
     fn from(package: Installable) -> Self {
-        let Installable { digest, manifest, artifact, .. } = package;
+        let Installable { digest, manifest, artifact, bundled, .. } = package;
         let (name, version) = (manifest.name.clone(), manifest.version.clone());
-        PackageSummary { digest, name, version, manifest, artifact }
+        PackageSummary { digest, name, version, manifest, artifact, bundled }
     }
 }
 
-fn ordered(state: &MetaState) -> Vec<(&NodeId, &meta::Member)> {
+pub(crate) fn ordered(state: &MetaState) -> Vec<(&NodeId, &meta::Member)> {
     let mut members: Vec<_> = state.members.iter().collect();
     members.sort_by_key(|(_, member)| member.number);
     members
@@ -487,6 +394,27 @@ impl AdminApi for Parts {
         let settings = parse_settings(&app.manifest, &values)?;
         self.change(&MetaCommand::Set { name: name.into(), settings: settings.clone() }).await?;
         Ok(app.manifest.settings_in_force(&app.settings.into_iter().chain(settings).collect()))
+    }
+
+    async fn data(&self, app: Option<&str>) -> Result<Vec<AppData>, AdminError> {
+        self.data_of(app).await
+    }
+
+    async fn delete_data(&self, app: &str) -> Result<(), AdminError> {
+        check_own(app)?;
+        let kept = {
+            let state = self.states.borrow();
+            if state.apps.contains_key(app) {
+                let hint = format!("recoilctl uninstall {app} removes the app and its data");
+                return Err(AdminError::conflict(format!("{app} is installed and uses its data"), hint));
+            }
+            state.kept.get(app).map(|kept| kept.id)
+        };
+        let kept = kept.ok_or_else(|| {
+            let hint = "recoilctl data list shows whose data are kept";
+            AdminError::not_found(format!("there is no data kept of an app named {app}"), hint)
+        })?;
+        Ok(self.change(&MetaCommand::DeleteData { name: app.into(), app: kept }).await?)
     }
 
     async fn uninstall(&self, name: &str, keep_data: bool) -> Result<(), AdminError> {

@@ -151,8 +151,11 @@ pub(crate) fn settings_in_force(
 
 async fn load_and_report(parts: &Arc<Parts>, name: &str, app: &App) {
     let error = load(parts, name, app).await.err();
+    if error.is_none() {
+        tracing::info!(node = %parts.node, app = %name, version = %app.manifest.version, "the app is ready on this node");
+    }
     if let Some(error) = &error {
-        tracing::warn!(app = %name, %error, "the app cannot be made ready on this node");
+        tracing::warn!(node = %parts.node, app = %name, %error, "the app cannot be made ready on this node");
         parts.apps.failed.lock().insert(app.id, (app.install, parts.clock.now() + RELOAD_PAUSE));
     }
     // A node that starts again has mostly reported it before.

@@ -89,6 +89,7 @@ async fn follow(parts: Arc<Parts>, group: Arc<Group>) {
             (now.session.clone(), now.stuck)
         };
         if let Some(session) = session {
+            tracing::info!(node = %parts.node, group = %group.id(), "this node leads the group");
             bear(&parts, &group, &session).await;
             parts.host.wake(group.id());
         }

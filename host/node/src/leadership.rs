@@ -38,9 +38,20 @@ pub(crate) async fn run(parts: Arc<Parts>) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let (state, now) = (parts.states.borrow().clone(), parts.clock.now());
-        live_since.retain(|node, _| parts.peers.is_live(*node));
-        for node in state.members.keys().filter(|node| parts.peers.is_live(**node)) {
-            live_since.entry(*node).or_insert(now);
+        live_since.retain(|peer, _| {
+            let is_live = parts.peers.is_live(*peer);
+            if !is_live {
+                tracing::warn!(node = %parts.node, %peer, "a node no longer answers");
+            }
+            is_live
+        });
+        for peer in state.members.keys().filter(|peer| parts.peers.is_live(**peer)) {
+            live_since.entry(*peer).or_insert_with(|| {
+                if *peer != parts.node {
+                    tracing::info!(node = %parts.node, %peer, "a node answers");
+                }
+                now
+            });
         }
         for (id, record) in &state.groups {
             let preferred = record.members.first().copied().filter(|node| *node != parts.node && record.initialised);

@@ -23,8 +23,10 @@ mod repair;
 mod scheduler;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod status;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod voters;
 
 pub use node::{BundledPackage, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
 use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality};
@@ -224,6 +225,8 @@ pub(crate) struct Parts {
     pub(crate) silence: Silence,
     pub(crate) registry: Registry,
     pub(crate) look_again: Notify,
+    /// Taken while the rows of apps are counted.
+    pub(crate) counting: Arc<Semaphore>,
     /// Groups whose replicas here are being brought back from other nodes.
     pub(crate) repairing: Mutex<BTreeSet<GroupId>>,
     meta: Mutex<Option<Arc<Group>>>,
@@ -364,6 +367,7 @@ pub(crate) fn assemble(
         packages: Packages::new(storage.packages),
         silence: Silence::default(),
         look_again: Notify::new(),
+        counting: Arc::new(Semaphore::new(1)),
         repairing: Mutex::default(),
         meta: Mutex::new(None),
         failure: watch::channel(None).0,
@@ -380,26 +384,30 @@ async fn end_with_meta(parts: Arc<Parts>, mut failed: watch::Receiver<Option<Str
     }
 }
 
+/// What waits answers a boxed future, so that a node's code is generated in this crate: an `async fn` is compiled by whoever awaits it,
+/// which would be every program and test again.
 impl Node {
     /// Starts a node: opens its folder, listens, finds its cluster. Returns once it is a member; serving follows by itself.
-    pub async fn start(options: NodeOptions, shutdown: Shutdown) -> Result<Self, NodeError> {
-        let (path, log) = (options.data_dir.clone(), options.log.clone());
-        let opened = task::spawn_blocking(move || open_storage(&path, log)).await;
-        let storage = opened.map_err(|error| NodeError::Storage(error.to_string()))??;
-        let listen_error =
-            |error: std::io::Error| NodeError::Listen { address: options.listen, why: error.to_string() };
-        let listener = TcpListener::bind(options.listen).await.map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
+    pub fn start(options: NodeOptions, shutdown: Shutdown) -> BoxFuture<'static, Result<Self, NodeError>> {
+        Box::pin(async move {
+            let (path, log) = (options.data_dir.clone(), options.log.clone());
+            let opened = task::spawn_blocking(move || open_storage(&path, log)).await;
+            let storage = opened.map_err(|error| NodeError::Storage(error.to_string()))??;
+            let listen_error =
+                |error: std::io::Error| NodeError::Listen { address: options.listen, why: error.to_string() };
+            let listener = TcpListener::bind(options.listen).await.map_err(listen_error)?;
+            let address = listener.local_addr().map_err(listen_error)?;
 
-        let (clock, tasks, node) = (Clock::system(), Tasks::new(shutdown.child()), storage.folder.node_id());
-        let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
-        let streams = TcpPeers::new(node, start, address, clock.clone(), tasks.clone());
-        let peers = Peers::new(Arc::new(streams.clone()));
-        let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
-        let (refused, refusal) = (parts.clone(), streams.outdated());
-        parts.tasks.spawn(async move { refused.fail(refusal.await) });
-        let open = |parts: &Arc<Parts>| parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
-        Self::run(parts, machine, open).await
+            let (clock, tasks, node) = (Clock::system(), Tasks::new(shutdown.child()), storage.folder.node_id());
+            let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
+            let streams = TcpPeers::new(node, start, address, clock.clone(), tasks.clone());
+            let peers = Peers::new(Arc::new(streams.clone()));
+            let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
+            let (refused, refusal) = (parts.clone(), streams.outdated());
+            parts.tasks.spawn(async move { refused.fail(refusal.await) });
+            let open = |parts: &Arc<Parts>| parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
+            Self::run(parts, machine, open).await
+        })
     }
 
     /// Starts what [`assemble`] has put together; `open` lets peers in.
@@ -479,38 +487,42 @@ impl Node {
     }
 
     /// Returns once the node has the partition map.
-    pub async fn wait_hosting(&self) -> Hosting {
-        let mut states = self.parts.states.clone();
-        loop {
-            let state = states.borrow_and_update().clone();
-            if let Some((_, keyspace)) = state.default_keyspace() {
-                let here = state.groups.iter().filter(|(_, record)| record.members.contains(&self.parts.node));
-                return Hosting {
-                    partitions: keyspace.partitions.len() as u32,
-                    held: here.map(|(group, _)| state.partition_count(*group)).sum::<usize>() as u32,
-                    bootstrapped: *self.parts.bootstrapped.lock(),
-                };
+    pub fn wait_hosting(&self) -> BoxFuture<'_, Hosting> {
+        Box::pin(async move {
+            let mut states = self.parts.states.clone();
+            loop {
+                let state = states.borrow_and_update().clone();
+                if let Some((_, keyspace)) = state.default_keyspace() {
+                    let here = state.groups.iter().filter(|(_, record)| record.members.contains(&self.parts.node));
+                    return Hosting {
+                        partitions: keyspace.partitions.len() as u32,
+                        held: here.map(|(group, _)| state.partition_count(*group)).sum::<usize>() as u32,
+                        bootstrapped: *self.parts.bootstrapped.lock(),
+                    };
+                }
+                if states.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
             }
-            if states.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        })
     }
 
     /// Returns once every partition has a leader and the named apps serve.
-    pub async fn wait_ready(&self, apps: &[String]) -> Result<(), AdminError> {
-        while !self.parts.status_now().ready {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        for app in apps {
-            self.parts.wait_serving(app).await?;
-        }
-        Ok(())
+    pub fn wait_ready<'a>(&'a self, apps: &'a [String]) -> BoxFuture<'a, Result<(), AdminError>> {
+        Box::pin(async move {
+            while !self.parts.status_now().ready {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            for app in apps {
+                self.parts.wait_serving(app).await?;
+            }
+            Ok(())
+        })
     }
 
     /// Installs a package of the cluster's registry.
-    pub async fn install(&self, name: &str) -> Result<AppSummary, AdminError> {
-        self.parts.install_and_wait(InstallRequest::named(name)).await
+    pub fn install<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<AppSummary, AdminError>> {
+        Box::pin(async move { self.parts.install_and_wait(InstallRequest::named(name)).await })
     }
 
     /// True once this node has learnt that the cluster has taken in the present start of `other`.
@@ -519,35 +531,39 @@ impl Node {
     }
 
     /// The cluster as this node knows it.
-    pub async fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         self.parts.status_now()
     }
 
     /// Returns when the node cannot go on, with the reason.
-    pub async fn failed(&self) -> String {
-        self.parts.failed().await
+    pub fn failed(&self) -> BoxFuture<'_, String> {
+        Box::pin(async move { self.parts.failed().await })
     }
 
     /// Ends the node in order: its ports, its groups, its data made durable.
-    pub async fn stop(self) {
-        self.parts.apps.stop().await;
-        self.end().await;
-        for group in self.parts.host.groups() {
-            if let Err(error) = group.flush().await {
-                tracing::warn!(group = %group.id(), %error, "what is committed could not be applied; the log will bring it back");
+    pub fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.parts.apps.stop().await;
+            self.end().await;
+            for group in self.parts.host.groups() {
+                if let Err(error) = group.flush().await {
+                    tracing::warn!(group = %group.id(), %error, "what is committed could not be applied; the log will bring it back");
+                }
             }
-        }
-        let data = self.parts.context.data.clone();
-        let persisted = task::spawn_blocking(move || data.persist()).await;
-        if let Ok(Err(error)) = persisted {
-            tracing::warn!(%error, "the data could not be made durable; the log will bring it back");
-        }
-        self.parts.context.log.close();
+            let data = self.parts.context.data.clone();
+            let persisted = task::spawn_blocking(move || data.persist()).await;
+            if let Ok(Err(error)) = persisted {
+                tracing::warn!(%error, "the data could not be made durable; the log will bring it back");
+            }
+            self.parts.context.log.close();
+        })
     }
 
     /// Ends the node as a crash would, as far as a process can: nothing is flushed, nobody is told.
-    pub async fn kill(self) {
-        self.end().await;
+    pub fn kill(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.end().await;
+        })
     }
 
     async fn end(&self) {

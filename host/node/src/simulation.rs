@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use recoil_base::{Clock, Digest, GroupId, NodeId, Shutdown, Tasks, random};
 use recoil_cluster::{EvaluationPool, PeerNetwork, PeerService, Peers};
 use recoil_consensus::{Group, Locals, PartitionRef, machine};
@@ -79,14 +80,20 @@ pub struct Copy {
 
 impl Node {
     /// [`Node::start`] on simulated ground.
-    pub async fn start_simulated(options: NodeOptions, ground: Ground, shutdown: Shutdown) -> Result<Self, NodeError> {
-        let storage = open_storage(&options, &ground)?;
-        let Ground { clock, address, network, door, .. } = ground;
-        let tasks = Tasks::new(shutdown.child());
-        let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
-        let peers = Peers::new(network(storage.folder.node_id(), start, tasks.clone()));
-        let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
-        Node::run(parts, machine, |parts| door(accept::inbound(parts))).await
+    pub fn start_simulated(
+        options: NodeOptions,
+        ground: Ground,
+        shutdown: Shutdown,
+    ) -> BoxFuture<'static, Result<Self, NodeError>> {
+        Box::pin(async move {
+            let storage = open_storage(&options, &ground)?;
+            let Ground { clock, address, network, door, .. } = ground;
+            let tasks = Tasks::new(shutdown.child());
+            let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
+            let peers = Peers::new(network(storage.folder.node_id(), start, tasks.clone()));
+            let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
+            Node::run(parts, machine, |parts| door(accept::inbound(parts))).await
+        })
     }
 
     /// The router as the listeners of an app have it, once the app can be called here.

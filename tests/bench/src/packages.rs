@@ -149,7 +149,7 @@ fn installs(options: &Options, recoil: &mut Recoil, table: &mut Table) -> anyhow
                 wait_answer(port + k)?;
             }
             times.push(ms(begun.elapsed()));
-            ctl(recoil, &["uninstall", "bank"])?;
+            ctl(recoil, &["uninstall", "bank", "--yes"])?;
         }
     }
     row(table, "install of 230 KB from the registry to serving on 3 nodes, compiled".into(), &compiled, "ms");
@@ -189,11 +189,11 @@ fn requests(options: &Options, scratch: &TempDir, recoil: &mut Recoil, table: &m
         let rate = wrk(options.seconds, port, path)?;
         table.row([format!("requests/s of it, {what}, 32 connections"), thousands(rate), String::new()]);
     }
-    run_program(program("recoilctl"), &["--server", &recoil.admin(), "uninstall", "greeter"]).ok();
+    run_program(program("recoilctl"), &["--server", &recoil.admin(), "uninstall", "greeter", "--yes"]).ok();
     install(recoil, "wasi-echo")?;
     let rate = wrk(options.seconds, port, "/")?;
     table.row(["requests/s of wasi-echo (wasi:http, an instance for each)".into(), thousands(rate), String::new()]);
-    run_program(program("recoilctl"), &["--server", &recoil.admin(), "uninstall", "wasi-echo"]).ok();
+    run_program(program("recoilctl"), &["--server", &recoil.admin(), "uninstall", "wasi-echo", "--yes"]).ok();
     Ok(())
 }
 

@@ -42,9 +42,10 @@ fn profile_folder() -> PathBuf {
 /// missing or older than its sources is built here.
 fn programs() -> PathBuf {
     let folder = profile_folder();
-    let names = ["recoil", "recoilctl", "recoil_simulator"];
-    let built =
-        names.iter().map(|name| folder.join(name).metadata().and_then(|file| file.modified()).ok()).min().flatten();
+    // The other two names of the program do not change with the sources.
+    let names = ["recoilctl", "recoil_simulator"];
+    let built = folder.join("recoil").metadata().and_then(|file| file.modified()).ok();
+    let built = built.filter(|_| names.iter().all(|name| folder.join(name).exists()));
     let newest =
         ["host", "registry", "sdk", "guests", "wit"].iter().filter_map(|room| newest_source(&root().join(room))).max();
     if built.is_some() && built >= newest {

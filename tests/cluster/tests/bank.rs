@@ -68,7 +68,7 @@ fn two_apps_of_one_package_have_ports_and_data_of_their_own() {
     assert!(taken.contains("port 6379 is already used by the app redis-server"), "{taken}");
     let unknown = cluster.ctl(1, &["install", "--yes", "bank", "--name", "third-bank", "--listen", "web=1"]).failed(1);
     assert!(unknown.contains("bank has no listener named web") && unknown.contains("--listen api=1"), "{unknown}");
-    cluster.ctl(1, &["uninstall", "first-bank"]).ok();
+    cluster.ctl(1, &["uninstall", "first-bank", "--yes"]).ok();
     assert_eq!(try_ask(first, "GET", "/branches/north/accounts/ann", "", &Value::Null), None);
     assert_eq!(balance(second + 1, "ann"), 7, "the other app stays");
     cluster.stop();

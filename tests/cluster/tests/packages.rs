@@ -134,7 +134,7 @@ fn permissions(cluster: &Cluster, greeter: &Path) {
             false => Err(format!("{logs:?}")),
         }
     });
-    cluster.ctl(1, &["uninstall", "humble"]).ok();
+    cluster.ctl(1, &["uninstall", "humble", "--yes"]).ok();
     std::fs::write(greeter.join("recoil.toml"), manifest).unwrap();
     author(greeter, &["build"]).ok();
 }
@@ -154,7 +154,7 @@ fn kept_data(cluster: &Cluster, port: u16) {
     let number = |said: &str| said.trim().rsplit(' ').next().unwrap().parse::<u64>().unwrap();
     let after = say();
     assert!(after.starts_with("hi world") && number(&after) == number(&before) + 1, "{before} {after}");
-    cluster.ctl(0, &["uninstall", "hello"]).ok();
+    cluster.ctl(0, &["uninstall", "hello", "--yes"]).ok();
     cluster.ctl(0, &["install", "acme/greeter", "--name", "hello", "--listen", &listen, "--yes"]).ok();
     assert!(say().ends_with("number 1\n"), "{}", say());
 }

@@ -80,6 +80,25 @@ fn wait_writable(cluster: &Cluster, k: usize) {
     });
 }
 
+/// What an operator and a program see while node `k` is down. Fails if partitions that lack a replica look healthy.
+fn check_status_with_node_down(cluster: &Cluster, k: usize) {
+    let (status, address) = (cluster.status(0).unwrap(), cluster.admin(k));
+    let down = status["nodes"].as_array().unwrap().iter().find(|node| node["address"] == address.as_str()).unwrap();
+    let now_us = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+    let silent_us = now_us - down["down_since_us"].as_u64().unwrap();
+    assert!((1_000_000..60_000_000).contains(&silent_us), "{down}");
+    assert_eq!((&down["replicas"], &down["replicas_current"]), (&265.into(), &0.into()), "{down}");
+    assert_eq!(status["keyspaces"][0]["under_replicated"], 265, "{status}");
+    let problem = &status["problems"][0];
+    assert_eq!((&problem["kind"], &problem["subject"]), (&"node-down".into(), &down["id"]), "{status}");
+    let ran = cluster.ctl(2, &["status"]);
+    assert_eq!(ran.code, Some(10), "somebody should act: {ran:?}");
+    for expected in ["265 partitions lack a replica", "down since 20", &format!("at {address} has not answered for")] {
+        assert!(ran.stdout.contains(expected), "{expected}: {}", ran.stdout);
+    }
+    assert!(ran.stdout.contains("every partition has a leader"), "{}", ran.stdout);
+}
+
 #[test]
 fn one_of_three_may_be_killed_under_load() {
     let mut cluster = Cluster::processes();
@@ -98,11 +117,16 @@ fn one_of_three_may_be_killed_under_load() {
         let down = status["nodes"].as_array().unwrap().iter().filter(|node| node["state"] == "down").count();
         if down == 1 && status["ready"] == true { Ok(()) } else { Err(status.to_string()) }
     });
+    check_status_with_node_down(&cluster, 1);
 
     // It comes back, serves, and after the next loss it is needed.
     cluster.start_node(1);
     cluster.wait_ready();
     cluster.wait_serving(1);
+    eventually("nothing needs attention", || match cluster.ctl(0, &["status"]) {
+        ran if ran.code == Some(0) && ran.stdout.contains("has a leader and all its replicas") => Ok(()),
+        ran => Err(format!("{ran:?}")),
+    });
     check_all(&cluster, 1, &acknowledged);
     cluster.kill(2);
     wait_writable(&cluster, 1);

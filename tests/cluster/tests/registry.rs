@@ -227,7 +227,7 @@ fn what_is_damaged_or_not_a_package_is_refused() {
     client.push_package(&node, "acme/liar", "1.0.0", &liar, wasm);
     let refused = install("acme/liar");
     assert!(refused.contains("tcp-listener"), "{refused}");
-    let kept = cluster.ctl(0, &["uninstall", "recoil-registry"]).failed(1);
+    let kept = cluster.ctl(0, &["uninstall", "recoil-registry", "--yes"]).failed(1);
     assert!(kept.contains("an app of the nodes themselves"), "{kept}");
     cluster.stop();
 }

@@ -119,11 +119,17 @@ fn data_outlives_a_stop_and_a_crash() {
 fn apps_come_and_go() {
     let cluster = Cluster::simulator();
     assert_eq!(cluster.redis_cli(0, &["set", "key", "old"]), "OK");
-    // Installing what is installed changes nothing.
-    cluster.ctl(1, &["install", "--yes", "redis-server"]).ok();
+    // Installing what is installed changes nothing. What came with the node is installed without a question.
+    cluster.ctl(1, &["install", "redis-server"]).ok();
     assert_eq!(cluster.redis_cli(2, &["get", "key"]), "old");
 
-    cluster.ctl(1, &["uninstall", "redis-server"]).ok();
+    // No terminal, no answer: nothing is deleted, and what would be is told.
+    let asked = cluster.ctl(1, &["uninstall", "redis-server"]).failed(1);
+    assert!(asked.contains("1 row, ") && asked.contains("--yes") && asked.contains("--keep-data"), "{asked}");
+    assert_eq!(cluster.redis_cli(2, &["get", "key"]), "old");
+    let refused = cluster.ctl(0, &["data", "delete", "redis-server", "--yes"]).failed(1);
+    assert!(refused.contains("is installed"), "{refused}");
+    cluster.ctl(1, &["uninstall", "redis-server", "--yes"]).ok();
     for k in 0..Cluster::NODES {
         eventually("the port is closed", || {
             match Redis::connect(cluster.ports().redis(k)).and_then(|mut redis| redis.command(&["PING"])) {
@@ -134,9 +140,9 @@ fn apps_come_and_go() {
     }
     let list = cluster.ctl(2, &["-o", "json", "list"]).ok();
     assert_eq!(list.trim(), "[]");
-    assert!(cluster.ctl(0, &["uninstall", "redis-server"]).failed(1).contains("redis-server"));
+    assert!(cluster.ctl(0, &["uninstall", "redis-server"]).failed(1).contains("there is no app named redis-server"));
 
-    let installed = cluster.ctl(0, &["install", "--yes", "redis-server"]).ok();
+    let installed = cluster.ctl(0, &["install", "redis-server"]).ok();
     for k in 0..Cluster::NODES {
         assert!(
             installed.contains(&format!("127.0.0.1:{}", cluster.ports().redis(k))),
@@ -146,6 +152,31 @@ fn apps_come_and_go() {
     }
     assert_eq!(cluster.redis_cli(0, &["get", "key"]), "", "its data went with it");
     assert_eq!(cluster.redis_cli(0, &["dbsize"]), "0");
+}
+
+/// Fails if kept data are lost, hidden, or deleted without a yes.
+#[test]
+fn kept_data_are_listed_and_deleted_when_asked_for() {
+    let cluster = Cluster::simulator();
+    for key in ["a", "b", "c"] {
+        cluster.redis_cli(0, &["set", key, "value"]);
+    }
+    cluster.ctl(1, &["uninstall", "redis-server", "--keep-data"]).ok();
+    let listed: serde_json::Value =
+        serde_json::from_str(&cluster.ctl(2, &["-o", "json", "data", "list"]).ok()).unwrap();
+    let kept = &listed[0];
+    assert_eq!((kept["app"].as_str(), kept["state"].as_str()), (Some("redis-server"), Some("kept")), "{listed}");
+    assert_eq!((kept["rows"].as_u64(), kept["complete"].as_bool()), (Some(3), Some(true)), "{listed}");
+    let asked = cluster.ctl(0, &["data", "delete", "redis-server"]).failed(1);
+    assert!(asked.contains("3 rows, ") && asked.contains("nothing was deleted"), "{asked}");
+    let twice = cluster.ctl(0, &["uninstall", "redis-server", "--yes"]).failed(1);
+    assert!(twice.contains("recoilctl data delete redis-server"), "{twice}");
+    cluster.ctl(0, &["install", "redis-server"]).ok();
+    assert_eq!(cluster.redis_cli(0, &["get", "b"]), "value");
+    cluster.ctl(1, &["uninstall", "redis-server", "--keep-data"]).ok();
+    cluster.ctl(0, &["data", "delete", "redis-server", "--yes"]).ok();
+    assert!(!cluster.ctl(1, &["data", "list"]).ok().contains("redis-server"));
+    assert!(cluster.ctl(1, &["data", "delete", "redis-server", "--yes"]).failed(1).contains("no data kept"));
 }
 
 #[test]
@@ -204,7 +235,7 @@ fn without_a_folder_nothing_is_left_behind() {
     let environment = format!("TMPDIR={}", temporary.display());
     let arguments = [vec![environment, program("recoil_simulator").display().to_string()], arguments].concat();
     let mut simulator = Program::start("env".as_ref(), &arguments, &cluster.path("simulator"));
-    simulator.wait_for_line("the simulator is ready", |line| line == "Ctrl-C stops");
+    simulator.wait_for_line("the simulator is ready", |line| line.starts_with("Data folder: "));
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 1);
     assert!(simulator.terminate().success(), "{}", simulator.stderr());
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);

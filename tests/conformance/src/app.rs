@@ -107,7 +107,7 @@ fn ctl(cluster: &Cluster, k: usize, arguments: &[&str]) -> Result<String, String
 
 impl Drop for App<'_> {
     fn drop(&mut self) {
-        if let Err(why) = self.ctl(0, &["uninstall", &self.name]) {
+        if let Err(why) = self.ctl(0, &["uninstall", &self.name, "--yes"]) {
             eprintln!("{why}");
         }
     }

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use recoil_base::{Clock, NodeId, Tasks};
 use recoil_cluster::peer::{Hello, HelloError, WIRE};
-use recoil_cluster::peers::{MorePieces, PieceSender, Pieces, SendsPieces, Starts, request};
+use recoil_cluster::peers::{LIVE_FOR, MorePieces, PieceSender, Pieces, SendsPieces, Starts, request};
 use recoil_cluster::{PeerClocks, PeerNetwork, PeerService, Service};
 use recoil_consensus::TransportError;
 use tokio::sync::mpsc;
@@ -27,7 +27,6 @@ use crate::trace::{self, Detail, note};
 
 const REDIAL: Duration = Duration::from_millis(50);
 const PING_EVERY: Duration = Duration::from_millis(500);
-const LIVE_FOR: Duration = Duration::from_millis(1500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A node's place in the world.
@@ -574,12 +573,9 @@ impl PeerNetwork for Handle {
         self.0.known.lock().keys().copied().collect()
     }
 
-    fn is_live(&self, node: NodeId) -> bool {
-        let known = self.0.known.lock().get(&node).cloned();
-        node == self.0.node
-            || known.is_some_and(|known| {
-                known.answered.lock().is_some_and(|at| now().saturating_duration_since(at) < LIVE_FOR)
-            })
+    fn answered_ago(&self, node: NodeId) -> Option<Duration> {
+        let at = (*self.0.known.lock().get(&node)?.answered.lock())?;
+        Some(now().saturating_duration_since(at))
     }
 
     fn clocks(&self) -> PeerClocks {

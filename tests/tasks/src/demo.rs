@@ -12,7 +12,12 @@ use crate::{cargo, step, target_dir, tools};
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     tools::wasm_target()?;
     let target_dir = target_dir()?;
-    let what = "building packages and programs (some minutes, the first time)";
+    let what = match target_dir.join("release/recoil").exists() {
+        true => "building packages and programs: what has changed since the last time",
+        false => {
+            "building packages and programs, the first time: about eight minutes on two processors, three on eight"
+        }
+    };
     step(what, cargo().args(["build", "--release", "--package", "recoil", "--bins", "--target-dir"]).arg(&target_dir))?;
     let programs = target_dir.join("release");
     println!("Three nodes start here. Then, in another terminal:");

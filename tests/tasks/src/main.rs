@@ -11,6 +11,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
@@ -63,12 +64,17 @@ fn cargo() -> Command {
     command
 }
 
-/// Say what is run, run it, and fail if it fails.
+/// Say what is run, run it, say how long it took, and fail if it fails.
 fn step(what: &str, command: &mut Command) -> anyhow::Result<()> {
     eprintln!("\n== {what}");
+    let began = Instant::now();
     let status = command.status().with_context(|| format!("{what}: cannot run {}", command.get_program().display()))?;
     if !status.success() {
         bail!("{what} failed ({status}); what is printed above says why");
+    }
+    let seconds = began.elapsed().as_secs();
+    if seconds >= 10 {
+        eprintln!("== took {} min {} s", seconds / 60, seconds % 60);
     }
     Ok(())
 }

@@ -118,7 +118,7 @@ async fn cluster(client: &Client) -> Result<Option<Started>, VerbError> {
             client.server()
         )));
     };
-    let simulator = std::env::current_exe().map_err(local)?.with_file_name("recoil_simulator");
+    let simulator = crate::process::under_name("recoil_simulator").map_err(local)?;
     eprintln!("No node answers at {}: starting three, whose data goes with them", client.server());
     let mut command = Command::new(&simulator);
     command.args(["--number-of-nodes=3", &format!("--base-port={port}")]);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use recoil_gateway::api::{AppDetail, AppState, AppSummary, InstallRequest, PackageSummary};
 use recoil_package::Permission;
 
+use super::confirm::confirm;
 use super::sources::{Found, Progress, fetch};
 use super::{Format, Output, VerbError};
 use crate::client::Client;
@@ -20,7 +21,7 @@ pub(super) struct Install {
     /// file (`./mine.wasm`). `recoilctl registry list` shows where names are looked for.
     #[arg(value_name = "NAME|FILE")]
     package: String,
-    /// Do not ask.
+    /// Do not ask. Packages that came with the node's program are installed without a question anyway.
     #[arg(short, long)]
     yes: bool,
     /// Remember in this file what each version was, and refuse one that has changed since.
@@ -57,8 +58,9 @@ fn listener_port(text: &str) -> Result<(String, u16), String> {
 impl Install {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
         let found = fetch(client, &self.package, self.lock.as_deref()).await?;
-        if !self.yes {
-            confirm(&found, &self.app.listen)?;
+        // What came with the node's program is trusted as much as the program.
+        if !self.yes && !found.package.bundled {
+            confirm(|to| show(&found, &self.app.listen, to), "Install it?", "nothing was installed")?;
         }
         install(client, &found.package, &self.app, output).await
     }
@@ -123,25 +125,6 @@ fn show(found: &Found, listen: &[(String, u16)], output: &mut dyn std::io::Write
         writeln!(output, "  limit      {limit} {value}")?;
     }
     Ok(())
-}
-
-/// Asks the operator, on a terminal.
-fn confirm(found: &Found, listen: &[(String, u16)]) -> Result<(), VerbError> {
-    use std::io::{BufRead as _, IsTerminal as _, Write as _};
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(VerbError::Local("there is no terminal to ask on whether to install it: add --yes".into()));
-    }
-    let mut stderr = std::io::stderr();
-    show(found, listen, &mut stderr)?;
-    write!(stderr, "Install it? [y/N] ")?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(VerbError::Local("nothing was installed".into())),
-    }
 }
 
 async fn why_not(client: &Client, app: &AppSummary) -> String {

@@ -3,11 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::join_all;
-use recoil_gateway::api::{LogLine, NodeState, Status};
+use recoil_gateway::api::{LogLine, Status};
 
 use super::output::utc;
 use super::uninstall::path_segment;
-use super::{Format, Output, VerbError};
+use super::{Format, Output, VerbError, nodes};
 use crate::client::{Client, ClientError};
 
 #[derive(Debug, clap::Args)]
@@ -23,11 +23,7 @@ impl Logs {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
         let name = path_segment(&self.name)?;
         let status: Status = client.get("/v1/status").await?;
-        let nodes = status.nodes.iter().filter(|node| node.state != NodeState::Down || node.id == status.node);
-        // The node that was named answers at the name it was given, wherever that leads.
-        let clients: Vec<Client> = nodes
-            .map(|node| if node.id == status.node { client.clone() } else { Client::new(&node.address.to_string()) })
-            .collect();
+        let clients = nodes::clients(client, &status);
         if self.follow { follow(&clients, name, output).await } else { whole(&clients, name, output).await }
     }
 }

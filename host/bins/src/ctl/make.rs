@@ -148,7 +148,7 @@ fn shell(folder: &Path, command: &str) -> Result<(), VerbError> {
     let stderr = std::io::stderr();
     let mut step = Command::new("sh");
     step.args(["-c", command]).current_dir(folder).stdout(stderr);
-    if let Ok(program) = std::env::current_exe() {
+    if let Ok(program) = crate::process::under_name("recoilctl") {
         // What it runs may need this program, and be meant for this version of it.
         step.env(PROGRAM_VARIABLE, program);
     }

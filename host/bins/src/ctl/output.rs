@@ -29,6 +29,12 @@ impl Output {
         self.to.flush()
     }
 
+    /// Text as it is, without the end of a line.
+    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
+        self.to.write_all(text.as_bytes())?;
+        self.to.flush()
+    }
+
     /// A value for programs: as YAML if that was asked for, else as indented JSON.
     pub fn value(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = match self.format {

@@ -29,10 +29,15 @@ fn command_lines_are_understood_or_refused() {
         "test",
         "uninstall a",
         "uninstall a --keep-data",
+        "uninstall a --yes",
+        "data list",
+        "data delete a --yes",
         "list",
         "inspect a",
         "logs a --follow",
         "status",
+        "status --watch",
+        "status --watch 5 -o json",
         "--server h:1 status",
     ] {
         Arguments::try_parse_from(["recoilctl"].into_iter().chain(good.split(' ')))
@@ -46,6 +51,9 @@ fn command_lines_are_understood_or_refused() {
         "registry",
         "registry collect --kept 5d",
         "logs",
+        "data",
+        "data delete",
+        "status --watch 0",
         "restart",
         "set a",
         "set a b",
@@ -77,7 +85,7 @@ async fn code(server: &str, words: &str) -> u8 {
     let client = Client::new(&arguments.server);
     let mut output = Output::stdout(Format::Json);
     match &arguments.verb {
-        Verb::Status => status::run(&client, &mut output).await,
+        Verb::Status(status) => status.run(&client, &mut output).await,
         Verb::Inspect(inspect) => inspect.run(&client, &mut output).await,
         Verb::Install(install) => install.run(&client, &mut output).await,
         _ => unreachable!(),

@@ -7,16 +7,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::process::{hosting_sentence, node_packages};
 use anyhow::{Context as _, bail, ensure};
-use recoil::process::{hosting_sentence, node_packages};
 use recoil_base::{NodeId, Shutdown, Tasks};
 use recoil_gateway::api::{AppState, AppSummary, Status};
 use recoil_node::{Node, NodeOptions, Shared, SharedOptions};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::Arguments;
-use crate::ready_file::{self, Ready, ReadyApp, ReadyNode};
+use super::Arguments;
+use super::ready_file::{self, Ready, ReadyApp, ReadyNode};
 
 /// A node's place: it stays when the node is killed.
 struct Slot {
@@ -177,7 +177,7 @@ impl Cluster {
 
     /// What the ready file says.
     pub(super) async fn ready(&self, apps: &[String]) -> anyhow::Result<Ready> {
-        let status = self.status().await?;
+        let status = self.status()?;
         let nodes = self.slots.iter().filter_map(|slot| {
             let node = &slot.node.as_ref()?.node;
             Some(ReadyNode { id: node.id(), admin: node.address().to_string(), data_dir: slot.data_dir.clone() })
@@ -199,12 +199,17 @@ impl Cluster {
         for line in &self.announcements {
             println!("{line}");
         }
-        println!("Ctrl-C stops");
+        eprintln!("Ctrl-C stops");
+    }
+
+    /// How many nodes there are, running or not.
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
     }
 
     /// The status as the first running node sees it.
-    pub(super) async fn status(&self) -> anyhow::Result<Status> {
-        Ok(self.any()?.status().await)
+    pub(super) fn status(&self) -> anyhow::Result<Status> {
+        Ok(self.any()?.status())
     }
 
     /// Drop a node as a crash would: nothing is flushed, nobody is told.

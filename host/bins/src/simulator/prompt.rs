@@ -1,13 +1,27 @@
 //! The prompt at a terminal: look at the cluster, take nodes away and bring them back.
+//!
+//! Lines are edited, completed and recalled by rustyline, on a thread of its own, since reading a terminal blocks and cannot be
+//! taken back. The thread reads a line only when it is asked for one, so that what a command prints stands before the next prompt.
+//! The terminal gets back the modes that it had, however the prompt ends. The history of lines is kept in
+//! `$XDG_STATE_HOME/recoil/simulator_history` (`~/.local/state` without that variable); where it cannot be written, it lasts as long
+//! as the program.
 
-use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use recoil::ctl::{Format, Output, status};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::Validator;
+use rustyline::{Context, Editor, ExternalPrinter as _, Helper};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::cluster::Cluster;
+use super::cluster::Cluster;
+use crate::ctl::{Format, Output, status};
 
 const HELP: &str = "\
   status      nodes, partitions, leaders and apps
@@ -17,6 +31,13 @@ const HELP: &str = "\
 
 /// How long a restarted node may take before the prompt comes back.
 const RESTART_MAX: Duration = Duration::from_secs(60);
+
+const PROMPT: &str = "recoil> ";
+/// Lines of history that are kept.
+const HISTORY_MAX: usize = 1000;
+/// The commands, and whether the number of a node follows.
+const COMMANDS: [(&str, bool); 5] =
+    [("help", false), ("kill", true), ("quit", false), ("restart", true), ("status", false)];
 
 /// A line typed by somebody.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,18 +68,23 @@ impl Command {
     }
 }
 
-/// Read and obey lines until `quit` or the end of the input.
-pub(crate) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
+/// Read and obey lines until `quit`, Ctrl-C, or the end of the input.
+pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let _modes = TerminalModes::now();
+    let mut editor = editor(cluster.count())?;
+    let mut beside_the_prompt = editor.create_external_printer()?;
+    let (ask, asked) = mpsc::channel(1);
+    let (answer, mut lines) = mpsc::channel(1);
+    recoil_base::task::spawn_thread("prompt", move || read(editor, asked, answer));
     println!("Type help for what can be done here");
-    let mut lines = lines();
     loop {
-        print!("recoil> ");
-        let _ = std::io::stdout().flush();
-        let line = tokio::select! {
-            line = lines.recv() => line,
-            why = cluster.next_failure() => {
-                println!("\n{why}");
-                continue;
+        if ask.send(()).await.is_err() {
+            return Ok(());
+        }
+        let line = loop {
+            tokio::select! {
+                line = lines.recv() => break line,
+                why = cluster.next_failure() => beside_the_prompt.print(format!("{why}\n"))?,
             }
         };
         let Some(line) = line else { return Ok(()) };
@@ -73,11 +99,100 @@ pub(crate) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     }
 }
 
+/// The modes of a terminal, set again when dropped: the thread that reads may have changed them and never end.
+struct TerminalModes(Option<Termios>);
+
+impl TerminalModes {
+    fn now() -> Self {
+        TerminalModes(tcgetattr(std::io::stdin()).ok())
+    }
+}
+
+impl Drop for TerminalModes {
+    fn drop(&mut self) {
+        if let Some(modes) = &self.0 {
+            // A terminal that is gone has no modes.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, modes);
+        }
+    }
+}
+
+fn editor(nodes: usize) -> anyhow::Result<Editor<Words, FileHistory>> {
+    let config = rustyline::Config::builder().max_history_size(HISTORY_MAX)?.auto_add_history(true).build();
+    let mut editor = Editor::with_config(config)?;
+    editor.set_helper(Some(Words { nodes }));
+    if let Some(file) = history_file() {
+        // There is none the first time.
+        let _ = editor.load_history(&file);
+    }
+    Ok(editor)
+}
+
+/// Reads a line whenever one is asked for, until nobody asks, the input ends, or Ctrl-C.
+fn read(mut editor: Editor<Words, FileHistory>, mut asked: mpsc::Receiver<()>, answer: mpsc::Sender<String>) {
+    while asked.blocking_recv().is_some() {
+        let line = match editor.readline(PROMPT) {
+            Ok(line) => line,
+            Err(ReadlineError::Interrupted | ReadlineError::Eof) => return,
+            Err(error) => return eprintln!("recoil_simulator: the terminal cannot be read: {error}"),
+        };
+        if let Some(file) = history_file() {
+            // Without a place for it, the history lasts as long as the program.
+            let _ = file.parent().map(std::fs::create_dir_all);
+            let _ = editor.append_history(&file);
+        }
+        if answer.blocking_send(line).is_err() {
+            return;
+        }
+    }
+}
+
+fn history_file() -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let state = named("XDG_STATE_HOME").or_else(|| Some(named("HOME")?.join(".local/state")))?;
+    Some(state.join("recoil/simulator_history"))
+}
+
+/// Completes commands and the numbers of nodes.
+struct Words {
+    nodes: usize,
+}
+
+impl Words {
+    /// What the last word of `line` may become, and where that word begins.
+    fn complete_line(&self, line: &str) -> (usize, Vec<String>) {
+        let start = line.rfind(' ').map_or(0, |space| space + 1);
+        let (before, word) = (line[..start].trim(), &line[start..]);
+        let candidates: Vec<String> = match before {
+            "" => COMMANDS.iter().map(|(name, takes)| format!("{name}{}", if *takes { " " } else { "" })).collect(),
+            _ if COMMANDS.contains(&(before, true)) => (0..self.nodes).map(|k| k.to_string()).collect(),
+            _ => vec![],
+        };
+        (start, candidates.into_iter().filter(|candidate| candidate.starts_with(word)).collect())
+    }
+}
+
+impl Completer for Words {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(self.complete_line(line.get(..at).unwrap_or(line)))
+    }
+}
+
+impl Hinter for Words {
+    type Hint = String;
+}
+
+impl Highlighter for Words {}
+impl Validator for Words {}
+impl Helper for Words {}
+
 async fn obey(cluster: &mut Cluster, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Nothing | Command::Quit => {}
         Command::Help => println!("{HELP}"),
-        Command::Status => status::print(&cluster.status().await?, &mut Output::stdout(Format::Table))?,
+        Command::Status => status::print(&cluster.status()?, &mut Output::stdout(Format::Table))?,
         Command::Kill(k) => println!("Recoil node {} is killed", cluster.kill(k).await?),
         Command::Restart(k) => match timeout(RESTART_MAX, cluster.restart(k)).await {
             Ok(result) => result?,
@@ -87,23 +202,35 @@ async fn obey(cluster: &mut Cluster, command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lines of the terminal. Reading blocks and cannot be taken back, so it has a thread of its own that the process does not
-/// wait for.
-fn lines() -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel(1);
-    recoil_base::task::spawn_thread("prompt", move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
-            if sender.blocking_send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fails if a command or a node's number is not offered, or something is offered where nothing can follow.
+    #[test]
+    fn commands_and_numbers_of_nodes_are_completed() {
+        let words = Words { nodes: 3 };
+        for (line, start, expected) in [
+            ("", 0, &["help", "kill ", "quit", "restart ", "status"][..]),
+            ("re", 0, &["restart "]),
+            ("kill ", 5, &["0", "1", "2"]),
+            ("restart 2", 8, &["2"]),
+            ("status ", 7, &[]),
+            ("kill 1 ", 7, &[]),
+            ("x", 0, &[]),
+        ] {
+            let (at, offered) = words.complete_line(line);
+            assert_eq!(
+                (at, offered.iter().map(String::as_str).collect::<Vec<_>>()),
+                (start, expected.to_vec()),
+                "{line}"
+            );
+        }
+        for (command, takes_a_number) in COMMANDS {
+            let line = if takes_a_number { format!("{command} 1") } else { command.to_owned() };
+            assert!(Command::parse(&line).is_ok(), "{line}");
+        }
+    }
 
     #[test]
     fn lines_are_understood_or_answered_with_what_to_type() {

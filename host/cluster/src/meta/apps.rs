@@ -226,17 +226,30 @@ impl MetaState {
         Ok(())
     }
 
+    pub(super) fn delete_data(&mut self, name: String, app: AppId, changes: &mut Changes) -> MetaReply {
+        if self.apps.contains_key(&name) {
+            return Err(format!("{name} is installed and uses its data: recoilctl uninstall {name} removes both"));
+        }
+        if self.kept.get(&name).is_none_or(|kept| kept.id != app) {
+            return Err(format!("there is no data kept of an app named {name}"));
+        }
+        self.kept.remove_mut(&name);
+        changes.push(RowKey::Kept(name));
+        self.removed_apps.insert_mut(app, ());
+        changes.push(RowKey::RemovedApp(app));
+        Ok(())
+    }
+
     pub(super) fn uninstall(&mut self, name: String, keep_data: bool, changes: &mut Changes) -> MetaReply {
         let Some(app) = self.apps.get(&name).cloned() else {
-            let kept =
-                self.kept.get(&name).map(|kept| kept.id).ok_or_else(|| format!("there is no app named {name}"))?;
-            if !keep_data {
-                self.kept.remove_mut(&name);
-                changes.push(RowKey::Kept(name));
-                self.removed_apps.insert_mut(kept, ());
-                changes.push(RowKey::RemovedApp(kept));
-            }
-            return Ok(());
+            return match self.kept.contains_key(&name) {
+                // A repeated request.
+                true if keep_data => Ok(()),
+                true => Err(format!(
+                    "{name} is uninstalled already, and its data were kept: recoilctl data delete {name} deletes them"
+                )),
+                false => Err(format!("there is no app named {name}")),
+            };
         };
         self.apps.remove_mut(&name);
         changes.push(RowKey::App(name.clone()));

@@ -134,6 +134,13 @@ pub enum MetaCommand {
         /// For its next installation.
         keep_data: bool,
     },
+    /// Deletes the data that an uninstalled app left behind.
+    DeleteData {
+        /// The app's name.
+        name: String,
+        /// The id that the data had when the operator asked: an app installed again since then keeps its data.
+        app: AppId,
+    },
     /// Allows commands and rows of the next feature level. There is no way back: versions that do not understand it cannot take part any
     /// more.
     RaiseLevel {
@@ -155,6 +162,7 @@ impl MetaCommand {
             | MetaCommand::Ready { .. }
             | MetaCommand::Serve { .. }
             | MetaCommand::Uninstall { .. }
+            | MetaCommand::DeleteData { .. }
             | MetaCommand::RaiseLevel { .. } => 1,
         }
     }

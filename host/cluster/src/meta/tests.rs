@@ -134,12 +134,20 @@ fn kept_data_is_there_for_the_next_installation_of_the_same_package() {
     assert_ne!(third.id, first.id, "what is being removed is given to nobody");
 }
 
+/// Fails if the data of an installed app, or of one that was installed again since the operator looked, can be deleted, or
+/// uninstalling twice deletes what was kept.
 #[test]
-fn kept_data_can_be_removed_later() {
+fn kept_data_can_be_deleted_later() {
     let mut meta = Meta::new();
     let app = meta.install("app", "one", 1).unwrap();
+    let delete = |id| MetaCommand::DeleteData { name: "app".into(), app: id };
+    assert!(meta.apply(delete(app.id)).unwrap_err().contains("is installed"));
     meta.uninstall("app", true).unwrap();
-    meta.uninstall("app", false).unwrap();
+    meta.uninstall("app", true).unwrap();
+    assert!(meta.uninstall("app", false).unwrap_err().contains("recoilctl data delete app"));
+    assert!(meta.apply(delete(AppId(app.id.0 + 1))).unwrap_err().contains("no data kept"));
+    assert!(meta.state.removed_apps.is_empty());
+    meta.apply(delete(app.id)).unwrap();
     assert!(meta.state.removed_apps.keys().eq([&app.id]));
     assert!(meta.state.kept.is_empty());
 }

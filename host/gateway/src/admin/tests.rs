@@ -7,7 +7,7 @@ use recoil_base::{Digest, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::api::{AppDetail, AppState, AppSummary, CollectReply, Health, LogLine, PackageSummary, Status};
+use crate::api::{AppData, AppDetail, AppState, AppSummary, CollectReply, Health, LogLine, PackageSummary, Status};
 
 /// An API whose answers are fixed and which remembers what it was asked.
 #[derive(Default)]
@@ -36,6 +36,7 @@ fn package(archive: &[u8]) -> PackageSummary {
         version: "1.0.0".to_owned(),
         manifest,
         artifact: None,
+        bundled: false,
     }
 }
 
@@ -67,6 +68,7 @@ impl AdminApi for Fixed {
             groups: Vec::new(),
             apps: vec![summary()],
             ready: false,
+            problems: Vec::new(),
         })
     }
     async fn health(&self) -> Health {
@@ -101,6 +103,14 @@ impl AdminApi for Fixed {
     ) -> Result<BTreeMap<String, recoil_package::SettingValue>, AdminError> {
         self.asked.lock().push(format!("set {name} {values:?}"));
         Ok(BTreeMap::new())
+    }
+    async fn data(&self, app: Option<&str>) -> Result<Vec<AppData>, AdminError> {
+        self.asked.lock().push(format!("data {app:?}"));
+        Ok(Vec::new())
+    }
+    async fn delete_data(&self, app: &str) -> Result<(), AdminError> {
+        self.asked.lock().push(format!("delete data {app}"));
+        Ok(())
     }
     async fn uninstall(&self, name: &str, keep_data: bool) -> Result<(), AdminError> {
         self.asked.lock().push(format!("uninstall {name}{}", if keep_data { " but its data" } else { "" }));

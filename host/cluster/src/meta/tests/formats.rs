@@ -60,6 +60,7 @@ fn commands() -> Vec<MetaCommand> {
         MetaCommand::Ready { app, install, node: NodeId(2), error: Some("no port".into()) },
         MetaCommand::Serve { app, install },
         MetaCommand::Uninstall { name: "app".into(), keep_data: true },
+        MetaCommand::DeleteData { name: "app".into(), app },
         MetaCommand::RaiseLevel { level: 2 },
     ]
 }
