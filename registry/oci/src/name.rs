@@ -113,6 +113,25 @@ impl FromStr for Tag {
     }
 }
 
+impl Tag {
+    /// The tag of a version. Tags cannot contain the `+` of build metadata; as in Helm it becomes `_`:
+    /// `1.0.0+build.5` has the tag `1.0.0_build.5`. Versions contain no `_`, so this is reversible.
+    ///
+    /// # Errors
+    /// If the result is not a tag.
+    pub fn of_version(version: &str) -> Result<Self, InvalidName> {
+        version
+            .replace('+', "_")
+            .parse()
+            .map_err(|error: InvalidName| InvalidName::new(error.what, version, error.expected))
+    }
+
+    /// The version that a tag stands for, if it does.
+    fn version(tag: &str) -> Option<semver::Version> {
+        semver::Version::parse(&tag.replacen('_', "+", 1)).ok()
+    }
+}
+
 /// How a content is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
@@ -225,6 +244,16 @@ impl FromStr for Reference {
     }
 }
 
+impl Reference {
+    /// Parses a version, tag or digest as a user types it; see [`Tag::of_version`].
+    ///
+    /// # Errors
+    /// If it is none of them.
+    pub fn of_version(text: &str) -> Result<Self, InvalidName> {
+        if text.contains(':') { text.parse().map(Reference::Digest) } else { Tag::of_version(text).map(Reference::Tag) }
+    }
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -235,7 +264,8 @@ impl fmt::Display for Reference {
 }
 
 /// A package as people name it: `greeter`, `acme/greeter`, `acme/greeter@1.0.0`, `acme/greeter@sha256:…`. Without a namespace it is
-/// in `recoil`, where the packages are that come with the programs; without a version the newest is meant.
+/// in `recoil`, where the packages are that come with the programs; without a version the newest is meant. A version's `+` is read as
+/// the `_` that its tag has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageReference {
     /// With its namespace.
@@ -248,7 +278,7 @@ impl FromStr for PackageReference {
     type Err = InvalidName;
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let (name, version) = match text.split_once('@') {
-            Some((name, version)) => (name, Some(version.parse()?)),
+            Some((name, version)) => (name, Some(Reference::of_version(version)?)),
             None => (text, None),
         };
         let wrong = |_| InvalidName::new("package", text, "[NAMESPACE/]NAME[@VERSION], such as acme/greeter@1.0.0");
@@ -267,10 +297,10 @@ impl fmt::Display for PackageReference {
     }
 }
 
-/// The tag with the newest version among `tags`: a release if there is one, else a pre-release. Tags that are no semantic versions do
-/// not count.
+/// The tag with the newest version among `tags`: a release if there is one, else a pre-release. Of the builds of a version, it is the last
+/// in their order. Tags that are no semantic versions do not count.
 pub fn newest<'a>(tags: impl IntoIterator<Item = &'a str>) -> Option<Tag> {
-    let versions = tags.into_iter().filter_map(|tag| Some((semver::Version::parse(tag).ok()?, tag)));
+    let versions = tags.into_iter().filter_map(|tag| Some((Tag::version(tag)?, tag)));
     let (_, newest) = versions.max_by(|(a, _), (b, _)| (a.pre.is_empty(), a).cmp(&(b.pre.is_empty(), b)))?;
     newest.parse().ok()
 }
@@ -327,5 +357,19 @@ mod tests {
         assert_eq!(newest(&["1.9.0", "1.10.0", "2.0.0-rc.1", "latest"]).as_deref(), Some("1.10.0"));
         assert_eq!(newest(&["2.0.0-rc.1", "2.0.0-rc.2"]).as_deref(), Some("2.0.0-rc.2"));
         assert_eq!(newest(&["latest"]), None);
+        assert_eq!(newest(&["1.0.0", "1.0.0_build.9", "1.0.0_build.10"]).as_deref(), Some("1.0.0_build.10"));
+        assert_eq!(newest(&["1.0.0_build.9", "1.0.1"]).as_deref(), Some("1.0.1"));
+        assert_eq!(newest(&["1.0.0", "2.0.0_a_b", "_2.0.0", "2.0.0_"]).as_deref(), Some("1.0.0"), "no versions");
+    }
+
+    #[test]
+    fn a_build_of_a_version_has_a_tag() {
+        assert_eq!(Tag::of_version("1.0.0+build.5").unwrap().as_str(), "1.0.0_build.5");
+        assert_eq!(Tag::of_version("1.0.0-rc.1").unwrap().as_str(), "1.0.0-rc.1");
+        let typed: PackageReference = "acme/greeter@1.0.0+build.5".parse().unwrap();
+        assert_eq!(typed, "acme/greeter@1.0.0_build.5".parse().unwrap());
+        let wrong = Tag::of_version("1.0.0+é").unwrap_err().to_string();
+        assert!(wrong.contains("1.0.0+"), "as it was typed: {wrong}");
+        assert!("1.0.0+build".parse::<Tag>().is_err(), "on the wire there is no +");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use recoil_oci::{Digest, Manifest, NAMESPACE, Reference, Repository, artifact};
+use recoil_oci::{Digest, Manifest, NAMESPACE, Reference, Repository, Tag, artifact};
 
 /// True if a repository is of the namespace that is never written.
 pub(crate) fn is_reserved(name: &Repository) -> bool {
@@ -15,7 +15,7 @@ pub(crate) fn is_reserved(name: &Repository) -> bool {
 }
 
 struct Version {
-    tag: String,
+    tag: Tag,
     digest: Digest,
     manifest: Manifest,
     bytes: Bytes,
@@ -60,14 +60,14 @@ impl Builtin {
     pub(crate) fn manifest(&self, name: &Repository, reference: &Reference) -> Option<(Digest, Manifest, Bytes)> {
         let version = self.version(name)?;
         let meant = match reference {
-            Reference::Tag(tag) => tag.as_str() == version.tag,
+            Reference::Tag(tag) => *tag == version.tag,
             Reference::Digest(digest) => *digest == version.digest,
         };
         meant.then(|| (version.digest.clone(), version.manifest.clone(), version.bytes.clone()))
     }
 
     pub(crate) fn tags(&self, name: &Repository) -> Option<Vec<String>> {
-        self.version(name).map(|version| vec![version.tag.clone()])
+        self.version(name).map(|version| vec![version.tag.to_string()])
     }
 
     pub(crate) fn repositories(&self) -> impl Iterator<Item = &str> {
@@ -83,5 +83,6 @@ fn make(name: &str, version: &str, archive: &Bytes) -> Result<Version, String> {
         .map_err(|error| error.to_string())?;
     let manifest = Manifest::parse(&made.manifest, None).map_err(|error| error.to_string())?;
     let blobs = BTreeMap::from([(made.config_digest, made.config.into()), (made.layer_digest, archive.clone())]);
-    Ok(Version { tag: version.to_owned(), digest: made.manifest_digest, manifest, bytes: made.manifest.into(), blobs })
+    let tag = Tag::of_version(version).map_err(|error| error.to_string())?;
+    Ok(Version { tag, digest: made.manifest_digest, manifest, bytes: made.manifest.into(), blobs })
 }
