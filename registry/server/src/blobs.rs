@@ -13,6 +13,7 @@ use recoil_oci::records::{Answer as Record, Command, Link, Part};
 use recoil_oci::{Digest, Repository};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use crate::conditional::{entity_tag, heeds_range, unsent};
 use crate::failure::{Code, Failure};
 use crate::records::{Records, chunk_key, unexpected};
 use crate::store::StoreError;
@@ -84,11 +85,20 @@ pub(crate) fn chunks(
 }
 
 /// The bytes that a request asks for, of so many. None: all of them. What is no range of bytes is not heeded, as HTTP has it.
-fn wanted(request: &Head, size: u64) -> Result<Option<Range<u64>>, Failure> {
+fn wanted(request: &Head, digest: &Digest, size: u64) -> Result<Option<Range<u64>>, Failure> {
+    if !heeds_range(request, digest) {
+        return Ok(None);
+    }
     let text = request.headers.get(RANGE).and_then(|value| value.to_str().ok());
-    let spec = text.and_then(|text| text.trim().strip_prefix("bytes=")).filter(|spec| !spec.contains(','));
-    let Some((first, last)) = spec.and_then(|spec| spec.split_once('-')) else { return Ok(None) };
-    let number = |text: &str| text.trim().parse::<u64>();
+    let (unit, spec) = text.and_then(|text| text.trim().split_once('=')).unwrap_or_default();
+    if !unit.eq_ignore_ascii_case("bytes") || spec.contains(',') {
+        return Ok(None);
+    }
+    let Some((first, last)) = spec.split_once('-') else { return Ok(None) };
+    let number = |text: &str| match text.trim().starts_with('+') {
+        true => Err(()),
+        false => text.trim().parse::<u64>().map_err(|_| ()),
+    };
     let range = match (first.trim().is_empty(), number(first), number(last)) {
         (true, _, Ok(count)) => size.saturating_sub(count)..size,
         (false, Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
@@ -133,13 +143,19 @@ impl Registry {
     pub(crate) async fn blob(&self, name: &Repository, digest: &Digest, request: &Head) -> Result<Answer, Failure> {
         if builtin::is_reserved(name) {
             let bytes = self.builtin.blob(name, digest).ok_or_else(|| unknown(name, digest))?;
-            let range = wanted(request, bytes.len() as u64)?;
+            if let Some(answer) = unsent(request, digest)? {
+                return Ok(answer);
+            }
+            let range = wanted(request, digest, bytes.len() as u64)?;
             let part =
                 range.clone().map_or(bytes.clone(), |range| bytes.slice(range.start as usize..range.end as usize));
             return Ok(blob_answer(digest, bytes.len() as u64, range, full(part)));
         }
         let link = self.find_link(name, digest).await?.ok_or_else(|| unknown(name, digest))?;
-        let range = wanted(request, link.size)?;
+        if let Some(answer) = unsent(request, digest)? {
+            return Ok(answer);
+        }
+        let range = wanted(request, digest, link.size)?;
         let asked = range.clone().unwrap_or(0..link.size);
         if request.method == hyper::Method::HEAD || asked.is_empty() {
             return Ok(blob_answer(digest, link.size, range, empty()));
@@ -257,28 +273,31 @@ fn blob_answer(digest: &Digest, size: u64, range: Option<Range<u64>>, body: Body
     set(&mut found, "accept-ranges", "bytes");
     set(&mut found, "docker-content-digest", digest.as_str());
     // What is named by its digest never changes.
-    set(&mut found, "etag", format!("\"{digest}\""));
+    set(&mut found, "etag", entity_tag(digest));
     *found.body_mut() = body;
     found
 }
 
 #[cfg(test)]
 mod tests {
+    use recoil_oci::Algorithm;
+
     use super::*;
 
     #[test]
     fn ranges_are_what_http_says() {
         let of = |range: &str, size: u64| {
             let request = hyper::Request::builder().header(RANGE, range).body(()).unwrap();
-            wanted(&request.into_parts().0, size).map_err(|_| ())
+            wanted(&request.into_parts().0, &Algorithm::Sha256.digest(b""), size).map_err(|_| ())
         };
         assert_eq!(of("bytes=500-1499", 5000), Ok(Some(500..1500)));
         assert_eq!(of("bytes=500-", 5000), Ok(Some(500..5000)));
+        assert_eq!(of("Bytes=500-1499", 5000), Ok(Some(500..1500)), "in any case");
         assert_eq!(of("bytes=-500", 5000), Ok(Some(4500..5000)));
         assert_eq!(of("bytes=-9000", 5000), Ok(Some(0..5000)));
         assert_eq!(of("bytes=2000-9999", 5000), Ok(Some(2000..5000)));
         assert_eq!(of(&format!("bytes=0-{}", u64::MAX), 5000), Ok(Some(0..5000)));
-        for bad in ["bytes=500-0", "bytes=5000-10000", "bytes=-0", "bytes=-", "bytes=x-1", "bytes=1-x"] {
+        for bad in ["bytes=500-0", "bytes=5000-10000", "bytes=-0", "bytes=-", "bytes=x-1", "bytes=1-x", "bytes=+1-2"] {
             assert_eq!(of(bad, 5000), Err(()), "{bad}");
         }
         assert_eq!(of("bytes=0-0", 0), Err(()));

@@ -5,7 +5,9 @@
 //! access       who may push
 //! uploads      a blob's way in: sessions, parts, chunks
 //! blobs        its way out, mounts
-//! manifests    manifests, tags, referrers, the catalog
+//! conditional  preconditions of requests: entity tags, 304 and 412
+//! manifests    manifests, referrers, the catalog
+//! tags         lists of tags, in case-insensitive order
 //! records      asking for what is known of them, and where each record lies
 //! builtin      the packages that come with the programs, in a namespace of their own, which is never written
 //! collect      what nobody refers to goes
@@ -22,18 +24,20 @@
 //! and so are the blobs of a manifest that it was told is there.
 //!
 //! Bounded: uploads and downloads under way, and what each may hold, how long they may stand still; manifests; referrers; pages of lists.
-//! Not bounded: the tags of a repository, where a client asks for all of them at once.
-//! Deliberately absent: tokens for parts of the registry, rewriting of manifests, pulling through from other registries.
+//! Not bounded: the tags of a repository, where a client asks for all of them at once. A page is bounded by its size.
+//! Deliberately absent: tokens for parts of the registry, conditions on writes, rewriting of manifests, pulling through from other registries.
 
 mod access;
 mod blobs;
 mod builtin;
 mod collect;
+mod conditional;
 mod failure;
 mod manifests;
 mod records;
 mod route;
 mod store;
+mod tags;
 mod uploads;
 
 use std::net::SocketAddr;
@@ -45,7 +49,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use recoil_oci::{Digest, NAMESPACE, PackageReference, Reference, Repository, newest};
+use recoil_oci::{Digest, NAMESPACE, PackageReference, Reference, newest};
 use tokio::sync::Semaphore;
 
 pub use access::Access;
@@ -141,6 +145,9 @@ impl Registry {
             _ => Purpose::Read,
         };
         self.access.check(request, peer, purpose)?;
+        if writes {
+            conditional::refuse_on_write(request)?;
+        }
         if let (true, Some(repository)) = (writes, route.repository())
             && builtin::is_reserved(repository)
         {
@@ -156,7 +163,7 @@ impl Registry {
             (Route::Tags(name), Method::GET) => self.tags(&name, request).await,
             (Route::Referrers(name, digest), Method::GET) => self.referrers(&name, &digest?, request).await,
             (Route::Manifest(name, reference), Method::GET | Method::HEAD) => match reference {
-                Ok(reference) => self.manifest(&name, &reference).await,
+                Ok(reference) => self.manifest(&name, &reference, request).await,
                 // What cannot be a reference is not there.
                 Err(error) => Err(Failure::new(StatusCode::NOT_FOUND, Code::ManifestUnknown, error.to_string())),
             },
@@ -209,12 +216,6 @@ impl Registry {
             )));
         }
         Ok((manifest, component))
-    }
-
-    /// The repository's tags, if it exists.
-    async fn all_tags(&self, name: &Repository) -> Result<Option<Vec<String>>, StoreError> {
-        let page = self.tags_page(name, String::new(), usize::MAX).await?;
-        Ok(page.map(|(tags, _)| tags))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Manifests, tags, referrers, and the catalog of repositories.
+//! Manifests, referrers, and the catalog of repositories.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
-use recoil_oci::records::{Answer as Record, Command, PAGE_MAX};
+use recoil_oci::records::{Answer as Record, Command};
 use recoil_oci::{Algorithm, Digest, IMAGE_INDEX_MEDIA_TYPE, MANIFEST_BYTES_MAX, Manifest, Reference, Repository, Tag};
 use serde_json::json;
 
+use crate::conditional::{entity_tag, unsent};
 use crate::failure::{Code, Failure};
 use crate::records::unexpected;
 use crate::store::StoreError;
@@ -28,7 +29,7 @@ fn unknown(name: &Repository, reference: &Reference) -> Failure {
 }
 
 /// How many a list is asked for, and after which; `usize::MAX` if it is asked for all.
-fn page_of(request: &Head) -> Result<(usize, String), Failure> {
+pub(crate) fn page_of(request: &Head) -> Result<(usize, String), Failure> {
     let limit = match parameter(request, "n") {
         None => usize::MAX,
         Some(text) => text.parse().map_err(|_| Failure::bad_request(Code::Unsupported, "`n` is not a number"))?,
@@ -56,12 +57,20 @@ impl Registry {
     }
 
     /// `GET` and `HEAD …/manifests/REFERENCE`.
-    pub(crate) async fn manifest(&self, name: &Repository, reference: &Reference) -> Result<Answer, Failure> {
+    pub(crate) async fn manifest(
+        &self,
+        name: &Repository,
+        reference: &Reference,
+        request: &Head,
+    ) -> Result<Answer, Failure> {
         let found = self.find_manifest(name, reference, true).await?;
         let (digest, manifest, bytes) = found.ok_or_else(|| unknown(name, reference))?;
+        if let Some(answer) = unsent(request, &digest)? {
+            return Ok(answer);
+        }
         let mut found = answer(StatusCode::OK, &manifest.media_type, bytes);
         set(&mut found, "docker-content-digest", digest.as_str());
-        set(&mut found, "etag", format!("\"{digest}\""));
+        set(&mut found, "etag", entity_tag(&digest));
         Ok(found)
     }
 
@@ -135,51 +144,6 @@ impl Registry {
         }
     }
 
-    /// At most `limit` tags after `after`, and whether there are more; none if there is no such repository.
-    pub(crate) async fn tags_page(
-        &self,
-        name: &Repository,
-        mut after: String,
-        limit: usize,
-    ) -> Result<Option<(Vec<String>, bool)>, StoreError> {
-        if builtin::is_reserved(name) {
-            let found = self.builtin.tags(name).map(|tags| {
-                let mut rest: Vec<String> = tags.into_iter().filter(|tag| *tag > after).collect();
-                let more = rest.len() > limit;
-                rest.truncate(limit);
-                (rest, more)
-            });
-            return Ok(found);
-        }
-        let mut found = Vec::new();
-        loop {
-            let page = (limit - found.len()).min(PAGE_MAX as usize) as u32;
-            let list = Command::Tags { repository: name.clone(), after, limit: page };
-            let (tags, more) = match self.records.ask(list).await? {
-                Record::Tags { tags, more } => (tags, more),
-                Record::Absent => return Ok(None),
-                other => return Err(unexpected(other)),
-            };
-            let last = tags.last().cloned();
-            found.extend(tags);
-            match last {
-                Some(last) if more && found.len() < limit => after = last,
-                _ => return Ok(Some((found, more))),
-            }
-        }
-    }
-
-    /// `GET …/tags/list`.
-    pub(crate) async fn tags(&self, name: &Repository, request: &Head) -> Result<Answer, Failure> {
-        let (limit, after) = page_of(request)?;
-        let page = self.tags_page(name, after, limit).await?;
-        let (tags, more) =
-            page.ok_or_else(|| Failure::not_found(Code::NameUnknown, format!("there is no repository {name}")))?;
-        let mut list = crate::json(StatusCode::OK, &json!({ "name": name, "tags": tags }));
-        link_next(&mut list, &format!("/v2/{name}/tags/list"), limit, tags.last().filter(|_| more));
-        Ok(list)
-    }
-
     /// `GET …/referrers/DIGEST`.
     pub(crate) async fn referrers(
         &self,
@@ -208,7 +172,8 @@ impl Registry {
     /// `GET /v2/_catalog`.
     pub(crate) async fn catalog(&self, request: &Head) -> Result<Answer, Failure> {
         let (limit, after) = page_of(request)?;
-        let limit = limit.min(CATALOG_MAX);
+        // Names of repositories are lower-case, so byte order is case-insensitive order.
+        let (limit, after) = (limit.min(CATALOG_MAX), after.to_ascii_lowercase());
         let mut names = self.repositories(&after).await?;
         names.extend(self.builtin.repositories().filter(|name| **name > *after).map(str::to_owned));
         names.sort();
@@ -249,7 +214,7 @@ async fn whole(body: Body) -> Result<Bytes, Failure> {
 }
 
 /// Says where the next page is.
-fn link_next(list: &mut Answer, path: &str, limit: usize, last: Option<&String>) {
+pub(crate) fn link_next(list: &mut Answer, path: &str, limit: usize, last: Option<&String>) {
     if let Some(last) = last {
         let query: String = form_urlencoded::Serializer::new(String::new())
             .append_pair("n", &limit.to_string())
