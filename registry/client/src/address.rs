@@ -27,6 +27,16 @@ impl Address {
         self.is_loopback
     }
 
+    /// The host to connect to: Docker Hub's API is not at its name.
+    pub(crate) fn host(&self) -> &str {
+        if self.text == "docker.io" { "index.docker.io" } else { &self.text }
+    }
+
+    /// True if both name the same registry, so that credentials for one are valid for the other.
+    pub(crate) fn is_same(&self, other: &Address) -> bool {
+        self.credentials_name() == other.credentials_name()
+    }
+
     /// What Docker's configuration and its helpers call the registry.
     pub(crate) fn credentials_name(&self) -> &str {
         if DOCKER_HUB.contains(&self.as_str()) { DOCKER_HUB_CREDENTIALS } else { &self.text }

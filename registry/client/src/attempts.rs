@@ -1,17 +1,16 @@
 //! When to try again, and how long to wait before.
 //!
-//! A failure that may pass is met with another attempt after a pause, and each pause is twice the one before. What was said about
-//! credentials gets one more attempt after signing in again: the token may have run out, and `oci-client` sends a request
-//! without any if it could not get one.
+//! A failure that may pass is met with another attempt after a pause, and each pause is twice the
+//! one before. What was said about credentials gets one more attempt after signing in again: the
+//! token may have run out.
 
 use std::future::Future;
 use std::time::Duration;
 
-use oci_client::RegistryOperation;
-
 use crate::Registry;
 use crate::failure::{Failure, Kind};
 use crate::registry::Image;
+use crate::sign_in::Operation;
 
 /// Attempts in a row that come to nothing.
 pub(crate) const ATTEMPTS_MAX: u32 = 5;
@@ -24,27 +23,37 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Attempts<'a> {
     registry: &'a Registry,
     image: &'a Image,
-    operation: RegistryOperation,
+    operation: Operation,
     failed: u32,
     signed_in_again: bool,
 }
 
 impl<'a> Attempts<'a> {
-    pub(crate) fn new(registry: &'a Registry, image: &'a Image, operation: RegistryOperation) -> Self {
+    pub(crate) fn new(registry: &'a Registry, image: &'a Image, operation: Operation) -> Self {
         Attempts { registry, image, operation, failed: 0, signed_in_again: false }
     }
 
     /// The last attempt brought something: those before it do not count any more.
     pub(crate) fn came_further(&mut self) {
         self.failed = 0;
+        self.signed_in_again = false;
     }
 
-    /// Returns when it is time for the next attempt. Fails with `failure`, or what is better to know, if there should be none.
+    /// Signs in, if that has not been done.
+    pub(crate) async fn signed_in(&self) -> Result<(), Failure> {
+        match self.registry.is_signed_in(self.image, self.operation) {
+            true => Ok(()),
+            false => self.registry.sign_in(self.image, self.operation).await,
+        }
+    }
+
+    /// Returns when it is time for the next attempt. Fails with `failure`, or what is better to
+    /// know, if there should be none.
     pub(crate) async fn next_after(&mut self, failure: Failure) -> Result<(), Failure> {
         match failure.kind {
             Kind::Unauthorized if !self.signed_in_again => {
                 self.signed_in_again = true;
-                match in_time(self.registry.sign_in(self.image, self.operation)).await {
+                match self.registry.sign_in(self.image, self.operation).await {
                     Err(refusal) if refusal.kind == Kind::Unauthorized => Err(refusal),
                     Ok(()) | Err(_) => Ok(()),
                 }
@@ -67,7 +76,11 @@ impl<'a> Attempts<'a> {
         A: Future<Output = Result<T, Failure>>,
     {
         loop {
-            match attempt().await {
+            let done = match self.signed_in().await {
+                Ok(()) => attempt().await,
+                Err(failure) => Err(failure),
+            };
+            match done {
                 Ok(done) => return Ok(done),
                 Err(failure) => self.next_after(failure).await?,
             }

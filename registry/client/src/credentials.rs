@@ -2,7 +2,7 @@
 //!
 //! `docker login` is how people already say so: what it leaves in Docker's configuration folder, or with a helper program that the
 //! configuration names, is used as it is. Having said nothing is no error, since many registries can be read by anyone; having
-//! said something that cannot be used is one.
+//! said something that cannot be used matters only where a registry wants to know who asks and serves nobody else.
 
 use std::fmt;
 use std::fs::File;
@@ -10,7 +10,6 @@ use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
-use oci_client::secrets::RegistryAuth;
 
 use crate::RegistryError;
 use crate::address::Address;
@@ -42,14 +41,38 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// A user's name and password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
 impl Credentials {
-    /// What to send to `address`. May run a helper program, which may ask people something.
-    pub(crate) async fn load(self, address: &Address) -> Result<RegistryAuth, RegistryError> {
+    /// Credentials for the registry at `address`, given a `token` issued for the registry at `owner`:
+    /// the token if both are the same registry, otherwise what `docker login` has stored. Both are
+    /// `host[:port]`.
+    ///
+    /// # Errors
+    /// [`RegistryError::BadAddress`] if one of them is no address.
+    pub fn with_token_of(owner: &str, token: String, address: &str) -> Result<Credentials, RegistryError> {
+        let (owner, address) = (owner.parse::<Address>()?, address.parse::<Address>()?);
+        Ok(if owner.is_same(&address) { Credentials::Token(token) } else { Credentials::Docker { config: None } })
+    }
+
+    /// What to send to `address`, if anything. May run a helper program, which may ask people something.
+    pub(crate) async fn load(&self, address: &Address) -> Result<Option<Login>, RegistryError> {
         match self {
-            Credentials::Anonymous => Ok(RegistryAuth::Anonymous),
-            Credentials::Token(token) => Ok(RegistryAuth::Basic(TOKEN_USER.to_owned(), token)),
+            Credentials::Anonymous => Ok(None),
+            Credentials::Token(token) => Ok(Some(Login { user: TOKEN_USER.to_owned(), password: token.clone() })),
             Credentials::Docker { config } => {
-                let Some(folder) = config.or_else(default_folder) else { return Ok(RegistryAuth::Anonymous) };
+                let Some(folder) = config.clone().or_else(default_folder) else { return Ok(None) };
                 let address = address.clone();
                 // The command line's programs need nothing of `recoil-base`, and this ends by itself.
                 #[allow(clippy::disallowed_methods)]
@@ -65,20 +88,20 @@ fn default_folder() -> Option<PathBuf> {
     set("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(Path::new(&set("HOME")?).join(".docker")))
 }
 
-fn from_docker(folder: &Path, address: &Address) -> Result<RegistryAuth, RegistryError> {
+fn from_docker(folder: &Path, address: &Address) -> Result<Option<Login>, RegistryError> {
     let path = folder.join("config.json");
     let unusable = |why: String| RegistryError::BadCredentials { registry: address.to_string(), why };
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(RegistryAuth::Anonymous),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unusable(format!("{} cannot be read: {error}", path.display()))),
     };
     match docker_credential::get_credential_from_reader(BufReader::new(file), address.credentials_name()) {
-        Ok(DockerCredential::UsernamePassword(user, password)) => Ok(RegistryAuth::Basic(user, password)),
+        Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Some(Login { user, password })),
         Ok(DockerCredential::IdentityToken(_)) => {
             Err(unusable(format!("{} has an identity token, and those are not supported", path.display())))
         }
-        Err(error) if says_nothing(&error) => Ok(RegistryAuth::Anonymous),
+        Err(error) if says_nothing(&error) => Ok(None),
         Err(error) => Err(unusable(explain(error, &path))),
     }
 }
@@ -117,7 +140,7 @@ fn explain(error: CredentialRetrievalError, path: &Path) -> String {
 mod tests {
     use super::*;
 
-    async fn of_file(json: &str, address: &str) -> Result<RegistryAuth, RegistryError> {
+    async fn of_file(json: &str, address: &str) -> Result<Option<Login>, RegistryError> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), json).unwrap();
         let config = Some(folder.path().to_owned());
@@ -128,9 +151,9 @@ mod tests {
     async fn what_docker_login_leaves_is_used_for_its_registry_alone() {
         // The text is that of `user:pass`.
         let file = r#"{"auths": {"registry.example": {"auth": "dXNlcjpwYXNz"}}}"#;
-        let known = RegistryAuth::Basic("user".to_owned(), "pass".to_owned());
+        let known = Some(Login { user: "user".to_owned(), password: "pass".to_owned() });
         assert_eq!(of_file(file, "registry.example").await.unwrap(), known);
-        assert_eq!(of_file(file, "other.example").await.unwrap(), RegistryAuth::Anonymous);
+        assert_eq!(of_file(file, "other.example").await.unwrap(), None);
         let hub = r#"{"auths": {"https://index.docker.io/v1/": {"auth": "dXNlcjpwYXNz"}}}"#;
         assert_eq!(of_file(hub, "docker.io").await.unwrap(), known);
     }
@@ -140,7 +163,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = Some(folder.path().join("missing"));
         let loaded = Credentials::Docker { config }.load(&"registry.example".parse().unwrap()).await;
-        assert_eq!(loaded.unwrap(), RegistryAuth::Anonymous);
+        assert_eq!(loaded.unwrap(), None);
     }
 
     #[tokio::test]
@@ -167,11 +190,25 @@ mod tests {
         assert!(told.contains("docker-credential-x") && told.contains("locked"), "{told}");
     }
 
+    #[test]
+    fn a_token_is_for_the_registry_that_it_was_given_for() {
+        let is_sent = |owner: &str, address: &str| {
+            let credentials = Credentials::with_token_of(owner, "secret".to_owned(), address).unwrap();
+            credentials == Credentials::Token("secret".to_owned())
+        };
+        assert!(is_sent("registry.example", "Registry.Example") && is_sent("docker.io", "index.docker.io"));
+        for other in ["registry.example:5000", "other.example", "registry.example.org", "localhost:5000"] {
+            assert!(!is_sent("registry.example", other) && !is_sent(other, "registry.example"), "{other}");
+        }
+        assert!(Credentials::with_token_of("https://registry.example", String::new(), "registry.example").is_err());
+    }
+
     #[tokio::test]
     async fn a_token_is_sent_and_not_shown() {
         let token = Credentials::Token("secret".to_owned());
         assert!(!format!("{token:?}").contains("secret"));
         let loaded = token.load(&"registry.example".parse().unwrap()).await.unwrap();
-        assert_eq!(loaded, RegistryAuth::Basic("token".to_owned(), "secret".to_owned()));
+        assert!(!format!("{loaded:?}").contains("secret"));
+        assert_eq!(loaded, Some(Login { user: "token".to_owned(), password: "secret".to_owned() }));
     }
 }

@@ -19,7 +19,7 @@ pub enum RegistryError {
     },
     /// The registry wants to know who asks, or does not allow it to whoever it was.
     #[error(
-        "{registry} does not allow this for {what}: {why}; `docker login {registry}`, or set RECOIL_REGISTRY_TOKEN to a token that may"
+        "{registry} does not allow this for {what}: {why}; `docker login {registry}`, or set RECOIL_REGISTRY_TOKEN to a token that may, and RECOIL_REGISTRY_TOKEN_HOST to {registry}"
     )]
     Unauthorized {
         /// The registry.
@@ -111,8 +111,10 @@ pub enum RegistryError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// There are credentials for the registry, and they cannot be used.
-    #[error("cannot use the credentials for {registry}: {why}; correct that, or set RECOIL_REGISTRY_TOKEN")]
+    /// The registry requires authentication, and the credentials for it cannot be loaded.
+    #[error(
+        "{registry} requires authentication, and the credentials for it cannot be loaded: {why}; correct that, or set RECOIL_REGISTRY_TOKEN, and RECOIL_REGISTRY_TOKEN_HOST to {registry}"
+    )]
     BadCredentials {
         /// The registry.
         registry: String,

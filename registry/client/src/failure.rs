@@ -1,14 +1,13 @@
 //! What an attempt came to, when it came to nothing.
 //!
-//! `oci-client` says the same thing in several ways, depending on the request: a status is in a `ServerError` after a push, in the
-//! registry's own error codes after a read, and inside the HTTP client's error after a question whether something exists. Here they are
-//! one again: what happened, in words, and of which kind it is. What TLS has against a registry is deep inside the same error as a
-//! connection that broke; it is told apart, since no other attempt changes it, and people can.
+//! A registry says it with a status and, if it does as it should, with codes of the distribution specification in the answer's body; a code
+//! says more than the status. What TLS has against a registry is deep inside the same error as a connection that broke; it is told
+//! apart, since no other attempt changes it, and people can.
 
 use std::error::Error;
 
-use oci_client::errors::{OciDistributionError as Client, OciEnvelope, OciErrorCode};
 use rustls::CertificateError;
+use serde::Deserialize;
 
 use crate::RegistryError;
 
@@ -87,35 +86,26 @@ impl Failure {
         Failure { kind, why: why.into() }
     }
 
-    /// Of an HTTP status, and the body that came with it.
-    fn of_status(status: u16, body: &str) -> Self {
-        let kind = match status {
-            401 | 403 => Kind::Unauthorized,
-            404 => Kind::Missing,
-            408 | 429 | 500.. => Kind::Passing,
+    /// Of an answer's HTTP status and body.
+    pub(crate) fn of_answer(status: u16, body: &str) -> Self {
+        let envelope: Option<Envelope> = serde_json::from_str(body).ok();
+        let code = envelope.as_ref().and_then(|envelope| Some(envelope.errors.first()?.code.as_str()));
+        let kind = match (status, code) {
+            (401 | 403, _) => Kind::Unauthorized,
+            (408 | 429 | 500.., _) => Kind::Passing,
+            (400..500, Some("MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND")) => Kind::Missing,
+            (400..500, Some("UNAUTHORIZED" | "DENIED")) => Kind::Unauthorized,
+            (400..500, Some("TOOMANYREQUESTS")) => Kind::Passing,
+            (404, _) => Kind::Missing,
             // Of a content that is shorter than its manifest says, when the rest of it is asked for.
-            416 => Kind::Damaged,
+            (416, _) => Kind::Damaged,
             // As Go's servers say it, and nginx.
-            400 if body.contains("HTTP request") && body.contains("HTTPS") => Kind::WantsTls,
+            (400, _) if body.contains("HTTP request") && body.contains("HTTPS") => Kind::WantsTls,
             _ => Kind::Refused,
         };
-        let words = serde_json::from_str(body).map_or_else(|_| shortened(body), |envelope| words(&envelope));
+        let words = envelope.map_or_else(|| shortened(body), |envelope| envelope.words());
         let status = format!("it answered with HTTP status {status}");
         Failure::new(kind, if words.is_empty() { status } else { format!("{status}: {words}") })
-    }
-
-    /// Of the registry's own error codes.
-    fn of_codes(envelope: &OciEnvelope) -> Self {
-        let kind = envelope.errors.first().map_or(Kind::Refused, |error| match error.code {
-            OciErrorCode::ManifestUnknown
-            | OciErrorCode::NameUnknown
-            | OciErrorCode::BlobUnknown
-            | OciErrorCode::NotFound => Kind::Missing,
-            OciErrorCode::Unauthorized | OciErrorCode::Denied => Kind::Unauthorized,
-            OciErrorCode::Toomanyrequests => Kind::Passing,
-            _ => Kind::Refused,
-        });
-        Failure::new(kind, words(envelope))
     }
 
     /// As it is told: `what` was asked of `registry`.
@@ -143,28 +133,36 @@ impl Failure {
     }
 }
 
-impl From<Client> for Failure {
-    fn from(error: Client) -> Self {
-        match error {
-            Client::RegistryError { envelope, .. } => Failure::of_codes(&envelope),
-            Client::ServerError { code, message, .. } => Failure::of_status(code, &message),
-            Client::UnauthorizedError { .. } => Failure::new(Kind::Unauthorized, "it wants to know who you are"),
-            Client::AuthenticationFailure(reason) => {
-                let words = serde_json::from_str(&reason).map_or_else(|_| shortened(&reason), |told| words(&told));
-                Failure::new(Kind::Unauthorized, format!("it refused the credentials: {words}"))
-            }
-            Client::DigestError(error) => Failure::new(Kind::Damaged, error.to_string()),
-            Client::RequestError(error) => match error.status() {
-                Some(status) => Failure::of_status(status.as_u16(), ""),
-                None if error.is_builder() || error.is_redirect() => Failure::new(Kind::Refused, with_causes(&error)),
-                None => {
-                    let host = error.url().and_then(|url| url.host_str()).unwrap_or("the registry");
-                    distrusted(host, &error).unwrap_or_else(|| Failure::new(Kind::Passing, with_causes(&error)))
-                }
-            },
-            Client::IoError(error) => Failure::new(Kind::Passing, with_causes(&error)),
-            other => Failure::new(Kind::Refused, format!("its answer is not a registry's: {}", with_causes(&other))),
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_builder() || error.is_redirect() {
+            return Failure::new(Kind::Refused, with_causes(&error));
         }
+        let host = error.url().and_then(|url| url.host_str()).unwrap_or("the registry");
+        distrusted(host, &error).unwrap_or_else(|| Failure::new(Kind::Passing, with_causes(&error)))
+    }
+}
+
+/// What a registry says beside a status.
+#[derive(Deserialize)]
+struct Envelope {
+    errors: Vec<Said>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+impl Envelope {
+    /// Its messages, or where there are none its codes.
+    fn words(self) -> String {
+        let said =
+            self.errors.into_iter().map(|said| said.message.filter(|text| !text.is_empty()).unwrap_or(said.code));
+        shortened(&said.collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -233,17 +231,8 @@ fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> 
     None
 }
 
-/// What the registry says: its messages, or where there are none its codes.
-fn words(envelope: &OciEnvelope) -> String {
-    let said = envelope
-        .errors
-        .iter()
-        .map(|error| if error.message.is_empty() { format!("{:?}", error.code) } else { error.message.clone() });
-    shortened(&said.collect::<Vec<_>>().join("; "))
-}
-
 /// One line, and not too long a one, without what would change a terminal.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().filter(|c| !c.is_control()).take(SHOWN_MAX).collect()
 }
@@ -266,10 +255,6 @@ fn with_causes(error: &dyn Error) -> String {
 mod tests {
     use super::*;
 
-    fn of_status(code: u16, message: &str) -> Failure {
-        Client::ServerError { code, url: String::new(), message: message.to_owned() }.into()
-    }
-
     #[test]
     fn statuses_say_whether_another_attempt_helps() {
         let cases = [
@@ -283,30 +268,32 @@ mod tests {
             (503, Kind::Passing),
         ];
         for (status, kind) in cases {
-            assert_eq!(of_status(status, "").kind, kind, "{status}");
+            assert_eq!(Failure::of_answer(status, "").kind, kind, "{status}");
         }
     }
 
     #[test]
     fn the_registrys_own_words_are_shown() {
         let told = r#"{"errors": [{"code": "MANIFEST_INVALID", "message": "no\nlayers"}, {"code": "X"}]}"#;
-        let failure = of_status(400, told);
-        assert!(failure.why.contains("no layers; Other(\"X\")"), "{}", failure.why);
-        let long = of_status(400, &"<html>\u{1b}".repeat(100));
+        let failure = Failure::of_answer(400, told);
+        assert!(failure.why.contains("no layers; X"), "{}", failure.why);
+        let long = Failure::of_answer(400, &"<html>\u{1b}".repeat(100));
         assert!(long.why.contains("<html>") && !long.why.contains('\u{1b}') && long.why.len() < 400, "{}", long.why);
     }
 
     #[test]
     fn the_registrys_own_codes_say_whether_it_is_there() {
-        let kind = |code: &str| {
-            let envelope = serde_json::from_str(&format!(r#"{{"errors": [{{"code": "{code}"}}]}}"#)).unwrap();
-            Failure::from(Client::RegistryError { envelope, url: String::new() }).kind
-        };
+        let kind = |code: &str| Failure::of_answer(400, &format!(r#"{{"errors": [{{"code": "{code}"}}]}}"#)).kind;
         for missing in ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"] {
             assert_eq!(kind(missing), Kind::Missing, "{missing}");
         }
         assert_eq!(kind("DENIED"), Kind::Unauthorized);
         assert_eq!(kind("TOOMANYREQUESTS"), Kind::Passing);
         assert_eq!(kind("NAME_INVALID"), Kind::Refused);
+        for none in [r#"{"errors": []}"#, r#"{"errors": [{}]}"#, r#"{"errors": 1}"#, "[]"] {
+            assert_eq!(Failure::of_answer(404, none).kind, Kind::Missing, "{none}");
+        }
+        let code = r#"{"errors": [{"code": "BLOB_UNKNOWN"}]}"#;
+        assert_eq!(Failure::of_answer(503, code).kind, Kind::Passing, "the status says whether it may pass");
     }
 }

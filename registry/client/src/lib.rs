@@ -4,7 +4,11 @@
 //! address      what names a registry: a host, perhaps a port
 //! authorities  whose certificates are believed, beside the system's
 //! credentials  who one is there: Docker's configuration, a token, or nobody
+//! http         requests: their origin, their credentials, and bounded responses
+//! challenge    parsing of `WWW-Authenticate`
+//! sign_in      authentication
 //! registry     what a name means there now
+//! tags         all tags, page after page
 //! pull         a component's bytes, through broken connections
 //! push         a package into a registry, sending only what is not there
 //! attempts     when to try again, and how long to wait
@@ -13,24 +17,30 @@
 //! lock         what a name meant the first time
 //! ```
 //!
-//! Requests are made by the crate `oci-client`. It neither tries again nor limits what it is sent; both are done here.
+//! Requests are made with `reqwest`. The crate `oci-client` is not used: it reads only the first
+//! `WWW-Authenticate` header and the first page of tags, resolves a relative `Location` only if it
+//! begins with a slash, and does not bound responses.
 //!
-//! Invariant: bytes leave this crate only if they are exactly those that their digest names, and a tag that exists is given another
-//! meaning only if the caller asks for that. Everything is bounded: attempts, pauses, silences, sizes and pages, except the manifest
-//! and the lists that a registry answers, whose size can be judged only when they have been read.
+//! Invariants: bytes leave this crate only if they match their digest; an existing tag is moved only
+//! if the caller requests it; credentials are sent only to the registry they are for and to its
+//! token server, and only after a challenge. Attempts, pauses, silences, sizes and pages are bounded.
 //!
 //! Deliberately absent: what is done with the bytes, and whether they are a package (that is `recoil-package`'s matter).
 
 mod address;
 mod attempts;
 mod authorities;
+mod challenge;
 mod credentials;
 mod error;
 mod failure;
+mod http;
 mod lock;
 mod pull;
 mod push;
 mod registry;
+mod sign_in;
+mod tags;
 
 pub use credentials::Credentials;
 pub use error::RegistryError;

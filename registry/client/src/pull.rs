@@ -4,15 +4,16 @@
 //! Requests"). A registry that sends all of it again is let. Nothing is believed of an answer but its bytes: they are counted as they
 //! come, and compared with the digest when all are there.
 
-use futures::StreamExt as _;
-use oci_client::RegistryOperation;
-use oci_client::client::BlobResponse;
 use recoil_oci::Descriptor;
 use recoil_package::ARCHIVE_BYTES_MAX;
+use reqwest::header::RANGE;
+use reqwest::{Method, StatusCode};
 
 use crate::attempts::{Attempts, SILENCE_MAX, in_time, silence};
 use crate::failure::{Failure, Kind};
+use crate::http::expect;
 use crate::registry::Image;
+use crate::sign_in::Operation;
 use crate::{Registry, RegistryError, Resolved};
 
 impl Registry {
@@ -34,7 +35,7 @@ impl Registry {
                 why,
             });
         }
-        let told = |failure: Failure| failure.tell(self.address(), format!("the component of {resolved}"));
+        let told = |failure: Failure| self.tell(failure, format!("the component of {resolved}"));
         let bytes = self.received(resolved, progress).await.map_err(told)?;
         let found = layer.digest.algorithm().digest(&bytes);
         if found != layer.digest {
@@ -45,18 +46,22 @@ impl Registry {
 
     /// As many bytes as there should be, whatever they are.
     async fn received(&self, resolved: &Resolved, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Vec<u8>, Failure> {
-        let image = &self.digested(&resolved.repository, &resolved.digest);
-        let mut attempts = Attempts::new(self, image, RegistryOperation::Pull);
+        let image = &Image::new(&resolved.repository, resolved.digest.as_str());
+        let mut attempts = Attempts::new(self, image, Operation::Pull);
         let mut bytes = Vec::new();
         let mut most = 0;
-        while let Err(failure) = self.receive(image, &resolved.layer, &mut bytes, progress).await {
+        loop {
+            let come = match attempts.signed_in().await {
+                Ok(()) => self.receive(image, &resolved.layer, &mut bytes, progress).await,
+                Err(failure) => Err(failure),
+            };
+            let Err(failure) = come else { return Ok(bytes) };
             if bytes.len() > most {
                 most = bytes.len();
                 attempts.came_further();
             }
             attempts.next_after(failure).await?;
         }
-        Ok(bytes)
     }
 
     /// One attempt at the bytes that are still missing.
@@ -67,29 +72,29 @@ impl Registry {
         bytes: &mut Vec<u8>,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<(), Failure> {
-        let mut answer = match bytes.len() as u64 {
-            0 => in_time(self.client.pull_blob_stream(image, layer.digest.as_str())).await?,
-            offset => {
-                match in_time(self.client.pull_blob_stream_partial(image, layer.digest.as_str(), offset, None)).await? {
-                    BlobResponse::Partial(rest) => rest,
-                    BlobResponse::Full(all) => {
-                        bytes.clear();
-                        all
-                    }
-                }
-            }
-        };
+        let url = self.http.url(&image.path("blobs", layer.digest.as_str()));
+        let offset = bytes.len();
+        let sent = self.send(image, Operation::Pull, Method::GET, url, |request| match offset {
+            0 => request,
+            offset => request.header(RANGE, format!("bytes={offset}-")),
+        });
+        let answer = in_time(sent).await?;
+        let expected = if offset == 0 { &[StatusCode::OK][..] } else { &[StatusCode::PARTIAL_CONTENT, StatusCode::OK] };
+        let mut answer = in_time(expect(answer, expected)).await?;
+        if answer.status() == StatusCode::OK {
+            bytes.clear();
+        }
         loop {
             let come = bytes.len() as u64;
-            match tokio::time::timeout(SILENCE_MAX, answer.stream.next()).await {
-                Ok(Some(Ok(piece))) if come + piece.len() as u64 > layer.size => return Err(too_much(layer)),
-                Ok(Some(Ok(piece))) => {
+            match tokio::time::timeout(SILENCE_MAX, answer.chunk()).await {
+                Ok(Ok(Some(piece))) if come + piece.len() as u64 > layer.size => return Err(too_much(layer)),
+                Ok(Ok(Some(piece))) => {
                     bytes.extend_from_slice(&piece);
                     progress(bytes.len() as u64, layer.size);
                 }
-                // How an answer ends does not matter once all is there: the client gives its own opinion of the digest here.
-                Ok(None | Some(Err(_))) if come == layer.size => return Ok(()),
-                Ok(None | Some(Err(_))) => return Err(too_little(come, layer)),
+                // How an answer ends does not matter once all is there.
+                Ok(Ok(None) | Err(_)) if come == layer.size => return Ok(()),
+                Ok(Ok(None) | Err(_)) => return Err(too_little(come, layer)),
                 Err(_) => return Err(silence()),
             }
         }

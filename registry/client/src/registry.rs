@@ -3,43 +3,61 @@
 //! A version is a tag, and a tag is a name that someone can move. [`Registry::resolve`] looks at it once; from then on everything goes by
 //! the digest, so that what is fetched is what was looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
 
-use oci_client::client::{Certificate, ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, RegistryOperation};
 use recoil_oci::{
-    Descriptor, Digest, IMAGE_MANIFEST_MEDIA_TYPE, MANIFEST_BYTES_MAX, Manifest, Reference, Repository, Tag,
+    Algorithm, Descriptor, Digest, IMAGE_MANIFEST_MEDIA_TYPE, MANIFEST_BYTES_MAX, Manifest, Reference, Repository, Tag,
 };
+use reqwest::header::ACCEPT;
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::address::Address;
 use crate::attempts::{Attempts, in_time};
 use crate::failure::{Failure, Kind};
+use crate::http::{Http, expect, read, text};
+use crate::sign_in::{Operation, SignIn};
 use crate::{Credentials, RegistryError, authorities};
 
-/// What `oci-client` calls a place in a registry.
-pub(crate) type Image = oci_client::Reference;
-
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// Every name and every IP address, to those who except hosts from a proxy.
-const EVERY_HOST: &str = "*,0.0.0.0/0,::/0";
-/// Tags to ask for at a time.
-const TAGS_PAGE: usize = 1000;
-/// Tags that a repository may have.
-const TAGS_MAX: usize = 100_000;
 /// Tags that are named in an error.
 const TAGS_SHOWN: usize = 5;
+/// Media types accepted when only the digest of a manifest is of interest.
+const ANY_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+/// The response header that carries a manifest's digest.
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// A manifest's place in a registry.
+pub(crate) struct Image {
+    pub(crate) repository: String,
+    reference: String,
+}
+
+impl Image {
+    pub(crate) fn new(repository: &Repository, reference: &str) -> Self {
+        Image { repository: repository.to_string(), reference: reference.to_owned() }
+    }
+
+    /// The path of something in the same repository.
+    pub(crate) fn path(&self, kind: &str, name: &str) -> String {
+        format!("/v2/{}/{kind}/{name}", self.repository)
+    }
+
+    /// The manifest's own path.
+    pub(crate) fn manifest(&self) -> String {
+        self.path("manifests", &self.reference)
+    }
+}
 
 /// A registry, spoken to over TLS, or over plain HTTP if it is on this machine and nobody's certificate is believed for it.
 ///
 /// Every operation tries again by itself what may pass; operations may run at the same time.
 #[derive(Clone)]
 pub struct Registry {
-    pub(crate) client: Client,
+    pub(crate) http: Http,
     address: Address,
-    auth: RegistryAuth,
+    sign_in: Arc<SignIn>,
 }
 
 impl fmt::Debug for Registry {
@@ -78,33 +96,29 @@ impl Registry {
     /// Certificates are believed that the system's authorities have signed, or those that Docker is told of for this registry:
     /// `/etc/docker/certs.d/HOST:PORT/*.crt`, and the same in `~/.config/docker`. If there are any, TLS is spoken on this machine, too.
     ///
-    /// Makes no request, but may run the helper program of Docker's configuration.
+    /// Makes no request. Credentials are loaded, and a helper program of Docker's configuration is run,
+    /// only once the registry requires authentication.
     pub async fn connect(address: &str, credentials: Credentials) -> Result<Registry, RegistryError> {
         let address: Address = address.parse()?;
         let believed = authorities::of(&address, &authorities::folders())?;
         let is_plain = address.is_loopback() && believed.is_empty();
-        let protocol = if is_plain { ClientProtocol::Http } else { ClientProtocol::Https };
-        Registry::over(protocol, address, believed, credentials).await
+        Registry::over(is_plain, address, believed, credentials)
     }
 
     /// The registry at `address`, over plain HTTP wherever it is. Whoever is on the way can read the credentials: this is for
     /// addresses that speak nothing else, such as a cluster's own for its administration.
     pub async fn connect_plain(address: &str, credentials: Credentials) -> Result<Registry, RegistryError> {
-        Registry::over(ClientProtocol::Http, address.parse()?, vec![], credentials).await
+        Registry::over(true, address.parse()?, vec![], credentials)
     }
 
-    async fn over(
-        protocol: ClientProtocol,
+    fn over(
+        is_plain: bool,
         address: Address,
         believed: Vec<Certificate>,
         credentials: Credentials,
     ) -> Result<Registry, RegistryError> {
-        let auth = credentials.load(&address).await?;
-        let client = client(protocol, believed, address.is_loopback())?;
-        // Most of the client's methods take no credentials and use those stored for the host, which is not always called as the registry.
-        let host = Image::with_tag(address.to_string(), String::new(), String::new());
-        client.store_auth_if_needed(host.resolve_registry(), &auth).await;
-        Ok(Registry { client, address, auth })
+        let http = Http::new(&address, is_plain, believed)?;
+        Ok(Registry { http, address, sign_in: Arc::new(SignIn::new(credentials)) })
     }
 
     /// `host[:port]`, in lower case.
@@ -112,32 +126,33 @@ impl Registry {
         self.address.as_str()
     }
 
-    /// All tags of a repository, in the order of their text.
-    pub async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, RegistryError> {
-        let told = |failure: Failure| failure.tell(self.address(), repository.as_str());
-        let mut tags = BTreeSet::new();
-        let mut last = None;
-        loop {
-            let page = self.tags_after(repository, last.as_deref()).await.map_err(told)?;
-            let known = tags.len();
-            last = page.last().cloned();
-            tags.extend(page.iter().filter_map(|tag| tag.parse::<Tag>().ok()));
-            // Some registries answer all tags whatever they are asked for.
-            if tags.len() == known {
-                return Ok(tags.into_iter().collect());
-            }
-            if tags.len() > TAGS_MAX {
-                let why = format!("it has more than {TAGS_MAX} tags: ask for a version");
-                return Err(told(Failure::new(Kind::Refused, why)));
-            }
-        }
+    /// The error for `failure` of a request for `what`.
+    pub(crate) fn tell(&self, failure: Failure, what: impl Into<String>) -> RegistryError {
+        let problem = self.sign_in.problem().filter(|_| failure.kind == Kind::Unauthorized);
+        problem.unwrap_or_else(|| failure.tell(self.address(), what))
     }
 
-    async fn tags_after(&self, repository: &Repository, last: Option<&str>) -> Result<Vec<String>, Failure> {
-        let image = &self.tagged(repository, "latest");
-        let page = Attempts::new(self, image, RegistryOperation::Pull)
-            .make(|| in_time(self.client.list_tags(image, &self.auth, Some(TAGS_PAGE), last)));
-        Ok(page.await?.tags)
+    /// Sends a request, with credentials if it is addressed to the registry.
+    pub(crate) async fn send(
+        &self,
+        image: &Image,
+        operation: Operation,
+        method: Method,
+        url: Url,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, Failure> {
+        let is_own = self.http.is_own(&url);
+        let request = with(self.http.request(method, url));
+        let request = if is_own { self.sign_in.authorize(request, &image.repository, operation) } else { request };
+        Ok(request.send().await?)
+    }
+
+    pub(crate) fn is_signed_in(&self, image: &Image, operation: Operation) -> bool {
+        self.sign_in.is_done(&image.repository, operation)
+    }
+
+    pub(crate) async fn sign_in(&self, image: &Image, operation: Operation) -> Result<(), Failure> {
+        self.sign_in.run(&self.http, &self.address, &image.repository, operation).await
     }
 
     /// What `version` of a repository means now; without one, its newest version.
@@ -169,30 +184,24 @@ impl Registry {
 
     async fn look_at(&self, repository: &Repository, version: &Reference) -> Result<Resolved, RegistryError> {
         let what = format!("{repository}@{version}");
-        let told = |failure: Failure| failure.tell(self.address(), &what);
+        let told = |failure: Failure| self.tell(failure, what.as_str());
         let unsuitable =
             |why| RegistryError::Unsuitable { registry: self.address().to_owned(), what: what.clone(), why };
-        let image = &match version {
-            Reference::Tag(tag) => self.tagged(repository, tag.as_str()),
-            Reference::Digest(digest) => self.digested(repository, digest),
-        };
-        let accepted = [IMAGE_MANIFEST_MEDIA_TYPE];
-        let (manifest, digest) = Attempts::new(self, image, RegistryOperation::Pull)
-            .make(|| in_time(self.client.pull_manifest_raw(image, &self.auth, &accepted)))
+        let reference = version.to_string();
+        let image = &Image::new(repository, &reference);
+        let (manifest, named) = Attempts::new(self, image, Operation::Pull)
+            .make(|| in_time(self.pull_manifest(image, IMAGE_MANIFEST_MEDIA_TYPE)))
             .await
             .map_err(told)?;
-        if manifest.len() > MANIFEST_BYTES_MAX {
-            return Err(unsuitable(format!(
-                "its manifest has {} bytes, and at most {MANIFEST_BYTES_MAX} are allowed",
-                manifest.len()
-            )));
-        }
-        let digest = match version {
-            Reference::Digest(digest) => digest.clone(),
-            // The client has checked it, whether the registry has named it or not.
-            Reference::Tag(_) => {
-                digest.parse().map_err(|error: recoil_oci::InvalidName| unsuitable(error.to_string()))?
+        let manifest = manifest.ok_or_else(|| {
+            unsuitable(format!("its manifest has more than the {MANIFEST_BYTES_MAX} bytes that are allowed"))
+        })?;
+        let digest = match (version, named) {
+            (Reference::Digest(digest), _) => digest.clone(),
+            (Reference::Tag(_), Some(named)) => {
+                named.parse().map_err(|error: recoil_oci::InvalidName| unsuitable(error.to_string()))?
             }
+            (Reference::Tag(_), None) => Algorithm::Sha256.digest(&manifest),
         };
         let found = digest.algorithm().digest(&manifest);
         if found != digest {
@@ -209,10 +218,18 @@ impl Registry {
         Ok(Resolved { repository: repository.clone(), tag, digest, layer, annotations })
     }
 
+    /// A manifest's bytes, unless there are too many, and what the registry says that they are called.
+    async fn pull_manifest(&self, image: &Image, accept: &str) -> Result<(Option<Vec<u8>>, Option<String>), Failure> {
+        let url = self.http.url(&image.manifest());
+        let sent = self.send(image, Operation::Pull, Method::GET, url, |request| request.header(ACCEPT, accept));
+        let answer = expect(sent.await?, &[StatusCode::OK]).await?;
+        let named = text(answer.headers(), DIGEST_HEADER).map(str::to_owned);
+        Ok((read(answer, MANIFEST_BYTES_MAX).await?, named))
+    }
+
     /// What the registry says that the tag's manifest is called, if it has the tag.
-    pub(crate) async fn digest_of(&self, image: &Image) -> Result<Option<String>, Failure> {
-        let asked = Attempts::new(self, image, RegistryOperation::Pull)
-            .make(|| in_time(self.client.fetch_manifest_digest(image, &self.auth)));
+    pub(crate) async fn digest_of(&self, image: &Image) -> Result<Option<Digest>, Failure> {
+        let asked = Attempts::new(self, image, Operation::Pull).make(|| in_time(self.digest_of_now(image)));
         match asked.await {
             Ok(digest) => Ok(Some(digest)),
             Err(failure) if failure.kind == Kind::Missing => Ok(None),
@@ -220,47 +237,18 @@ impl Registry {
         }
     }
 
-    /// Gets a token, if that is how the registry wants it. One for writing is used for reading too: while a repository does not exist
-    /// yet, some registries give nobody one for reading it.
-    pub(crate) async fn sign_in(&self, image: &Image, operation: RegistryOperation) -> Result<(), Failure> {
-        use oci_client::token_cache::{RegistryToken, RegistryTokenType};
-
-        let token = self.client.auth(image, &self.auth, operation).await?;
-        if let (Some(token), RegistryOperation::Push) = (token, operation) {
-            let token = RegistryTokenType::Bearer(RegistryToken::Token { token });
-            self.client.tokens.insert(image, RegistryOperation::Pull, token).await;
+    async fn digest_of_now(&self, image: &Image) -> Result<Digest, Failure> {
+        let refused = |why: String| Failure::new(Kind::Refused, why);
+        let url = self.http.url(&image.manifest());
+        let sent = self.send(image, Operation::Pull, Method::HEAD, url, |request| request.header(ACCEPT, ANY_MANIFEST));
+        let answer = expect(sent.await?, &[StatusCode::OK]).await?;
+        if let Some(named) = text(answer.headers(), DIGEST_HEADER) {
+            return named.parse().map_err(|error| refused(format!("it names its manifest wrongly: {error}")));
         }
-        Ok(())
+        let (manifest, _) = self.pull_manifest(image, ANY_MANIFEST).await?;
+        let manifest = manifest.ok_or_else(|| {
+            refused(format!("its manifest has more than the {MANIFEST_BYTES_MAX} bytes that are allowed"))
+        })?;
+        Ok(Algorithm::Sha256.digest(&manifest))
     }
-
-    pub(crate) fn tagged(&self, repository: &Repository, tag: &str) -> Image {
-        Image::with_tag(self.address.to_string(), repository.to_string(), tag.to_owned())
-    }
-
-    pub(crate) fn digested(&self, repository: &Repository, digest: &Digest) -> Image {
-        Image::with_digest(self.address.to_string(), repository.to_string(), digest.to_string())
-    }
-}
-
-/// A client with the system's certificates and those of `believed`, and, unless it stays on this machine, the environment's proxies.
-fn client(protocol: ClientProtocol, believed: Vec<Certificate>, is_loopback: bool) -> Result<Client, RegistryError> {
-    // Fails if the program has chosen its cryptography already, and then that one is used.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    // Without any certificates of the system, the client panics if it has others: one that has none says what is wrong.
-    let no_client = |error| RegistryError::NoClient { why: Failure::from(error).why };
-    drop(Client::try_from(ClientConfig::default()).map_err(no_client)?);
-    // Naming a proxy, and then excepting every host from it, is the one way to have the environment's ignored.
-    let ignored = is_loopback.then(|| "http://127.0.0.1".to_owned());
-    let config = ClientConfig {
-        protocol,
-        extra_root_certificates: believed,
-        // A blob goes in one request, as most clients send it; its time is measured by what it takes, and not by the whole.
-        use_monolithic_push: true,
-        connect_timeout: Some(CONNECT_TIME_MAX),
-        user_agent: concat!("recoil/", env!("CARGO_PKG_VERSION")),
-        no_proxy: ignored.as_ref().map(|_| EVERY_HOST.to_owned()),
-        http_proxy: ignored,
-        ..ClientConfig::default()
-    };
-    Client::try_from(config).map_err(no_client)
 }

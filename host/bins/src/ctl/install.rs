@@ -15,7 +15,10 @@ use crate::client::Client;
 Examples:
   recoilctl install redis-server
   recoilctl install acme/greeter@1.0.0 --name hello --listen http=7000 --set greeting=hi --yes
-  recoilctl install oci://registry.example/acme/greeter:1.0.0 --lock recoil.lock")]
+  recoilctl install oci://registry.example/acme/greeter:1.0.0 --lock recoil.lock
+
+Registries that want to know who asks are told what `docker login` has said. RECOIL_REGISTRY_TOKEN is in its place for the registry that
+RECOIL_REGISTRY_TOKEN_HOST names; no other is sent it.")]
 pub(super) struct Install {
     /// A package by its name (`redis-server`, `acme/greeter@1.0.0`), in a registry (`oci://registry.example/acme/greeter:1.0.0`), or a
     /// file (`./mine.wasm`). `recoilctl registry list` shows where names are looked for.

@@ -16,7 +16,10 @@ use crate::client::Client;
 Examples:
   recoilctl push                                             # the package in this folder, to the cluster's own registry
   recoilctl push oci://registry.example/acme/greeter:1.0.0   # to another, as `docker login` says
-  recoilctl push --file ./greeter.wasm acme/greeter")]
+  recoilctl push --file ./greeter.wasm acme/greeter
+
+A version 1.0.0+build.5 has the tag 1.0.0_build.5, since tags have no +. RECOIL_REGISTRY_TOKEN, in place of `docker login`, is for the
+cluster's own registry, or for the one that RECOIL_REGISTRY_TOKEN_HOST names; no other is sent it.")]
 pub(super) struct Push {
     /// Where to, if not where the manifest's namespace, name and version say: `acme/greeter@1.0.0`, or `oci://HOST/acme/greeter:1.0.0`.
     target: Option<String>,
@@ -97,9 +100,8 @@ impl Push {
 
     async fn target(&self, client: &Client, manifest: &Manifest) -> Result<Target, VerbError> {
         let version = || {
-            manifest.version.parse::<Tag>().map_err(|_| {
-                local(format!("the version {} cannot be a tag: registries have no + in them", manifest.version))
-            })
+            Tag::of_version(&manifest.version)
+                .map_err(|error| local(format!("the version in recoil.toml cannot be published: {error}")))
         };
         let tag = |reference: Option<Reference>| match reference {
             None => version(),
@@ -108,7 +110,8 @@ impl Push {
         };
         if let Some(outside) = self.target.as_deref().and_then(|target| target.strip_prefix(OCI)) {
             let outside = Outside::parse(outside)?;
-            let registry = Registry::connect(&outside.address, credentials()).await.map_err(local)?;
+            let registry =
+                Registry::connect(&outside.address, credentials(&outside.address, client)?).await.map_err(local)?;
             let tag = tag(outside.version)?;
             let name = format!("{OCI}{}/{}:{tag}", registry.address(), outside.repository);
             return Ok(Target { registry, repository: outside.repository, tag, name });
@@ -126,7 +129,8 @@ impl Push {
         let reference: PackageReference = named.parse().map_err(local)?;
         let tag = tag(reference.version)?;
         // The cluster's registry is where its nodes are, and speaks as they do.
-        let registry = Registry::connect_plain(client.server(), credentials()).await.map_err(local)?;
+        let registry =
+            Registry::connect_plain(client.server(), credentials(client.server(), client)?).await.map_err(local)?;
         let name = format!("{}@{tag}", reference.repository);
         Ok(Target { registry, repository: reference.repository, tag, name })
     }

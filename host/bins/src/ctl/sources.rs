@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recoil_gateway::api::{AdminErrorCode, PackageSummary, PullRequest};
-use recoil_oci::{Algorithm, Digest, PackageReference, Reference, Repository};
+use recoil_oci::{Algorithm, Digest, PackageReference, Reference, Repository, Tag};
 use recoil_registry_client::{Credentials, Lock, Registry, RegistryError, Resolved};
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,10 @@ use crate::client::{Client, ClientError};
 
 /// Names the operator's file, if it is not at its usual place.
 const FILE_VARIABLE: &str = "RECOIL_REGISTRIES";
-/// A token for registries, in place of Docker's credentials.
+/// A token for one registry, in place of Docker's credentials.
 const TOKEN_VARIABLE: &str = "RECOIL_REGISTRY_TOKEN";
+/// The registry that the token is for, `host[:port]`. Without it, the token is for the cluster's own.
+const TOKEN_HOST_VARIABLE: &str = "RECOIL_REGISTRY_TOKEN_HOST";
 /// How registries outside the cluster are written.
 pub(super) const OCI: &str = "oci://";
 
@@ -84,12 +86,31 @@ pub(super) fn read() -> Result<Vec<Source>, VerbError> {
     Ok(read.registries)
 }
 
-/// Who to be at registries.
-pub(super) fn credentials() -> Credentials {
-    match std::env::var(TOKEN_VARIABLE) {
-        Ok(token) if !token.is_empty() => Credentials::Token(token),
-        _ => Credentials::Docker { config: None },
+/// Who to be at the registry at `address`.
+pub(super) fn credentials(address: &str, client: &Client) -> Result<Credentials, VerbError> {
+    let set = |name: &str| match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        // The error would show the token.
+        Err(std::env::VarError::NotUnicode(_)) => Err(local(format!("{name} cannot be used: it is not text in UTF-8"))),
+    };
+    credentials_with(set(TOKEN_VARIABLE)?, set(TOKEN_HOST_VARIABLE)?, address, client.server())
+}
+
+/// A token goes to the registry that it was given for, and to no other that may ask for one.
+fn credentials_with(
+    token: Option<String>,
+    host: Option<String>,
+    address: &str,
+    server: &str,
+) -> Result<Credentials, VerbError> {
+    let Some(token) = token else { return Ok(Credentials::Docker { config: None }) };
+    if let Some(host) = &host {
+        // Looked at by itself, so that what is wrong with it is not said of the registry.
+        Credentials::with_token_of(host, String::new(), host)
+            .map_err(|error| local(format!("{TOKEN_HOST_VARIABLE} cannot be used: {error}")))?;
     }
+    Credentials::with_token_of(host.as_deref().unwrap_or(server), token, address).map_err(local)
 }
 
 /// A package in a registry outside the cluster: `oci://registry.example/acme/greeter:1.0.0`, also by digest, or without a version.
@@ -111,7 +132,7 @@ impl Outside {
             None => (rest, None),
         };
         let (repository, tag) = match rest.split_once(':') {
-            Some((repository, tag)) => (repository, Some(tag.parse().map_err(local)?)),
+            Some((repository, tag)) => (repository, Some(Tag::of_version(tag).map_err(local)?)),
             None => (rest, None),
         };
         let version = digest.map(Reference::Digest).or(tag.map(Reference::Tag));
@@ -136,7 +157,8 @@ pub(super) async fn fetch(client: &Client, text: &str, lock: Option<&Path>) -> R
     }
     if let Some(outside) = text.strip_prefix(OCI) {
         let outside = Outside::parse(outside)?;
-        let registry = Registry::connect(&outside.address, credentials()).await.map_err(local)?;
+        let registry =
+            Registry::connect(&outside.address, credentials(&outside.address, client)?).await.map_err(local)?;
         let resolved = registry.resolve(&outside.repository, outside.version.as_ref()).await.map_err(local)?;
         // Under this name the lock knows it, wherever its registry is.
         let name = PackageReference { repository: outside.repository, version: outside.version };
@@ -153,7 +175,8 @@ pub(super) async fn fetch(client: &Client, text: &str, lock: Option<&Path>) -> R
     let mut looked = Vec::new();
     for source in read()? {
         let Some(repository) = source.repository(&name.repository)? else { continue };
-        let registry = Registry::connect(&source.address, credentials()).await.map_err(local)?;
+        let registry =
+            Registry::connect(&source.address, credentials(&source.address, client)?).await.map_err(local)?;
         match registry.resolve(&repository, name.version.as_ref()).await {
             Ok(resolved) => return fetch_from(client, &registry, &resolved, &name, lock).await,
             Err(RegistryError::NotFound { .. }) => looked.push(format!("{}/{repository}", source.address)),
@@ -290,9 +313,31 @@ mod tests {
         let digest = Algorithm::Sha256.digest(b"");
         let by_digest = Outside::parse(&format!("h/a/b:1.0.0@{digest}")).unwrap();
         assert_eq!(by_digest.version, Some(Reference::Digest(digest)), "the digest says more than the tag");
+        let built = Outside::parse("h/a/b:1.0.0+build.5").unwrap();
+        assert_eq!(built.version.map(|version| version.to_string()).as_deref(), Some("1.0.0_build.5"));
         for wrong in ["h", "h/A", "h/a:.x", "h/a@sha256:1"] {
             assert!(Outside::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_token_goes_to_the_registry_that_it_was_given_for() {
+        let goes = |host: Option<&str>, address: &str| {
+            let token = Some("secret".to_owned());
+            let credentials = credentials_with(token, host.map(str::to_owned), address, "localhost:7400").unwrap();
+            credentials == Credentials::Token("secret".to_owned())
+        };
+        assert!(goes(None, "localhost:7400") && !goes(None, "registry.example") && !goes(None, "localhost:5000"));
+        let host = Some("registry.example");
+        assert!(goes(host, "registry.example") && !goes(host, "mirror.example") && !goes(host, "localhost:7400"));
+        let wrong = credentials_with(Some("secret".to_owned()), Some("https://h".to_owned()), "h", "localhost:7400");
+        let wrong = wrong.unwrap_err().to_string();
+        assert!(
+            wrong.contains(TOKEN_HOST_VARIABLE) && wrong.contains("scheme") && !wrong.contains("secret"),
+            "{wrong}"
+        );
+        let none = credentials_with(None, Some("https://h".to_owned()), "h", "localhost:7400").unwrap();
+        assert_eq!(none, Credentials::Docker { config: None });
     }
 
     #[test]

@@ -10,7 +10,7 @@ use futures::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, RANGE, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, LINK, LOCATION, RANGE, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -30,7 +30,13 @@ pub(crate) enum Wants {
     Basic(String),
     /// A token from its own `/token`.
     Bearer,
+    /// The same; and it says so with these `WWW-Authenticate` headers, in which `HOST` is its own
+    /// address.
+    BearerBy(Vec<String>),
 }
+
+/// A `Link` to the page that begins with this tag, by its number.
+pub(crate) type NextLink = Box<dyn Fn(usize) -> String + Send>;
 
 /// What it holds, what it does wrong, and what it was asked.
 #[derive(Default)]
@@ -47,10 +53,22 @@ pub(crate) struct State {
     pub(crate) knows_no_ranges: bool,
     /// Tags to answer at a time.
     pub(crate) tags_page: Option<usize>,
+    /// Leads from page to page, in place of `last`, which it does not know then.
+    pub(crate) next_link: Option<NextLink>,
+    /// Where uploads go, if not to `/v2/acme/greeter/upload/1`.
+    pub(crate) upload_location: Option<String>,
+    /// Where those are sent who ask for blobs, or how it wants to know who asks.
+    pub(crate) elsewhere: Option<String>,
+    /// What its `/token` answers, if not a token.
+    pub(crate) token: Option<String>,
     /// True if it answers a push with success and forgets it.
     pub(crate) forgets_manifests: bool,
     /// Method, path and range of every request, but those to `/v2/`.
     pub(crate) requests: Vec<String>,
+    /// The queries of the last bytes of uploads.
+    pub(crate) upload_queries: Vec<String>,
+    /// What every request said of who asks, those to `/v2/` and `/token` too.
+    pub(crate) authorizations: Vec<Option<String>>,
     /// Scopes for which tokens were given.
     pub(crate) scopes: Vec<String>,
 }
@@ -107,9 +125,14 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     let query: HashMap<String, String> = head.uri.query().map(pairs).unwrap_or_default();
     let mut state = state.lock().unwrap();
     let path = head.uri.path();
+    let authorization = header(AUTHORIZATION);
+    state.authorizations.push(authorization.clone());
     if path == "/token" {
         let scope = query["scope"].clone();
         state.scopes.push(scope.clone());
+        if let Some(token) = &state.token {
+            return Ok(whole(StatusCode::OK, token.clone()));
+        }
         return Ok(whole(StatusCode::OK, format!(r#"{{"token": "{scope}"}}"#)));
     }
     let range = header(RANGE);
@@ -121,24 +144,34 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         state.unavailable -= 1;
         return Ok(whole(StatusCode::SERVICE_UNAVAILABLE, "come back later"));
     }
-    let authorization = header(AUTHORIZATION);
+    if let Some(elsewhere) = state.elsewhere.as_ref().filter(|_| path == "/v2/" || path.contains("/blobs/")) {
+        return Ok(at(StatusCode::TEMPORARY_REDIRECT, &format!("{elsewhere}{path}")));
+    }
     let host = header(hyper::header::HOST).unwrap();
-    if let Some(challenge) = challenge(&state.wants, authorization.as_deref(), &host) {
+    let challenges = challenges(&state.wants, authorization.as_deref());
+    if !challenges.is_empty() {
         let mut refusal = whole(StatusCode::UNAUTHORIZED, "");
-        refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge.parse().unwrap());
+        for challenge in challenges {
+            refusal.headers_mut().append(WWW_AUTHENTICATE, challenge.replace("HOST", &host).parse().unwrap());
+        }
         return Ok(refusal);
+    }
+    if head.method == Method::PUT && path.contains("/upload/") {
+        state.upload_queries.push(head.uri.query().unwrap_or_default().to_owned());
     }
     Ok(state.route(&head.method, path, &query, range, body))
 }
 
 /// How to sign in, to those who have not.
-fn challenge(wants: &Wants, authorization: Option<&str>, host: &str) -> Option<String> {
+fn challenges(wants: &Wants, authorization: Option<&str>) -> Vec<String> {
+    let has_token = authorization.is_some_and(|text| text.starts_with("Bearer repository:"));
     match wants {
-        Wants::Nothing => None,
-        Wants::Basic(expected) if authorization == Some(expected) => None,
-        Wants::Basic(_) => Some("Basic realm=\"fake\"".to_owned()),
-        Wants::Bearer if authorization.is_some_and(|text| text.starts_with("Bearer repository:")) => None,
-        Wants::Bearer => Some(format!("Bearer realm=\"http://{host}/token\",service=\"fake\"")),
+        Wants::Nothing => vec![],
+        Wants::Basic(expected) if authorization == Some(expected) => vec![],
+        Wants::Basic(_) => vec!["Basic realm=\"fake\"".to_owned()],
+        Wants::Bearer | Wants::BearerBy(_) if has_token => vec![],
+        Wants::Bearer => vec!["Bearer realm=\"http://HOST/token\",service=\"fake\"".to_owned()],
+        Wants::BearerBy(challenges) => challenges.clone(),
     }
 }
 
@@ -178,7 +211,10 @@ impl State {
                 Some(blob) => self.blob(&blob, range),
                 None => unknown("BLOB_UNKNOWN"),
             },
-            (&Method::POST, ("blobs", "uploads/")) => at(StatusCode::ACCEPTED, "/v2/acme/greeter/upload/1"),
+            (&Method::POST, ("blobs", "uploads/")) => {
+                let location = self.upload_location.as_deref().unwrap_or("/v2/acme/greeter/upload/1");
+                at(StatusCode::ACCEPTED, location)
+            }
             (&Method::PUT, ("upload", _)) => {
                 self.blobs.insert(query["digest"].clone(), body);
                 at(StatusCode::CREATED, "/v2/acme/greeter/blobs/it")
@@ -195,6 +231,17 @@ impl State {
 
     fn tags(&self, query: &HashMap<String, String>) -> Answer {
         let all = self.manifests.keys().filter(|name| !name.contains(':'));
+        if let (Some(page), Some(next_link)) = (self.tags_page, &self.next_link) {
+            let start = query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
+            let tags: Vec<&String> = all.skip(start).take(page).collect();
+            let is_last = tags.len() < page;
+            let list = serde_json::json!({ "name": "acme/greeter", "tags": tags }).to_string();
+            let mut answer = whole(StatusCode::OK, list);
+            if !is_last {
+                answer.headers_mut().insert(LINK, next_link(start + page).parse().unwrap());
+            }
+            return answer;
+        }
         let tags: Vec<&String> = match (self.tags_page, query.get("last")) {
             (None, _) => all.collect(),
             (Some(page), None) => all.take(page).collect(),
