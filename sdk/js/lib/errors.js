@@ -16,6 +16,14 @@ export class RecoilError extends Error {
   }
 }
 
+/** A request that is not what its reader asks of it: an HTTP handler that throws it answers 400. */
+export class MalformedRequestError extends RecoilError {
+  constructor(message) {
+    super(message);
+    this.name = "MalformedRequestError";
+  }
+}
+
 /** The outcome of `body`; only what the host or a handler refused is an outcome, anything else is thrown on. */
 export function attempt(body) {
   try {

@@ -1,6 +1,7 @@
 // Requests and answers of an HTTP handler. Deliberately absent: routing, cookies, streams.
 
-import { describe, toBytes, toObject, toText } from "./values.js";
+import { MalformedRequestError } from "./errors.js";
+import { describe, toBytes, toExactText, toObject, toText } from "./values.js";
 
 export class HttpRequest {
   constructor({ method = "GET", path, target = "/", query, headers = [], body = "", peerAddress = "127.0.0.1:50312" } = {}) {
@@ -16,23 +17,23 @@ export class HttpRequest {
   header(name) {
     const wanted = name.toLowerCase();
     const found = this.headers.find(([other]) => other === wanted);
-    return found && toText(found[1]);
+    return found && asText(found[1], `the header ${wanted}`);
   }
 
   get segments() {
-    return this.path.split("/").filter((part) => part !== "").map((part) => decode(part));
+    return this.path.split("/").filter((part) => part !== "").map((part) => decode(part, "the path"));
   }
 
   queryValue(name) {
     for (const pair of this.query.split("&")) {
       const [key, ...value] = pair.split("=");
-      if (pair !== "" && decode(key, true) === name) return decode(value.join("="), true);
+      if (pair !== "" && decode(key, "the query", true) === name) return decode(value.join("="), "the query", true);
     }
     return undefined;
   }
 
   text() {
-    return toText(this.body);
+    return asText(this.body, "the body");
   }
 
   json() {
@@ -40,11 +41,18 @@ export class HttpRequest {
   }
 }
 
+/** Bytes of a request as text. With U+FFFD in the place of what is not UTF-8, two keys could become one. */
+function asText(bytes, what) {
+  const text = toExactText(bytes);
+  if (text === undefined) throw new MalformedRequestError(`${what} is not UTF-8`);
+  return text;
+}
+
 /** Undoes percent-encoding (RFC 3986, section 2.1); what is not encoded properly stays as it is. */
-function decode(text, plusIsSpace = false) {
+function decode(text, what, plusIsSpace = false) {
   const spaced = plusIsSpace ? text.replaceAll("+", " ") : text;
   return spaced.replace(/(?:%[0-9a-fA-F]{2})+/g, (run) => {
-    return toText(Uint8Array.from(run.slice(1).split("%"), (digits) => parseInt(digits, 16)));
+    return asText(Uint8Array.from(run.slice(1).split("%"), (digits) => parseInt(digits, 16)), what);
   });
 }
 
@@ -55,7 +63,8 @@ export class HttpResponse {
     }
     this.status = status;
     this.headers = toHeaders(headers);
-    this.body = toBytes(body, "the body of an answer");
+    // No key is made of what a client reads: half of a surrogate pair becomes U+FFFD there, as it does on any web server.
+    this.body = toBytes(typeof body === "string" ? body.toWellFormed() : body, "the body of an answer");
   }
 
   static text(status, text) {
@@ -77,7 +86,8 @@ export class HttpResponse {
   }
 
   header(name) {
-    return HttpRequest.prototype.header.call(this, name);
+    const found = this.headers.find(([other]) => other === name.toLowerCase());
+    return found && toText(found[1]);
   }
 }
 

@@ -428,6 +428,15 @@ export class Connection {
 /** Headers as they are given: an object (whose values may be arrays), or pairs. */
 export type HeadersInit = Record<string, Bytes | Bytes[]> | Iterable<[string, Bytes]>;
 
+/**
+ * A request has bytes that are not UTF-8 where they are read as text. An HTTP handler that does not catch it answers 400; the bytes as
+ * they were sent are in `path`, `query`, `headers` and `body`.
+ */
+export class MalformedRequestError extends RecoilError {
+  constructor(message: string);
+  readonly kind: "rejected";
+}
+
 /** A request, read to its end. */
 export class HttpRequest {
   /** A request as a test makes it: `new HttpRequest({ method: "GET", target: "/hello/world?loud=1" })`. */
@@ -445,18 +454,21 @@ export class HttpRequest {
   readonly body: Uint8Array;
   /** The client, as `address:port`. */
   readonly peerAddress: string;
-  /** The first header of that name, in any case, as text. */
+  /** The first header of that name, in any case, as text. Throws a {@link MalformedRequestError} if it is not UTF-8. */
   header(name: string): string | undefined;
   /**
-   * The parts of the path between slashes, percent-encoding undone, as text: what is not UTF-8 becomes U+FFFD. An encoded slash
-   * stays inside its part.
+   * The parts of the path between slashes, percent-encoding undone, as text. Throws a {@link MalformedRequestError} if it is not
+   * UTF-8. An encoded slash stays inside its part.
    */
   readonly segments: string[];
-  /** The first value of that name in the query, percent-encoding and plus signs undone; empty if it has none. */
+  /**
+   * The first value of that name in the query, percent-encoding and plus signs undone; empty if it has none. Throws a
+   * {@link MalformedRequestError} if it is not UTF-8.
+   */
   queryValue(name: string): string | undefined;
-  /** The body as text. */
+  /** The body as text. Throws a {@link MalformedRequestError} if it is not UTF-8. */
   text(): string;
-  /** The body as JSON. Throws a SyntaxError if it is none. */
+  /** The body as JSON. Throws a SyntaxError if it is none, a {@link MalformedRequestError} if it is not UTF-8. */
   json(): unknown;
 }
 

@@ -2,7 +2,7 @@
 
 export { Connection } from "./connection.js";
 export { DecodeError, Key, KeyReader, Reader, Writer } from "./encoding.js";
-export { RecoilError } from "./errors.js";
+export { MalformedRequestError, RecoilError } from "./errors.js";
 export { HttpRequest, HttpResponse } from "./http.js";
 export { log } from "./log.js";
 export { Pending, RoutedCall, Router, Subscription } from "./router.js";

@@ -2,17 +2,30 @@
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Bytes as they are, text as UTF-8. */
+/** Bytes as they are, text as UTF-8. Texts that differ give bytes that differ: half of a surrogate pair is refused. */
 export function toBytes(value, what) {
   if (value instanceof Uint8Array) return value;
-  if (typeof value === "string") return encoder.encode(value);
+  if (typeof value === "string") {
+    if (value.isWellFormed()) return encoder.encode(value);
+    throw new TypeError(`${what} has half of a surrogate pair, which UTF-8 cannot hold: pass a Uint8Array, or the text's toWellFormed()`);
+  }
   throw new TypeError(`${what} must be a Uint8Array or a string, not ${describe(value)}`);
 }
 
 /** UTF-8 as text; what is not UTF-8 becomes U+FFFD. */
 export function toText(bytes) {
   return decoder.decode(bytes);
+}
+
+/** UTF-8 as text, from which the same bytes can be made again; undefined if it is not UTF-8. */
+export function toExactText(bytes) {
+  try {
+    return strictDecoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
 }
 
 export function toWhole(value, what, max = 0xffff_ffff) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { FakeCluster, FakeConnection, FakePartition, setSetting } from "../lib/fake.js";
-import { HttpRequest, HttpResponse, KeyRange, RecoilError, RoutedCall, settings } from "../lib/index.js";
+import { HttpRequest, HttpResponse, Key, KeyRange, MalformedRequestError, RecoilError, RoutedCall, settings } from "../lib/index.js";
 
 const text = (bytes) => bytes && new TextDecoder().decode(bytes);
 
@@ -171,6 +171,23 @@ test("requests are taken apart and decoded", () => {
   assert.deepEqual([request.header("x-TRACE"), request.header("none")], ["7", undefined]);
   assert.equal(request.headers.length, 3);
   assert.deepEqual(request.json(), { a: 1 });
+});
+
+test("what is not UTF-8 in a request is not read as text", () => {
+  const bytes = Uint8Array.of(0x61, 0xff);
+  const request = new HttpRequest({ target: "/a/%FF?name=%ed%a0%80", headers: { a: bytes }, body: bytes });
+  for (const read of [(it) => it.segments, (it) => it.queryValue("name"), (it) => it.header("A"), (it) => it.text(), (it) => it.json()]) {
+    assert.throws(() => read(request), (error) => error instanceof MalformedRequestError && /is not UTF-8$/.test(error.message));
+  }
+  assert.deepEqual(new HttpRequest({ target: "/%EF%BF%BD/%EF%BB%BFa" }).segments, ["\ufffd", "\ufeffa"]);
+});
+
+test("texts that differ are keys that differ", () => {
+  const partition = new FakePartition({ handler: { handle: (transaction, key) => transaction.put(String.fromCharCode(...key, 0xd800), "") } });
+  assert.throws(() => partition.write("a"), /key has half of a surrogate pair, which UTF-8 cannot hold: pass a Uint8Array/);
+  assert.throws(() => new Key(1).bytes("\udc00\ud800"), /part has half of a surrogate pair/);
+  assert.deepEqual([...new Key(1).bytes("\ud83c\udf89\0").finish()], [1, 0xf0, 0x9f, 0x8e, 0x89, 0, 0xff, 0, 0]);
+  assert.equal(HttpResponse.text(200, "a\ud800").text(), "a\ufffd");
 });
 
 test("answers are checked", () => {

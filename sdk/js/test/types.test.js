@@ -12,6 +12,7 @@ const cluster = new fake.FakeCluster({ handler: { handle: () => "" } });
 /** One of each class that a package is given or makes. */
 const samples = {
   RecoilError: new index.RecoilError("why"),
+  MalformedRequestError: new index.MalformedRequestError("why"),
   Storage: cluster.storage,
   Transaction: cluster.partition(0).view(),
   Router: cluster,

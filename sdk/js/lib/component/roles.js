@@ -5,7 +5,7 @@
 
 import { received } from "#engine";
 import { Connection } from "../connection.js";
-import { RecoilError } from "../errors.js";
+import { MalformedRequestError, RecoilError } from "../errors.js";
 import { HttpRequest, HttpResponse } from "../http.js";
 import { closeAll } from "../resources.js";
 import { handlerFunction, roleMethod } from "../role.js";
@@ -65,7 +65,7 @@ export function httpHandlerRole(role) {
   const handle = roleMethod(role, "httpHandler", "handle");
   return {
     handle: (request) => guarded("httpHandler.handle", () => {
-      const answer = handle(toRequest(request), router);
+      const answer = orBadRequest(() => handle(toRequest(request), router));
       if (answer === null || typeof answer !== "object") {
         throw new TypeError(`httpHandler.handle must answer an HttpResponse or { status, headers, body }, not ${describe(answer)}`);
       }
@@ -73,6 +73,16 @@ export function httpHandlerRole(role) {
       return { status, headers, body };
     }),
   };
+}
+
+/** What `body` answers, or that the client's request cannot be read. */
+function orBadRequest(body) {
+  try {
+    return body();
+  } catch (thrown) {
+    if (thrown instanceof MalformedRequestError) return HttpResponse.text(400, `${thrown.message}\n`);
+    throw thrown;
+  }
 }
 
 export function schedulerRole(role) {
