@@ -53,6 +53,8 @@ def find(module: str, folders: list[Path]) -> dict[Role, str]:
         raise BuildError(f"{module!r} cannot be a module's name: name the module as in `import`, without .py")
     if module.split(".")[0] in RESERVED:
         raise BuildError(f"the module cannot be called {module}, which is taken: name it otherwise")
+    for note in shadows(folders):
+        print(f"note: {note}", file=sys.stderr)
     imported = _import(module, folders)
     found = {role: name for role in ROLES if (name := _class_for(role, imported))}
     if HANDLER not in found and list(found) != [SCHEDULER]:
@@ -61,6 +63,22 @@ def find(module: str, folders: list[Path]) -> dict[Role, str]:
             "with a method handle(self, transaction, request)" + _misled(imported)
         )
     return found
+
+
+def shadows(folders: list[Path]) -> list[str]:
+    """Modules in these folders that stand in the place of Python's own. Those in the place of the SDK's are refused."""
+    notes = []
+    for folder in folders:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            name = path.stem if path.suffix == ".py" else path.name if (path / "__init__.py").is_file() else ""
+            if name in RESERVED:
+                raise BuildError(f"{path} would stand in the place of the SDK's module {name}: name it otherwise")
+            if name in sys.stdlib_module_names:
+                notes.append(
+                    f"{path} stands in the place of Python's own module {name} for all that imports it, Python's other modules among "
+                    "them: if an import fails, name it otherwise"
+                )
+    return notes
 
 
 def _import(module: str, folders: list[Path]) -> ModuleType:

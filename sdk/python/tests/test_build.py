@@ -64,6 +64,18 @@ class RolesTest(unittest.TestCase):
             with self.subTest(module), self.assertRaisesRegex(BuildError, said):
                 self.find(HANDLER, module)
 
+    def test_modules_in_the_place_of_others_are_named(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for path in ("types.py", "mine.py", "json/__init__.py", "logging/data.txt"):
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_text("")
+            notes = roles.shadows([folder, folder / "absent"])
+            self.assertEqual([note.partition(" stands")[0] for note in notes], [str(folder / "json"), str(folder / "types.py")])
+            (folder / "recoil.py").write_text("")
+            with self.assertRaisesRegex(BuildError, "recoil.py would stand in the place of the SDK's module recoil"):
+                roles.find("mine", [folder])
+
 
 if __name__ == "__main__":
     unittest.main()
