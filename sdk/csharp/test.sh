@@ -23,7 +23,8 @@ mkdir -p "$out"
 	find "$tools"/dotnet/packs/Microsoft.NETCore.App.Ref/*/ref/* -name '*.dll' | sed 's/.*/-r:"&"/'
 	find "$sdk/src" "$sdk/native" $package tests -name '*.cs' ! -path "$sdk/src/Runtime/*" | LC_ALL=C sort | sed 's/.*/"&"/'
 } >"$out/sources.rsp"
-"$tools/dotnet/dotnet" "$tools"/dotnet/sdk/*/Roslyn/bincore/csc.dll -nologo -noconfig -nostdlib -debug:portable -langversion:8 \
+# See build.sh.
+TMPDIR=/tmp "$tools/dotnet/dotnet" "$tools"/dotnet/sdk/*/Roslyn/bincore/csc.dll -nologo -noconfig -nostdlib -debug:portable -langversion:8 \
 	-target:exe -main:Recoil.Testing.Runner -out:"$out/tests.dll" "@$out/sources.rsp"
 cat >"$out/tests.runtimeconfig.json" <<-'CONFIG'
 	{ "runtimeOptions": { "framework": { "name": "Microsoft.NETCore.App", "version": "3.1.0" } } }

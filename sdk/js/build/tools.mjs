@@ -32,7 +32,8 @@ function install(lockFolder, cache, folder) {
   const temporary = mkdtempSync(join(cache, ".js-"));
   try {
     for (const name of ["package.json", "package-lock.json"]) copyFileSync(join(lockFolder, name), join(temporary, name));
-    const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    // The programs of this platform are optional dependencies, which an .npmrc may leave out.
+    const args = ["ci", "--include=optional", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
     const { status, error } = spawnSync("npm", args, { cwd: temporary, stdio: ["ignore", 2, 2], shell: process.platform === "win32" });
     if (error !== undefined) throw new BuildError(`npm cannot be run (${error.code}): it comes with Node.js, or in your system's package npm`);
     if (status !== 0) throw new BuildError("npm could not install the tools: what is printed above says why. It needs the network, this once");

@@ -59,6 +59,10 @@ def _install(place: Path) -> None:
 
 
 def _run(command: list[str | Path], hint: str) -> None:
-    ran = subprocess.run(command, capture_output=True, text=True)
+    # Where pip puts what it installs is not for this machine's settings to say; indexes, proxies and certificates are.
+    elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_NO_BINARY")
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    environment |= {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     if ran.returncode != 0:
         raise BuildError(f"{(ran.stderr or ran.stdout).strip()}\n{hint}")
