@@ -90,8 +90,8 @@ enum Verb {
     Build(make::Build),
     /// Run the tests of the package in this folder.
     Test(make::Test),
-    /// Build the package in this folder, install it, and do so again at every change, its data kept; in the cluster at --server, or in one
-    /// that is started for it.
+    /// Build the package in this folder, install it, and do so again at every change, its data and settings kept; in the cluster at
+    /// --server, or in one that is started for it.
     Dev(dev::Dev),
     /// Push a built package to a registry: the cluster's own, or any other.
     Push(push::Push),

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use recoil_cluster_tests::{Cluster, Ports, Program, Ran, eventually, program, run};
 
@@ -159,16 +160,25 @@ fn kept_data(cluster: &Cluster, port: u16) {
     assert!(say().ends_with("number 1\n"), "{}", say());
 }
 
-/// A change of the source is built and installed, and finds the data of what was there before.
+/// A change of the source is built and installed, whatever its time says, and finds the data and settings of what was there before.
 fn development(cluster: &Cluster, greeter: &Path) {
     let port = Ports::free(3).redis(0);
     let listen = format!("http={}", port - cluster.ports().offset);
     let path = greeter.display().to_string();
     let words = ["--server", &cluster.admin(1), "dev", "--path", &path, "--name", "changing", "--listen", &listen];
-    let mut dev = Program::start(&program("recoilctl"), &words.map(str::to_owned), &cluster.path("dev"));
+    let words = [&words[..], &["--set", "greeting=good day"]].concat();
+    let mut dev = Program::start(
+        &program("recoilctl"),
+        &words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>(),
+        &cluster.path("dev"),
+    );
     dev.wait_for_line("it serves", |line| line.starts_with("changing 1.0.0 is serving"));
     let say = || run("curl", &["-sS", &format!("http://127.0.0.1:{port}/hello/world")]).stdout;
-    assert!(say().ends_with("greeting number 1\n"), "{}", say());
+    assert_eq!(say(), "good day world, greeting number 1\n");
+    cluster.ctl(2, &["set", "changing", "greeting=ahoy"]).ok();
+    // Newer than all that is edited from now on.
+    let future = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    std::fs::File::options().write(true).open(greeter.join("README.md")).unwrap().set_modified(future).unwrap();
     let code = std::fs::read_to_string(greeter.join("src/lib.rs")).unwrap();
     std::fs::write(greeter.join("src/lib.rs"), "this is no Rust").unwrap();
     eventually("the build fails", || match dev.stderr() {
@@ -178,9 +188,17 @@ fn development(cluster: &Cluster, greeter: &Path) {
     assert!(say().contains("greeting number"), "what was there serves on");
     std::fs::write(greeter.join("src/lib.rs"), code.replace("greeting number", "visit number")).unwrap();
     eventually("the change serves", || match say() {
-        said if said.contains("visit number") && !said.ends_with("number 1\n") => Ok(()),
+        said if said.starts_with("ahoy world, visit number") && !said.ends_with("number 1\n") => Ok(()),
         said => Err(format!("{said} {}", dev.stderr())),
     });
+    assert!(dev.stderr().contains("Changed: src/lib.rs"), "{}", dev.stderr());
+    assert!(dev.terminate().success());
+    // Another run installs what it is told to, although the package is the same.
+    let words = [&words[..words.len() - 1], &["greeting=hello"]].concat();
+    let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+    let mut dev = Program::start(&program("recoilctl"), &words, &cluster.path("dev-again"));
+    dev.wait_for_line("it serves", |line| line.starts_with("changing 1.0.0 is serving"));
+    assert!(say().starts_with("hello world, visit number"), "{}", say());
     assert!(dev.terminate().success());
 }
 
@@ -259,7 +277,7 @@ fn authors_are_told_what_is_wrong() {
     let failed = build_with("command = \"cargo build", "command = \"echo this step went wrong && exit 7 #");
     assert!(failed.contains("this step went wrong") && failed.contains("exit status: 7"), "{failed}");
     let absent = build_with("command = \"cargo build", "command = \"true #");
-    assert!(absent.contains("greeter.wasm") && absent.contains("build.component"), "{absent}");
+    assert!(absent.contains("greeter_package.wasm") && absent.contains("build.component"), "{absent}");
     assert!(build_with("[build]", "[builds]").contains("builds"));
     assert!(build_with("port = 7000", "port = 70000").contains("port"));
 }

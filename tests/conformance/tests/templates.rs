@@ -43,6 +43,39 @@ fn new_package(folder: &Path, language: &str, kind: &str) -> Result<(), String> 
     Ok(())
 }
 
+/// Names that mean something else to a language's tools: packages of its own, of the SDK or of others, words, folders and versions.
+const TAKEN: [(&str, &str, &[&str]); 8] = [
+    ("rust", "rust", &["acme/core", "acme/test", "acme/fn", "recoil/recoil-sdk"]),
+    ("go", "go", &["acme/fmt", "acme/cmd", "acme/internal", "acme/vendor", "con/v1"]),
+    ("js", "js", &["acme/fs", "acme/esbuild"]),
+    ("ts", "js", &["acme/typescript"]),
+    ("python", "python", &["acme/recoil", "acme/types"]),
+    ("java", "java", &["recoil/recoil-package", "acme/class"]),
+    ("csharp", "csharp", &["acme/system"]),
+    ("c", "c", &["acme/main"]),
+];
+
+#[test]
+fn a_package_may_be_called_as_something_else_is() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut failures = Vec::new();
+    for (language, _, packages) in TAKEN.into_iter().filter(|(_, sdk, _)| is_available(sdk)) {
+        let folder = folder.path().join(language);
+        std::fs::create_dir(&folder).expect("a folder");
+        for package in packages {
+            println!("{package} in {language}");
+            let (_, name) = package.split_once('/').expect("a namespace");
+            let made = author(&folder, &["new", package, "--lang", language])
+                .and_then(|_| author(&folder.join(name), &["test"]))
+                .and_then(|_| author(&folder.join(name), &["build"]));
+            failures.extend(made.err());
+            // Disk is for one at a time.
+            std::fs::remove_dir_all(folder.join(name)).expect("it is there");
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
 #[test]
 fn a_new_package_is_tested_and_built_in_every_language() {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -1,17 +1,20 @@
 //! `recoilctl dev`: edit, save, look.
 //!
-//! At every change of the package's sources it is built and installed in place of what was there, with the same data. Sources are looked at
-//! by their times of change, which works on every file system; what builds write is left out.
+//! At every change of the package's sources it is built and installed in place of what was there, with the same data and settings. What is
+//! a change, `watch` decides; a build begins once the sources have stayed the same for a moment.
 
-use std::path::{Path, PathBuf};
+mod watch;
+
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use recoil_gateway::api::{AppState, AppSummary, Health, PackageSummary};
 
 use super::install::{Wishes, install};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::watch::{Sources, Watch, changes, with_locks};
 use super::make::{self, Built};
 use super::sources::local;
 use super::{Output, VerbError};
@@ -20,16 +23,24 @@ use crate::client::{Client, ClientError};
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How long a cluster that was started may take until it serves.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Folders that builds write, and files that are not the author's.
-const LEFT_OUT: [&str; 3] = ["target", "node_modules", "dist"];
-/// Files and folders looked at.
-const FILES_MAX: usize = 10_000;
+/// After a change, the sources are looked at so often until they stay the same: one edit may be many writes.
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
+/// What changes for longer is built as it is.
+const SETTLE_LOOKS_MAX: usize = 50;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+A build that fails leaves what is installed as it is. Data are kept from one build to the next, and so are settings: what `recoilctl set`
+changes in between stays, unless the manifest no longer has such a setting. `--set` counts for the first installation of a run. The app stays
+installed when this ends, unless the cluster was started for it and ends with it.
+
+Every file in the package's folder is watched, also behind links, but for hidden ones, `target`, `dist` and `*.wasm` in the folder itself, and
+`node_modules` and `__pycache__` anywhere.
+
 Examples:
   recoilctl new greeter && cd greeter && recoilctl dev
-  recoilctl --server 127.0.0.1:7401 dev --name hello --listen http=7000")]
+  recoilctl --server 127.0.0.1:7401 dev --name hello --listen http=7000
+  recoilctl set greeter greeting=hi          # meanwhile, in another terminal")]
 pub(super) struct Dev {
     /// The package's folder.
     #[arg(long, default_value = ".", value_name = "FOLDER")]
@@ -52,42 +63,94 @@ impl Dev {
 
     async fn follow(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
         let _cluster = cluster(client).await?;
-        let mut built = None;
+        let mut looks = Looks { folder: self.path.clone(), watch: Some(Watch::new(&self.path)), component: None };
+        // What was built last; and whether it was installed as the command line wishes.
+        let (mut built, mut has_wishes): (Option<Sources>, bool) = (None, true);
         loop {
-            let now = newest(&self.path);
-            if built != Some(now) {
-                built = Some(now);
-                if let Err(error) = self.round(client, output).await {
+            let mut now = looks.look().await?;
+            if built.as_ref() != Some(&now) {
+                now = looks.settled(now).await?;
+            }
+            if built.as_ref() != Some(&now) {
+                if let Some(before) = &built {
+                    eprintln!("Changed: {}", changes(before, &now));
+                }
+                if let Err(error) = self.round(client, output, &mut has_wishes).await {
                     match error {
                         VerbError::Client(ClientError::Unreachable { .. }) | VerbError::Print(_) => return Err(error),
                         error => eprintln!("recoilctl: {error}"),
                     }
                 }
+                built = Some(with_locks(now, &looks.look().await?));
                 eprintln!("Waiting for a change in {}; Ctrl-C ends", self.path.display());
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Builds, and installs what came out, unless it is installed already.
-    async fn round(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
+    /// Builds, and installs what came out, unless it is installed already as the command line wishes.
+    async fn round(&self, client: &Client, output: &mut Output, has_wishes: &mut bool) -> Result<(), VerbError> {
         let path = self.path.clone();
         let built = recoil_base::task::spawn_blocking(move || make::build(&path)).await;
         let Built { archive, manifest, .. } = built.map_err(local)??;
-        let name = self.app.name.as_deref().unwrap_or(&manifest.name);
+        let mut app = self.app.clone();
+        if !*has_wishes {
+            // What was set since then is newer.
+            app.set.clear();
+        }
+        let name = app.name.as_deref().unwrap_or(&manifest.name);
         let apps: Vec<AppSummary> = client.get("/v1/apps").await?;
         let installed = apps.iter().find(|app| app.name == name && app.state != AppState::Kept);
         if let Some(installed) = installed {
-            if installed.digest.to_string() == recoil_package::digest(&archive) && installed.state == AppState::Serving
-            {
+            let is_same = installed.digest.to_string() == recoil_package::digest(&archive);
+            if is_same && installed.state == AppState::Serving && !(*has_wishes && app.has_any()) {
                 eprintln!("{name} is the same as before");
+                *has_wishes = false;
                 return Ok(());
             }
             let _: serde_json::Value = client.delete(&format!("/v1/apps/{name}?keep-data=true")).await?;
         }
         // Not before: the cluster lets a package go with its last app.
         let package: PackageSummary = client.post("/v1/packages", archive).await?;
-        install(client, &package, &self.app, output).await
+        install(client, &package, &app, output).await?;
+        *has_wishes = false;
+        Ok(())
+    }
+}
+
+/// The sources of a package, as they are from one moment to the next.
+struct Looks {
+    folder: PathBuf,
+    /// None while it looks.
+    watch: Option<Watch>,
+    /// What the manifest, when it could be read last, said that the build makes.
+    component: Option<PathBuf>,
+}
+
+impl Looks {
+    async fn look(&mut self) -> Result<Sources, VerbError> {
+        if let Ok((_, steps)) = make::read(&self.folder) {
+            self.component = Some(steps.component.into());
+        }
+        let mut watch = self.watch.take().unwrap_or_else(|| Watch::new(&self.folder));
+        let component = self.component.clone();
+        let looked = recoil_base::task::spawn_blocking(move || (watch.look(component.as_deref()), watch)).await;
+        let (sources, watch) = looked.map_err(local)?;
+        self.watch = Some(watch);
+        Ok(sources)
+    }
+
+    /// The sources once two looks at them are the same.
+    async fn settled(&mut self, mut last: Sources) -> Result<Sources, VerbError> {
+        for _ in 0..SETTLE_LOOKS_MAX {
+            tokio::time::sleep(SETTLE_EVERY).await;
+            let now = self.look().await?;
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        Ok(last)
     }
 }
 
@@ -136,54 +199,4 @@ async fn cluster(client: &Client) -> Result<Option<Started>, VerbError> {
     let waited = tokio::time::timeout(START_TIMEOUT, ready).await;
     waited.map_err(|_| local(format!("the simulator does not serve after {} s", START_TIMEOUT.as_secs())))??;
     Ok(Some(started))
-}
-
-/// When a source was changed last, and how many there are: one that was removed is a change, too.
-fn newest(folder: &Path) -> (Option<SystemTime>, usize) {
-    let (mut newest, mut count) = (None, 0);
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let (name, path) = (entry.file_name(), entry.path());
-            let name = name.to_string_lossy();
-            let is_made = name.ends_with(".wasm") || name == "Cargo.lock";
-            if name.starts_with('.') || is_made || LEFT_OUT.contains(&&*name) || count >= FILES_MAX {
-                continue;
-            }
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() {
-                folders.push(path);
-            } else {
-                count += 1;
-                newest = newest.max(metadata.modified().ok());
-            }
-        }
-    }
-    (newest, count)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_of_sources_are_seen_and_those_of_builds_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = folder.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        write("src/lib.rs", "1");
-        let before = newest(folder.path());
-        write("target/x", "2");
-        write("a.wasm", "2");
-        write(".git/x", "2");
-        assert_eq!(newest(folder.path()), before);
-        write("src/more.rs", "2");
-        let more = newest(folder.path());
-        assert_ne!(more, before);
-        std::fs::remove_file(folder.path().join("src/more.rs")).unwrap();
-        assert_ne!(newest(folder.path()), more);
-    }
 }

@@ -45,11 +45,18 @@ pub(super) struct Wishes {
     listen: Vec<(String, u16)>,
     /// The value of a setting, if it is not to be the manifest's default. May be repeated.
     #[arg(long, value_name = "SETTING=VALUE", value_parser = super::set::setting)]
-    set: Vec<(String, String)>,
+    pub(super) set: Vec<(String, String)>,
     /// Grant these permissions and no others, and refuse a package that asks for more; without it, the package gets what it asks for.
     /// May be repeated, or joined by commas.
     #[arg(long, value_name = "PERMISSION", value_delimiter = ',')]
     grant: Option<Vec<Permission>>,
+}
+
+impl Wishes {
+    /// True if the app is to differ in anything but its name from what the package says.
+    pub(super) fn has_any(&self) -> bool {
+        !self.listen.is_empty() || !self.set.is_empty() || self.grant.is_some()
+    }
 }
 
 fn listener_port(text: &str) -> Result<(String, u16), String> {

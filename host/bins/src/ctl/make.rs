@@ -8,7 +8,14 @@ use recoil_package::{Build as Steps, Manifest, PackageError, Shape, Source};
 use super::dotnet::PROGRAM_VARIABLE;
 use super::{Format, Output, VerbError};
 
+/// Variables for programs of this machine: cargo would give their flags to the component's compiler, which has other options.
+const FOR_THIS_MACHINE: [&str; 4] =
+    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"];
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The build takes no flags that are set for programs of this machine: RUSTFLAGS, GOFLAGS and their like. Those of the package belong into
+`build.command` in recoil.toml.")]
 pub(super) struct Build {
     /// The package's folder.
     #[arg(long, default_value = ".", value_name = "FOLDER")]
@@ -42,7 +49,7 @@ pub(super) struct Built {
 /// Builds the package in a folder.
 pub(super) fn build(folder: &Path) -> Result<Built, VerbError> {
     let (source, steps) = read(folder)?;
-    shell(folder, &steps.command)?;
+    shell(folder, &steps.command, &FOR_THIS_MACHINE)?;
     let made = folder.join(&steps.component);
     let local = |what: &Path, why: String| VerbError::Local(format!("{}: {why}", what.display()));
     let built = std::fs::read(&made).map_err(|error| {
@@ -123,7 +130,7 @@ impl Test {
                 "recoil.toml says no build.test: name the command that runs the tests".into(),
             ));
         };
-        shell(&self.path, &test)
+        shell(&self.path, &test, &[])
     }
 }
 
@@ -142,12 +149,17 @@ pub(super) fn read(folder: &Path) -> Result<(Source, Steps), VerbError> {
     Ok((source, steps))
 }
 
-/// Runs a step; what it prints goes where this program's output goes, so that nothing of it is lost, but never to stdout.
-fn shell(folder: &Path, command: &str) -> Result<(), VerbError> {
+/// Runs a step, without these variables; what it prints goes where this program's output goes, so that nothing of it is lost, but never to stdout.
+fn shell(folder: &Path, command: &str, without: &[&str]) -> Result<(), VerbError> {
     let failed = |why: String| VerbError::Local(format!("`{command}` failed: {why}"));
     let stderr = std::io::stderr();
     let mut step = Command::new("sh");
     step.args(["-c", command]).current_dir(folder).stdout(stderr);
+    // With it, `cd` may print where it went, and scripts that ask for a folder's path read two.
+    step.env_remove("CDPATH");
+    for variable in without {
+        step.env_remove(variable);
+    }
     if let Ok(program) = crate::process::under_name("recoilctl") {
         // What it runs may need this program, and be meant for this version of it.
         step.env(PROGRAM_VARIABLE, program);
