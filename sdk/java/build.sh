@@ -13,6 +13,10 @@ version=$("$java" -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p') || versio
 	echo "recoil: '$java' is not a JDK of version 17 or later: install one, as by apt-get install openjdk-17-jdk-headless, or set JAVA_HOME" >&2
 	exit 1
 }
+# Java cannot open files whose names are not ASCII unless the locale's encoding has their characters, nor
+# start programs there in an encoding that JAVA_TOOL_OPTIONS names.
+[ "$(locale charmap 2>/dev/null)" = UTF-8 ] || export LC_ALL=C.UTF-8
+export MAVEN_OPTS="${MAVEN_OPTS:-} -Dfile.encoding=UTF-8"
 # Quiet, without colours; checksums of what is fetched must be right. Every version is pinned, so nothing is asked for a second time.
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT

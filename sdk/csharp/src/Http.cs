@@ -24,8 +24,36 @@ namespace Recoil
         /// <summary>The value as it was sent.</summary>
         public byte[] Value { get; }
 
-        /// <summary>The value as text.</summary>
-        public string Text => Encoding.UTF8.GetString(Value);
+        /// <summary>The value as text; <see cref="MalformedRequestException"/> if it is not UTF-8.</summary>
+        public string Text => ExactText.Of(Value, Value.Length, "the header " + Name);
+    }
+
+    /// <summary>
+    /// A request has bytes that are not UTF-8 where they are read as text. An <see cref="IHttpHandler"/> that does not catch it answers
+    /// 400; the bytes as they were sent are in the request's path, query, headers and body.
+    /// </summary>
+    public sealed class MalformedRequestException : RecoilException
+    {
+        /// <summary>A request that cannot be read, with what the client is told.</summary>
+        public MalformedRequestException(string reason) : base(reason) { }
+    }
+
+    /// <summary>Bytes of a request as text. With U+FFFD in the place of what is not UTF-8, two keys could become one.</summary>
+    internal static class ExactText
+    {
+        private static readonly UTF8Encoding Strict = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+        public static string Of(byte[] bytes, int length, string what)
+        {
+            try
+            {
+                return Strict.GetString(bytes, 0, length);
+            }
+            catch (ArgumentException)
+            {
+                throw new MalformedRequestException(what + " is not UTF-8");
+            }
+        }
     }
 
     /// <summary>A request, read to its end.</summary>
@@ -68,9 +96,12 @@ namespace Recoil
         /// <summary>The client, as <c>address:port</c>.</summary>
         public string PeerAddress { get; }
 
-        /// <summary>The parts of the path between slashes, percent-encoding undone. An encoded slash stays inside its part.</summary>
+        /// <summary>
+        /// The parts of the path between slashes, percent-encoding undone. An encoded slash stays inside its part.
+        /// <see cref="MalformedRequestException"/> if one is not UTF-8.
+        /// </summary>
         public IReadOnlyList<string> Segments
-            => Array.ConvertAll(Path.Split('/', StringSplitOptions.RemoveEmptyEntries), part => Decode(part, plusIsSpace: false));
+            => Array.ConvertAll(Path.Split('/', StringSplitOptions.RemoveEmptyEntries), part => Decode(part, "the path", plusIsSpace: false));
 
         /// <summary>The same with another body.</summary>
         public HttpRequest WithBody(byte[] body) => new HttpRequest(Method, Path, Query, Headers, body, PeerAddress);
@@ -82,7 +113,10 @@ namespace Recoil
             return new HttpRequest(Method, Path, Query, new List<HttpHeader>(Headers) { header }, Body, PeerAddress);
         }
 
-        /// <summary>The value of the first header of that name, in any case; null if there is none.</summary>
+        /// <summary>
+        /// The value of the first header of that name, in any case; null if there is none, <see cref="MalformedRequestException"/> if it
+        /// is not UTF-8.
+        /// </summary>
         public string? Header(string name)
         {
             foreach (HttpHeader header in Headers)
@@ -92,11 +126,13 @@ namespace Recoil
 
         /// <summary>
         /// The first value of that name in the query, percent-encoding and plus signs undone; empty without a value, null if absent.
+        /// <see cref="MalformedRequestException"/> if the query is not UTF-8 up to there.
         /// </summary>
         public string? QueryValue(string name)
         {
             foreach (string pair in Query.Split('&', StringSplitOptions.RemoveEmptyEntries))
-                if (Decode(Before(pair, '='), plusIsSpace: true) == name) return Decode(After(pair, '=') ?? "", plusIsSpace: true);
+                if (Decode(Before(pair, '='), "the query", plusIsSpace: true) == name)
+                    return Decode(After(pair, '=') ?? "", "the query", plusIsSpace: true);
             return null;
         }
 
@@ -113,7 +149,7 @@ namespace Recoil
         }
 
         /// <summary>Undoes percent-encoding (RFC 3986, section 2.1); what is not encoded properly stays as it is.</summary>
-        private static string Decode(string text, bool plusIsSpace)
+        private static string Decode(string text, string what, bool plusIsSpace)
         {
             byte[] bytes = Encoding.UTF8.GetBytes(plusIsSpace ? text.Replace('+', ' ') : text);
             int length = 0;
@@ -127,7 +163,7 @@ namespace Recoil
                 }
                 bytes[length++] = value;
             }
-            return Encoding.UTF8.GetString(bytes, 0, length);
+            return ExactText.Of(bytes, length, what);
         }
 
         private static int Digit(byte character)

@@ -15,6 +15,16 @@ public class HttpTests
     }
 
     [Test]
+    public void WhatIsNotUtf8IsNotReadAsText()
+    {
+        var request = new HttpRequest("GET", "/a/%FF?name=%ed%a0%80");
+        Assert.Throws<MalformedRequestException>(() => request.Segments.ToString());
+        Assert.Throws<MalformedRequestException>(() => request.QueryValue("name"));
+        Assert.Throws<MalformedRequestException>(() => new HttpHeader("a", new byte[] { 0x61, 0xff }).Text.ToString());
+        Assert.Equal(new[] { "\ufffd", "\ufeffa" }, new HttpRequest("GET", "/%EF%BF%BD/%EF%BB%BFa").Segments);
+    }
+
+    [Test]
     public void HeadersAreFoundInAnyCase()
     {
         HttpRequest request = new HttpRequest("PUT", "/").WithHeader("X-Trace", "7");

@@ -86,6 +86,10 @@ namespace Recoil.Runtime
             {
                 response = Package.As<IHttpHandler>().Respond(request, HostRouter.Instance);
             }
+            catch (MalformedRequestException malformed)
+            {
+                response = HttpResponse.Text(400, malformed.Message + "\n");
+            }
             finally
             {
                 DropResources();

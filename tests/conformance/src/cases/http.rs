@@ -10,6 +10,7 @@ pub(super) const CASES: &[Written] = &[
     ("http: statuses", statuses),
     ("http: errors and exceptions", errors_and_exceptions),
     ("http: requests side by side", requests_side_by_side),
+    ("http: paths that are not UTF-8", paths_that_are_not_utf_8),
 ];
 
 fn expect_header(response: &Response, name: &str, values: &[&str]) -> Outcome {
@@ -49,6 +50,17 @@ fn what_a_handler_is_given_and_gives(app: &App<'_>) -> Outcome {
         ensure(response.status == 404 && text == "not found", || format!("{target}: {} {text:?}", response.status))?;
     }
     Ok(())
+}
+
+/// A language whose texts cannot hold such a path refuses the request; none takes it for another one or fails.
+fn paths_that_are_not_utf_8(app: &App<'_>) -> Outcome {
+    let mut client = app.http(0)?;
+    for target in ["/%ff", "/status/%fe%ff", "/%ed%a0%80/x"] {
+        let response = client.request("GET", target, &[], b"")?;
+        ensure([400, 404].contains(&response.status), || format!("{target} is answered {}", response.status))?;
+    }
+    let response = client.request("GET", "/mirror?a=%ff", &[], b"")?;
+    expect_header(&response, "x-query", &["a=%ff"])
 }
 
 fn statuses(app: &App<'_>) -> Outcome {

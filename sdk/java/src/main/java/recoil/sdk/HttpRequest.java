@@ -36,7 +36,9 @@ public record HttpRequest(String method, String path, String query, List<HttpHea
         return new HttpRequest(method, path, query, more, body, peerAddress);
     }
 
-    /** The value of the first header of that name, in any case; null if there is none. */
+    /**
+     * The value of the first header of that name, in any case; null if there is none, {@link MalformedRequestException} if it is not UTF-8.
+     */
     public String header(String name) {
         for (HttpHeader header : headers) {
             if (header.name().equalsIgnoreCase(name)) {
@@ -46,23 +48,29 @@ public record HttpRequest(String method, String path, String query, List<HttpHea
         return null;
     }
 
-    /** The parts of the path between slashes, percent-encoding undone. An encoded slash stays inside its part. */
+    /**
+     * The parts of the path between slashes, percent-encoding undone. An encoded slash stays inside its part.
+     * {@link MalformedRequestException} if one is not UTF-8.
+     */
     public List<String> segments() {
         List<String> segments = new ArrayList<>();
         for (String part : parts(path, '/')) {
             if (!part.isEmpty()) {
-                segments.add(decode(part, false));
+                segments.add(decode(part, "the path", false));
             }
         }
         return segments;
     }
 
-    /** The first value of that name in the query, percent-encoding and plus signs undone; empty without a value, null if absent. */
+    /**
+     * The first value of that name in the query, percent-encoding and plus signs undone; empty without a value, null if absent.
+     * {@link MalformedRequestException} if the query is not UTF-8 up to there.
+     */
     public String queryValue(String name) {
         for (String pair : parts(query, '&')) {
             int equals = pair.indexOf('=');
-            if (decode(equals < 0 ? pair : pair.substring(0, equals), true).equals(name)) {
-                return equals < 0 ? "" : decode(pair.substring(equals + 1), true);
+            if (decode(equals < 0 ? pair : pair.substring(0, equals), "the query", true).equals(name)) {
+                return equals < 0 ? "" : decode(pair.substring(equals + 1), "the query", true);
             }
         }
         return null;
@@ -81,7 +89,7 @@ public record HttpRequest(String method, String path, String query, List<HttpHea
     }
 
     /** Undoes percent-encoding (RFC 3986, section 2.1); what is not encoded properly stays as it is. */
-    private static String decode(String text, boolean plusIsSpace) {
+    private static String decode(String text, String what, boolean plusIsSpace) {
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
         int length = 0;
         for (int at = 0; at < bytes.length; at++) {
@@ -94,7 +102,7 @@ public record HttpRequest(String method, String path, String query, List<HttpHea
             }
             bytes[length++] = value;
         }
-        return new String(Arrays.copyOf(bytes, length), StandardCharsets.UTF_8);
+        return HttpHeader.exactText(Arrays.copyOf(bytes, length), what);
     }
 
     private static int digit(byte character) {

@@ -2,6 +2,7 @@ package recoil.sdk;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -15,6 +16,16 @@ class HttpRequestTest {
         assertEquals("", request.queryValue("empty"));
         assertNull(request.queryValue("absent"));
         assertEquals(List.of(), HttpRequest.of("GET", "/").segments());
+    }
+
+    @Test
+    void whatIsNotUtf8IsNotReadAsText() {
+        HttpRequest request = HttpRequest.of("GET", "/a/%FF?name=%ed%a0%80");
+        assertThrows(MalformedRequestException.class, request::segments);
+        assertThrows(MalformedRequestException.class, () -> request.queryValue("name"));
+        HttpHeader header = new HttpHeader("a", new byte[] {'a', -1});
+        assertEquals("the header a is not UTF-8", assertThrows(MalformedRequestException.class, header::text).getMessage());
+        assertEquals(List.of("\ufffd", "\ufeffa"), HttpRequest.of("GET", "/%EF%BF%BD/%EF%BB%BFa").segments());
     }
 
     @Test

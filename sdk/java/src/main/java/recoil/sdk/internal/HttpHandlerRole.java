@@ -8,6 +8,7 @@ import recoil.sdk.HttpHandler;
 import recoil.sdk.HttpHeader;
 import recoil.sdk.HttpRequest;
 import recoil.sdk.HttpResponse;
+import recoil.sdk.MalformedRequestException;
 
 /** The export {@code http-handler}. */
 public final class HttpHandlerRole {
@@ -30,9 +31,17 @@ public final class HttpHandlerRole {
             HttpRequest request = new HttpRequest(Abi.string(method, methodLength), Abi.string(path, pathLength),
                     Abi.string(query, queryLength), Abi.list(headers, headersCount, HEADER, HttpHandlerRole::header),
                     Abi.bytes(body, bodyLength), Abi.string(peerAddress, peerAddressLength));
-            return answer(role.get().respond(request, new HostRouter()));
+            return answer(respond(request));
         } catch (Throwable cause) {
             return Roles.failed(cause);
+        }
+    }
+
+    private static HttpResponse respond(HttpRequest request) throws Exception {
+        try {
+            return role.get().respond(request, new HostRouter());
+        } catch (MalformedRequestException malformed) {
+            return HttpResponse.text(400, malformed.getMessage() + "\n");
         }
     }
 
