@@ -3,6 +3,7 @@
 //! The process becomes `recoil`: its id, signals, streams and exit code are those of the program that was started. It looks for
 //! `recoil` in the folder where the file of the started program is, following links, and nowhere else.
 
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
@@ -16,6 +17,8 @@ pub(crate) fn become_recoil(name: &str) -> ExitCode {
         }
         Err(error) => format!("cannot find the folder of this program: {error}"),
     };
-    eprintln!("{name}: {why}; {name} is part of the program recoil, which must be in the same folder");
+    let text = format!("{name}: {why}; {name} is part of the program recoil, which must be in the same folder\n");
+    // Without anybody to read it there is nothing to be done.
+    let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::FAILURE
 }

@@ -8,11 +8,14 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use recoil_base::Endpoint;
 use recoil_gateway::api::{AdminError, ErrorBody};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// The node that is asked if nobody says which.
+pub const SERVER_DEFAULT: &str = "127.0.0.1:7400";
 /// Time for reaching a node.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for an answer that a node has at hand.
@@ -58,6 +61,22 @@ pub enum ClientError {
     },
 }
 
+/// Reads the address of a node as people write it, with or without a port and `http://`; nothing means the default.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn read_server(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(SERVER_DEFAULT.to_owned());
+    }
+    if text.starts_with("https://") {
+        return Err(format!("nodes speak no TLS: write {} without https://", text.trim_start_matches("https://")));
+    }
+    let plain = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    plain.parse::<Endpoint>().map(|endpoint| endpoint.to_string()).map_err(|error| error.to_string())
+}
+
 /// A node's admin API.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -65,9 +84,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// The node at `server`, written `host:port`, with or without `http://`.
+    /// The node at `server`, written `host:port`; what people write goes through [`read_server`] first.
     pub fn new(server: &str) -> Self {
-        let server = server.strip_prefix("http://").unwrap_or(server).trim_end_matches('/');
         Client { server: server.to_owned() }
     }
 
@@ -199,5 +217,32 @@ impl Client {
 
     fn foreign(&self, why: impl ToString) -> ClientError {
         ClientError::Foreign { server: self.server.clone(), why: why.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails if a form that people write is refused, or an empty variable is taken for an address.
+    #[test]
+    fn a_server_is_read_as_people_write_it() {
+        for (text, server) in [
+            ("", SERVER_DEFAULT),
+            (" ", SERVER_DEFAULT),
+            ("localhost", "localhost:7400"),
+            ("::1", "[::1]:7400"),
+            ("[::1]", "[::1]:7400"),
+            ("[::1]:7401", "[::1]:7401"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("http://node-0:7400/", "node-0:7400"),
+            ("http://node-0", "node-0:7400"),
+        ] {
+            assert_eq!(read_server(text).as_deref(), Ok(server), "{text}");
+        }
+        for (text, why) in [("https://a:1", "no TLS"), (":7400", "no host"), ("a b", "HOST:PORT"), ("7401", "number")] {
+            let error = read_server(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 }

@@ -28,8 +28,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, SERVER_DEFAULT, read_server};
 use crate::exit;
+use crate::say::complain;
 pub use output::Output;
 
 const EXAMPLES: &str = "\
@@ -45,8 +46,8 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "recoilctl", version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 pub struct Arguments {
-    /// The node to ask, any of the cluster.
-    #[arg(long, global = true, env = "RECOIL_SERVER", default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
+    /// The node to ask, any of the cluster: a name or an address, port 7400 if none is written.
+    #[arg(long, global = true, env = "RECOIL_SERVER", default_value = SERVER_DEFAULT, value_name = "HOST:PORT", value_parser = read_server)]
     server: String,
     /// How to print the result.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
@@ -146,7 +147,7 @@ pub fn main() -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(run(arguments)),
         Err(error) => {
-            eprintln!("recoilctl: cannot start: {error}");
+            complain(format!("recoilctl: cannot start: {error}"));
             ExitCode::from(exit::FAILED)
         }
     }
@@ -184,7 +185,7 @@ async fn run(arguments: Arguments) -> ExitCode {
             let code = error.exit_code();
             // What needs attention is on standard output.
             if code != exit::OK && code != exit::ATTENTION {
-                eprintln!("recoilctl: {error}");
+                complain(format!("recoilctl: {error}"));
             }
             ExitCode::from(code)
         }

@@ -5,12 +5,15 @@
 //! sentence that says what, why and what to do, and exits non-zero with a code of [`exit`]. Deliberately absent:
 //! anything a node does by itself; this crate starts nodes and asks them.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)] // they panic where nobody takes the text: see `say`
+
 pub mod client;
 pub mod ctl;
 pub mod exit;
 pub mod node;
 pub mod packages;
 pub mod process;
+pub mod say;
 pub mod simulator;
 mod start;
 

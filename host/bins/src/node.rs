@@ -11,7 +11,10 @@ const EXAMPLES: &str = "\
 Example, three nodes on one machine:
   recoil start --data-dir n0 --listen 127.0.0.1:7400 --expect 3
   recoil start --data-dir n1 --listen 127.0.0.1:7401 --join 127.0.0.1:7400 --expect 3 --port-offset 1
-  recoil start --data-dir n2 --listen 127.0.0.1:7402 --join 127.0.0.1:7400 --expect 3 --port-offset 2";
+  recoil start --data-dir n2 --listen 127.0.0.1:7402 --join 127.0.0.1:7400 --expect 3 --port-offset 2
+
+Example, the same flags on node-0, node-1 and node-2, whatever their addresses:
+  recoil start --data-dir /var/lib/recoil --listen 0.0.0.0:7400 --advertise $(hostname) --join node-0,node-1,node-2 --expect 3";
 
 /// Run a node of a Recoil cluster.
 #[derive(Debug, Parser)]

@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::exit;
 use crate::packages::{CONTRACT, PACKAGES, Package};
+use crate::say::complain;
 
 /// How a program logs.
 #[derive(Clone, Debug, clap::Args)]
@@ -71,7 +72,7 @@ where
     match result {
         Ok(()) => ExitCode::from(exit::OK),
         Err(error) => {
-            eprintln!("{program}: {error:#}");
+            complain(format!("{program}: {error:#}"));
             ExitCode::from(exit::FAILED)
         }
     }
@@ -89,6 +90,8 @@ impl Log {
         let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         // A second initialisation only happens in tests, where the first one serves.
+        // A line that cannot be written is lost: reporting that on stderr panics.
+        let lines = lines.log_internal_errors(false);
         let _ = match self.format {
             LogFormat::Text => lines.with_ansi(ansi).try_init(),
             LogFormat::Json => {
@@ -122,7 +125,7 @@ pub fn stop_on_signals(shutdown: &Shutdown) -> anyhow::Result<()> {
             }
             if shutdown.is_triggered() {
                 // Somebody insists. What was acknowledged is on disk, so that nothing is lost.
-                eprintln!("stopping at once");
+                complain("stopping at once");
                 std::process::exit(130);
             }
             shutdown.trigger();

@@ -1,5 +1,7 @@
 //! A whole cluster in one process: real nodes, with real sockets and real files.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)] // they panic where nobody takes the text: see `recoil::say`
+
 mod cluster;
 mod prompt;
 mod ready_file;

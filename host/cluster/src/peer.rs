@@ -18,9 +18,14 @@
 //! the bytes queued for one peer (further requests fail at once, answers wait for room, and of what needs no answer much less may wait),
 //! the pieces of an answer, the time until a frame has come or gone whole. Requests of one peer are *started* in their order of arrival.
 //!
+//! Where a peer is dialled is decided by [`addresses`]: the address of its newest start first, wherever that was heard, and another one after
+//! each attempt that does not reach it. What is said about nodes that answer otherwise than expected is in [`contacts`].
+//!
 //! Nobody proves who he is yet: a hello is believed. But one that names no member of the cluster is a stranger's, who may ask to join and
 //! whether anybody is there, in small frames, and of whom nothing is remembered.
 
+mod addresses;
+mod contacts;
 mod queue;
 mod silence;
 #[cfg(test)]
@@ -46,8 +51,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::clocks::PeerClocks;
-use crate::peers::{LIVE_FOR, MorePieces, PeerNetwork, PieceSender, Pieces, SendsPieces, Starts, request};
+use crate::peers::{
+    ForeignContact, KnownAddress, LIVE_FOR, MorePieces, PeerNetwork, PieceSender, Pieces, SendsPieces, Starts, Trouble,
+    request,
+};
 
+use self::addresses::Addresses;
+use self::contacts::{Contacts, Reached};
 pub(crate) use queue::Outgoing;
 use queue::{Queue, Queued};
 pub use wire::{MAGIC, WIRE, WireMismatch, WireVersions, agree, other_format};
@@ -107,13 +117,24 @@ pub enum Service {
     MayLead = 7,
     /// A piece of a package's file. `recoil_node`'s `packages` says what is asked and answered.
     Package = 8,
+    /// Where are the members of the cluster, as far as is known there? Answered with JSON, [`KnownAddress`] for each.
+    Addresses = 9,
 }
 
 impl Service {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Calls, Self::Propose, Self::Publish, Self::Ping, Self::Join, Self::MayLead, Self::Package]
-            .into_iter()
-            .find(|s| *s as u8 == byte)
+        let all = [
+            Self::Raft,
+            Self::Calls,
+            Self::Propose,
+            Self::Publish,
+            Self::Ping,
+            Self::Join,
+            Self::MayLead,
+            Self::Package,
+            Self::Addresses,
+        ];
+        all.into_iter().find(|service| *service as u8 == byte)
     }
 }
 
@@ -176,14 +197,21 @@ impl Drop for Waiting {
 }
 
 struct Peer {
-    address: Mutex<SocketAddr>,
+    addresses: Mutex<Addresses>,
     connection: RwLock<Option<Arc<Connection>>>,
     answered: Mutex<Option<Instant>>,
+    /// Why the last attempt to reach it failed; none since one has not.
+    trouble: Mutex<Option<Trouble>>,
 }
 
 impl Peer {
-    fn at(address: SocketAddr) -> Self {
-        Peer { address: Mutex::new(address), connection: RwLock::new(None), answered: Mutex::new(None) }
+    fn at(address: SocketAddr, start: (u64, u64)) -> Self {
+        Peer {
+            addresses: Mutex::new(Addresses::new(address, start)),
+            connection: RwLock::new(None),
+            answered: Mutex::new(None),
+            trouble: Mutex::new(None),
+        }
     }
 }
 
@@ -193,6 +221,7 @@ struct Inner {
     starts: Starts,
     /// Why another member says that this node is an old copy of itself.
     outdated: watch::Sender<Option<String>>,
+    contacts: Contacts,
     next_id: AtomicU64,
     tasks: Tasks,
     clock: Clock,
@@ -227,9 +256,14 @@ pub enum HelloError {
     /// The other end does not speak this protocol.
     #[error("{0}")]
     Protocol(String),
-    /// The other end refused, and says why.
-    #[error("{0}")]
-    Refused(String),
+    /// One end refused.
+    #[error("{why}")]
+    Refused {
+        /// What it says.
+        why: String,
+        /// How the other end introduced itself.
+        theirs: Box<Hello>,
+    },
     /// The other end knows a later start of this node: what this one holds is an old copy.
     #[error("{0}")]
     Outdated(String),
@@ -254,6 +288,7 @@ impl TcpPeers {
             peers: RwLock::default(),
             starts: Starts::default(),
             outdated: watch::channel(None).0,
+            contacts: Contacts::default(),
             next_id: AtomicU64::new(1),
             tasks,
             clocks: PeerClocks::new(clock.clone()),
@@ -294,50 +329,52 @@ impl TcpPeers {
 
     async fn keep(self, node: NodeId, peer: Arc<Peer>) {
         let mut pause = REDIAL_MIN;
-        let mut said = None;
+        let mut said = Vec::new();
         loop {
-            let address = *peer.address.lock();
-            let mut hello = self.hello();
-            hello.expects = Some(node);
+            let hello = Hello { expects: Some(node), ..self.hello() };
             if hello.cluster.is_empty() {
                 // A founder learns of joiners before it has written down its cluster. Nobody would take it for a member yet.
                 tokio::time::sleep(REDIAL_MIN).await;
                 continue;
             }
-            match dial(address, &hello).await {
+            let address = peer.addresses.lock().current();
+            match dial(address, &hello).await.and_then(|(stream, theirs)| Ok((stream, check(&hello, theirs)?))) {
                 Ok((_, theirs)) if self.old_copy(&theirs).is_some() => {
                     tracing::warn!(%node, "the node at {address} has an old copy of its data folder; nothing is asked of it");
+                    peer.addresses.lock().failed(address);
                 }
                 Ok((stream, theirs)) => {
                     pause = REDIAL_MIN;
+                    *peer.trouble.lock() = None;
+                    said.clear();
                     self.hear(&theirs);
-                    let (queue, outgoing) = Queue::new(QUEUED_BYTES_MAX);
-                    let connection = Arc::new(Connection { queue, waiting: Mutex::default() });
-                    *peer.connection.write() = Some(connection.clone());
-                    *peer.answered.lock() = Some(self.inner.clock.now());
-                    let (read, write) = stream.into_split();
-                    tokio::select! {
-                        error = send_all(write, outgoing) => tracing::debug!(%node, ?error, "stream ended"),
-                        error = receive_answers(read, &connection, node) => tracing::debug!(%node, ?error, "stream ended"),
-                    }
-                    *peer.connection.write() = None;
-                    // Whoever waits learns of it by the end of what it waits on.
-                    connection.waiting.lock().clear();
+                    self.stay(node, &peer, stream).await;
                 }
-                Err(HelloError::Outdated(why)) => drop(self.inner.outdated.send_replace(Some(why))),
-                Err(error @ (HelloError::Protocol(_) | HelloError::Refused(_))) => {
-                    // An operator has something to do, and need not read of it with every attempt.
-                    let why = error.to_string();
-                    if said.as_ref() != Some(&why) {
-                        tracing::warn!(%node, %address, %why, "a node does not take this one's stream; trying on");
-                        said = Some(why);
-                    }
+                Err(error) => {
+                    peer.addresses.lock().failed(address);
+                    let why = self.not_reached(Reached { node, address, ours: &hello }, error, &mut said);
+                    *peer.trouble.lock() = Some(Trouble { address, why });
                 }
-                Err(error) => tracing::debug!(%node, %address, %error, "cannot reach"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(REDIAL_MAX);
         }
+    }
+
+    /// Asks what is to be asked of a peer, until the stream ends.
+    async fn stay(&self, node: NodeId, peer: &Peer, stream: TcpStream) {
+        let (queue, outgoing) = Queue::new(QUEUED_BYTES_MAX);
+        let connection = Arc::new(Connection { queue, waiting: Mutex::default() });
+        *peer.connection.write() = Some(connection.clone());
+        *peer.answered.lock() = Some(self.inner.clock.now());
+        let (read, write) = stream.into_split();
+        tokio::select! {
+            error = send_all(write, outgoing) => tracing::debug!(%node, ?error, "stream ended"),
+            error = receive_answers(read, &connection, node) => tracing::debug!(%node, ?error, "stream ended"),
+        }
+        *peer.connection.write() = None;
+        // Whoever waits learns of it by the end of what it waits on.
+        connection.waiting.lock().clear();
     }
 
     async fn ping(self, node: NodeId, peer: Arc<Peer>) {
@@ -357,7 +394,8 @@ impl TcpPeers {
 
     /// Exchanges hellos on an accepted stream, whose first eight bytes were [`MAGIC`] and have been read.
     pub async fn greet(&self, mut stream: TcpStream, service: &dyn PeerService) -> Result<Greeted, HelloError> {
-        let theirs = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut stream)).await.map_err(|_| silent())??;
+        let theirs =
+            tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut stream)).await.map_err(|_| silent(HELLO_TIMEOUT))??;
         let mut ours = self.hello();
         let joining = theirs.cluster.is_empty();
         let member = !joining && service.is_member(theirs.node);
@@ -365,7 +403,7 @@ impl TcpPeers {
         let wrong = if let Err(why) = &wire {
             Some(why.to_string())
         } else if !joining && theirs.cluster != ours.cluster {
-            Some(format!("this node belongs to cluster {}, not {}", ours.cluster, theirs.cluster))
+            Some(self.other_cluster(&ours, &theirs))
         } else if theirs.expects.is_some_and(|node| node != ours.node) {
             Some(format!("this is node {}; the node that listened here before is gone", ours.node))
         } else {
@@ -376,13 +414,15 @@ impl TcpPeers {
         let own = || (theirs.node == ours.node).then(|| format!("node {} is this one; ids are not shared", ours.node));
         let wrong = wrong.or(outdated).or_else(own);
         ours.refusal = wrong.clone();
-        tokio::time::timeout(HELLO_TIMEOUT, write_hello(&mut stream, &ours)).await.map_err(|_| silent())??;
+        tokio::time::timeout(HELLO_TIMEOUT, write_hello(&mut stream, &ours))
+            .await
+            .map_err(|_| silent(HELLO_TIMEOUT))??;
         let (Ok(wire), None) = (&wire, &wrong) else {
-            return Err(HelloError::Refused(wrong.unwrap_or_default()));
+            return Err(HelloError::Refused { why: wrong.unwrap_or_default(), theirs: Box::new(theirs) });
         };
         let wire = *wire;
         if member {
-            self.know(theirs.node, theirs.address);
+            self.know(theirs.node, theirs.address, theirs.start);
             self.hear(&theirs);
         }
         silence::bound(&stream)?;
@@ -410,26 +450,47 @@ impl PeerNetwork for TcpPeers {
         self.inner.hello.lock().cluster = cluster;
     }
 
-    fn know(&self, node: NodeId, address: SocketAddr) {
+    fn know(&self, node: NodeId, address: SocketAddr, start: (u64, u64)) {
         if node == self.node() {
             return;
         }
         let known = self.inner.peers.read().get(&node).cloned();
         if let Some(peer) = known {
-            *peer.address.lock() = address;
+            peer.addresses.lock().learn(address, start);
             return;
         }
         // Several may be here with the same node: one of them adds it.
         let peer = match self.inner.peers.write().entry(node) {
             Entry::Occupied(known) => {
-                *known.get().address.lock() = address;
+                known.get().addresses.lock().learn(address, start);
                 return;
             }
-            Entry::Vacant(place) => place.insert(Arc::new(Peer::at(address))).clone(),
+            Entry::Vacant(place) => place.insert(Arc::new(Peer::at(address, start))).clone(),
         };
         self.inner.clocks.know(node);
         self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
         self.inner.tasks.spawn(self.clone().ping(node, peer));
+    }
+
+    fn addresses(&self) -> Vec<KnownAddress> {
+        let peers = self.inner.peers.read();
+        let known = peers.iter().map(|(node, peer)| {
+            let (address, start) = peer.addresses.lock().newest();
+            KnownAddress { node: *node, address, start }
+        });
+        known.collect()
+    }
+
+    fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
+        Some(self.inner.peers.read().get(&node)?.addresses.lock().current())
+    }
+
+    fn trouble(&self, node: NodeId) -> Option<Trouble> {
+        self.inner.peers.read().get(&node)?.trouble.lock().clone()
+    }
+
+    fn foreign_contact(&self) -> Option<ForeignContact> {
+        self.inner.contacts.foreign()
     }
 
     fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool {
@@ -491,8 +552,9 @@ impl PeerNetwork for TcpPeers {
             let mut buffer = BytesMut::new();
             Outgoing { kind: REQUEST, id: 1, service: Some(service), body }.write(&mut buffer);
             write.write_all(&buffer).await?;
-            let frame =
-                tokio::time::timeout(timeout, read_frame(&mut read, FRAME_BYTES_MAX)).await.map_err(|_| silent())??;
+            let frame = tokio::time::timeout(timeout, read_frame(&mut read, FRAME_BYTES_MAX))
+                .await
+                .map_err(|_| silent(timeout))??;
             let answer = match frame.kind {
                 ANSWER => Ok(frame.body),
                 _ => Err(String::from_utf8_lossy(&frame.body).into_owned()),
@@ -502,8 +564,20 @@ impl PeerNetwork for TcpPeers {
     }
 }
 
-fn silent() -> HelloError {
-    HelloError::Protocol("the other end does not answer".into())
+fn silent(waited: Duration) -> HelloError {
+    HelloError::Protocol(format!("it took the connection and said nothing for {} s", waited.as_secs()))
+}
+
+/// The hello of a node that took a stream, if it is the one that was dialled.
+fn check(ours: &Hello, theirs: Hello) -> Result<Hello, HelloError> {
+    let wrong = if theirs.cluster != ours.cluster {
+        "it takes streams of another cluster than its own"
+    } else if ours.expects.is_some_and(|node| node != theirs.node) {
+        "it takes streams that are for another node"
+    } else {
+        return Ok(theirs);
+    };
+    Err(HelloError::Protocol(format!("what listens on {} is no sound Recoil node: {wrong}", theirs.address)))
 }
 
 async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), HelloError> {
@@ -523,10 +597,10 @@ async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), 
         }
         read_hello(&mut stream).await
     };
-    let theirs = tokio::time::timeout(HELLO_TIMEOUT, exchange).await.map_err(|_| silent())??;
-    match theirs.refusal {
+    let theirs = tokio::time::timeout(HELLO_TIMEOUT, exchange).await.map_err(|_| silent(HELLO_TIMEOUT))??;
+    match theirs.refusal.clone() {
         Some(refusal) if theirs.outdated => Err(HelloError::Outdated(refusal)),
-        Some(refusal) => Err(HelloError::Refused(refusal)),
+        Some(refusal) => Err(HelloError::Refused { why: refusal, theirs: Box::new(theirs) }),
         None => {
             let agreed = agree((hello.node, hello.wire), (theirs.node, theirs.wire));
             agreed.map_err(|why| HelloError::Protocol(why.to_string()))?;

@@ -16,9 +16,10 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use recoil_base::{GroupId, NodeId};
 use recoil_consensus::{Transport, TransportError};
+use serde::{Deserialize, Serialize};
 
 use crate::clocks::PeerClocks;
-use crate::meta::{old_copy, supersedes};
+use crate::meta::{MEMBERS_MAX, old_copy, supersedes};
 use crate::peer::{Hello, HelloError, Service};
 
 /// A peer that has not answered a ping for this long is down.
@@ -148,6 +149,54 @@ impl MorePieces {
     }
 }
 
+/// Where a member is, as some node knows it: what [`Service::Addresses`] is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownAddress {
+    /// The member.
+    pub node: NodeId,
+    /// Where it listened in that start.
+    pub address: SocketAddr,
+    /// The start that announced the address: the incarnation and a random number.
+    pub start: (u64, u64),
+}
+
+impl KnownAddress {
+    /// The answer's bytes.
+    pub fn encode(all: &[KnownAddress]) -> Bytes {
+        serde_json::to_vec(all).expect("addresses have only text keys").into()
+    }
+
+    /// Reads an answer; no more members than a cluster may have.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn decode(answer: &[u8]) -> Result<Vec<KnownAddress>, String> {
+        let mut all: Vec<KnownAddress> = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
+        all.truncate(MEMBERS_MAX);
+        Ok(all)
+    }
+}
+
+/// Why a node could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Where it was tried.
+    pub address: SocketAddr,
+    /// What happened.
+    pub why: String,
+}
+
+/// A node of another cluster, or of a cluster while this node has none, that has dialled this one in search of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignContact {
+    /// Who.
+    pub node: NodeId,
+    /// Where it listens, by its own words.
+    pub address: SocketAddr,
+    /// Its cluster, as far as it is fit to be shown.
+    pub cluster: String,
+}
+
 /// Carries requests between nodes. Requests to one node arrive in the order in which they were sent while a connection lasts; none
 /// arrives twice.
 pub trait PeerNetwork: Send + Sync + 'static {
@@ -155,8 +204,17 @@ pub trait PeerNetwork: Send + Sync + 'static {
     fn node(&self) -> NodeId;
     /// Sets the cluster, once it is known.
     fn set_cluster(&self, cluster: String);
-    /// Learns where a node listens, and keeps a connection to it from now on.
-    fn know(&self, node: NodeId, address: SocketAddr);
+    /// Learns where a node listens, by its start of that number, and keeps a connection to it from now on. Addresses of later starts go
+    /// before those of earlier ones, which are tried when they do not reach the node.
+    fn know(&self, node: NodeId, address: SocketAddr, start: (u64, u64));
+    /// Where the other nodes known are, as far as this one knows.
+    fn addresses(&self) -> Vec<KnownAddress>;
+    /// Where another node is dialled: where it answers, if it is live.
+    fn address_of(&self, node: NodeId) -> Option<SocketAddr>;
+    /// Why a node could not be reached when it was last tried; none if it was.
+    fn trouble(&self, node: NodeId) -> Option<Trouble>;
+    /// A node of another cluster that has asked for a member of its own here, if there was one.
+    fn foreign_contact(&self) -> Option<ForeignContact>;
     /// Learns of a node's start; false if a newer one, or another of the same number, is known already.
     fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool;
     /// The other nodes known.
@@ -219,8 +277,28 @@ impl Peers {
     }
 
     /// See [`PeerNetwork::know`].
-    pub fn know(&self, node: NodeId, address: SocketAddr) {
-        self.network.know(node, address);
+    pub fn know(&self, node: NodeId, address: SocketAddr, start: (u64, u64)) {
+        self.network.know(node, address, start);
+    }
+
+    /// See [`PeerNetwork::addresses`].
+    pub fn addresses(&self) -> Vec<KnownAddress> {
+        self.network.addresses()
+    }
+
+    /// See [`PeerNetwork::address_of`].
+    pub fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
+        self.network.address_of(node)
+    }
+
+    /// See [`PeerNetwork::trouble`].
+    pub fn trouble(&self, node: NodeId) -> Option<Trouble> {
+        self.network.trouble(node)
+    }
+
+    /// See [`PeerNetwork::foreign_contact`].
+    pub fn foreign_contact(&self) -> Option<ForeignContact> {
+        self.network.foreign_contact()
     }
 
     /// See [`PeerNetwork::know_start`].
@@ -362,6 +440,21 @@ mod tests {
         let (mut sender, coming) = pieces(1);
         assert!(!sender.piece(Bytes::new(), false), "a request that is answered in one piece");
         assert!(matches!(coming.only().now_or_never(), Some(Err(TransportError::NoAnswer(TO, _)))));
+    }
+
+    /// Fails if the form of the answer changes; see [`crate::fixtures`].
+    #[test]
+    fn the_fixture_of_addresses_is_read_and_written_as_it_is() {
+        let of =
+            |node, address: &str, start| KnownAddress { node: NodeId(node), address: address.parse().unwrap(), start };
+        let all = [of(10, "10.0.0.1:7400", (3, u64::MAX)), of(11, "[::1]:7401", (1, 2))];
+        let written = KnownAddress::encode(&all);
+        let stored = crate::fixtures::stored("addresses_2", &written);
+        assert_eq!(KnownAddress::decode(&stored).unwrap(), all);
+        assert_eq!(written, stored);
+        assert!(KnownAddress::decode(b"[1]").is_err());
+        let many = vec![all[0]; MEMBERS_MAX + 1];
+        assert_eq!(KnownAddress::decode(&KnownAddress::encode(&many)).unwrap().len(), MEMBERS_MAX);
     }
 
     /// Fails if a connection that breaks takes with it what has come.

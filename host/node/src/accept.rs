@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::rooms::{Kind, Place, Rooms};
 use crate::node::Parts;
-use crate::{leadership, membership, packages};
+use crate::{introductions, leadership, membership, packages};
 
 /// How long a connection may take to say what it is.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
@@ -161,6 +161,7 @@ impl PeerService for Inbound {
                 let answer = leadership::serve_may_lead(&parts, body);
                 Box::pin(async move { answer })
             }
+            Service::Addresses => Box::pin(async move { Ok(introductions::serve(&parts)) }),
             Service::Package => Box::pin(async move { packages::serve(&parts, body).await }),
             Service::Join => Box::pin(async move { membership::serve_join(&parts, &body).await }),
         }

@@ -271,7 +271,7 @@ fn app_address(parts: &Parts, port: u16) -> Result<SocketAddr, String> {
     let shifted = port.checked_add(parts.options.port_offset);
     let shifted = shifted
         .ok_or_else(|| format!("port {port} and the port offset {} are above 65535", parts.options.port_offset))?;
-    Ok(SocketAddr::new(parts.address.ip(), shifted))
+    Ok(SocketAddr::new(parts.bound.ip(), shifted))
 }
 
 #[allow(clippy::disallowed_methods)] // a look at a port, not a server

@@ -22,7 +22,7 @@ pub(crate) fn know_members(parts: &Parts, state: &MetaState) {
     for (node, member) in &state.members {
         // Another node listens at the address of a displaced one.
         if member.state == MemberState::Active {
-            parts.peers.know(*node, member.address);
+            parts.peers.know(*node, member.address, (member.incarnation, member.start));
         }
         parts.peers.know_start(*node, (member.incarnation, member.start));
     }

@@ -1,7 +1,7 @@
 //! A node: it puts the rooms together, and is the same under `recoil start` and in the simulator.
 //!
-//! Everything a node does after its start follows from the meta state: [`membership`] brings the node into a cluster and does the meta
-//! leader's chores, of which [`scheduler`] makes the map and [`voters`] says who votes, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`apps`] makes installed packages ready and switches
+//! Everything a node does after its start follows from the meta state: [`addresses`] says where it listens, [`founding`] brings it into a
+//! cluster, [`introductions`] finds the other members where they are, [`membership`] makes changes and does the meta leader's chores, of which [`scheduler`] makes the map and [`voters`] says who votes, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`apps`] makes installed packages ready and switches
 //! them on, from the files that [`packages`] keeps, [`admin`] answers operators. [`follow`] is the loop over the newest state that most of them hang on. All are idempotent, so that a crash anywhere is
 //! resumed by looking again.
 //!
@@ -9,14 +9,18 @@
 //! absent: evaluation, replication, storage, which stand below.
 
 mod accept;
+mod addresses;
 mod admin;
 mod apps;
 mod follow;
+mod founding;
 mod groups;
+mod introductions;
 mod leadership;
 mod membership;
 mod meta_machine;
 mod node;
+mod notice;
 mod packages;
 mod registry;
 mod repair;
@@ -29,6 +33,6 @@ mod tests;
 mod usage;
 mod voters;
 
-pub use node::{BundledPackage, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};
+pub use node::{Admitted, BundledPackage, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};
 pub use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality};
 pub use recoil_gateway::api;

@@ -1,13 +1,12 @@
-//! Becoming a member, reaching the meta leader, and the meta leader's chores.
+//! Taking members in, reaching the meta leader, and the meta leader's chores.
 //!
-//! Crash points. Founding: the meta group is initialised and `Found` proposed before the folder records the cluster; a founder that
-//! crashes in between founds again, and finds that it already has. Joining: the cluster's `Join` entry comes before the
-//! folder records the cluster; a joiner that crashes in between joins again under the same id. All chores look at the state
-//! first and propose commands that repeat harmlessly.
+//! All chores look at the state first and propose commands that repeat harmlessly.
 //!
 //! A node may join at the address of a member that has been dead for a while: the member that takes the join in has seen it silent for
 //! [`DEAD_AFTER`] looks and names its start, so that one that has started again since is not displaced. One entry displaces the dead
 //! member and takes the new one in. A displaced member keeps its replicas and registers again when it comes back at another address.
+//! A member that comes back at the address of another one displaces it in the same way, and at once if that one answers elsewhere
+//! by now: all members may have changed places.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,14 +14,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use recoil_base::{AppId, NodeId, random};
+use recoil_base::{AppId, NodeId};
 use recoil_cluster::meta::{AppState, Displaced, Join, LEVELS, MemberState, check_proposal};
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::{Group, GroupNumbers, ProposeError};
 use serde::{Deserialize, Serialize};
 
 use crate::meta_machine::decode_answer;
-use crate::node::{NodeError, Parts};
+use crate::node::Parts;
 use crate::scheduler::{self, Scheduler};
 use crate::voters::{self, Electorate};
 
@@ -36,12 +35,14 @@ const VOTER_DEAD_AFTER: u32 = 30;
 /// Entries that a member may lack and yet be given a vote: until it has them, the change may hold up the group.
 const CANDIDATE_LAG_MAX: u64 = 100;
 const PROPOSE_DEADLINE: Duration = Duration::from_secs(15);
+/// How long a change waits while too few voters answer: others may just be starting.
+const QUORUM_PATIENCE: Duration = Duration::from_secs(4);
 const PROPOSE_RETRY: Duration = Duration::from_millis(50);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(12);
-const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
-const JOIN_RETRY: Duration = Duration::from_millis(200);
-/// How long a node looks for the cluster that it is told to join.
-const JOIN_DEADLINE: Duration = Duration::from_secs(60);
+/// Between two attempts to register at an address that another member is said to have.
+const REGISTER_RETRY: Duration = Duration::from_millis(500);
+/// Attempts that the state may contradict before it is believed: it changes with other members' registrations.
+const REGISTER_ATTEMPTS: u32 = 20;
 
 const DONE: u8 = 0;
 const NOT_LEADER: u8 = 1;
@@ -58,10 +59,13 @@ pub(crate) enum ChangeError {
     Unavailable(String),
 }
 
+/// The answer to a node that has been taken in.
 #[derive(Serialize, Deserialize)]
-struct JoinReply {
-    cluster: String,
-    members: Vec<(NodeId, SocketAddr)>,
+pub(crate) struct JoinReply {
+    /// The cluster's id.
+    pub(crate) cluster: String,
+    /// Where its members are.
+    pub(crate) members: Vec<(NodeId, SocketAddr)>,
 }
 
 impl Parts {
@@ -70,20 +74,32 @@ impl Parts {
     pub(crate) async fn change(&self, command: &MetaCommand) -> Result<(), ChangeError> {
         let entry = command.encode();
         check_proposal(&entry, &self.states.borrow()).map_err(ChangeError::Rejected)?;
-        let deadline = self.clock.now() + PROPOSE_DEADLINE;
+        let began = self.clock.now();
         loop {
-            let failed = match self.propose_once(&entry).await.and_then(|answer| decode_answer(&answer)) {
-                Ok((index, why)) => {
-                    self.applied(index).await?;
-                    return why.map_or(Ok(()), |why| Err(ChangeError::Rejected(why)));
-                }
-                Err(text) => text,
+            let (failed, patience) = match self.lacks_quorum() {
+                Some(why) => (why, QUORUM_PATIENCE),
+                None => match self.propose_once(&entry).await.and_then(|answer| decode_answer(&answer)) {
+                    Ok((index, why)) => {
+                        self.applied(index).await?;
+                        return why.map_or(Ok(()), |why| Err(ChangeError::Rejected(why)));
+                    }
+                    Err(text) => (text, PROPOSE_DEADLINE),
+                },
             };
-            if self.clock.now() > deadline {
+            if self.clock.now().saturating_duration_since(began) > patience {
                 return Err(ChangeError::Unavailable(failed));
             }
             tokio::time::sleep(PROPOSE_RETRY).await;
         }
+    }
+
+    /// Why nothing can be proposed now, if that is plain: too few voters answer, and no leader that might reach more of them.
+    fn lacks_quorum(&self) -> Option<String> {
+        let numbers = self.meta()?.numbers();
+        if numbers.leader.is_some_and(|leader| leader != self.node && self.peers.is_live(leader)) {
+            return None;
+        }
+        quorum_text(&numbers.voters, |node| self.peers.is_live(node))
     }
 
     /// Returns when this node knows everything that the cluster agreed on before this was called: by an entry that changes nothing.
@@ -124,7 +140,12 @@ impl Parts {
         }
     }
 
-    fn join_command(&self) -> MetaCommand {
+    /// What says where this start of the node is.
+    pub(crate) fn join_command(&self) -> MetaCommand {
+        self.join_displacing(None)
+    }
+
+    fn join_displacing(&self, displaces: Option<Displaced>) -> MetaCommand {
         MetaCommand::Join(Box::new(Join {
             node: self.node,
             address: self.address,
@@ -135,9 +156,21 @@ impl Parts {
             levels: LEVELS,
             locality: self.options.locality.clone(),
             capacity: self.options.capacity,
-            displaces: None,
+            displaces,
         }))
     }
+}
+
+/// What is wrong if fewer than a majority of the voters are live.
+fn quorum_text(voters: &[NodeId], is_live: impl Fn(NodeId) -> bool) -> Option<String> {
+    let (live, silent): (Vec<NodeId>, Vec<NodeId>) = voters.iter().partition(|node| is_live(**node));
+    let (all, needed) = (voters.len(), voters.len() / 2 + 1);
+    if voters.is_empty() || live.len() >= needed {
+        return None;
+    }
+    let silent: Vec<String> = silent.iter().map(ToString::to_string).collect();
+    let (live, silent) = (live.len(), silent.join(", "));
+    Some(format!("{live} of its {all} voters answer, and {needed} must; start the others again: {silent}"))
 }
 
 /// Why an entry was not answered.
@@ -157,7 +190,7 @@ async fn propose_here(parts: &Parts, meta: &Group, entry: Bytes) -> Result<Bytes
     // Whoever took the join in may not reach a member that others reach.
     if let Ok(MetaCommand::Join(join)) = MetaCommand::decode(&entry)
         && let Some(Displaced { node, .. }) = join.displaces
-        && parts.peers.is_live(node)
+        && answers_at(parts, node, join.address)
     {
         return Err(Refused::Entry(format!(
             "node {node} has answered lately and keeps its address: use another one, or retry"
@@ -192,6 +225,12 @@ pub(crate) async fn serve_join(parts: &Parts, body: &[u8]) -> Result<Bytes, Stri
         return Err("this node has not found its own cluster yet; retry".into());
     }
     let (node, address) = (join.node, join.address);
+    if address.ip().is_unspecified() || address.port() == 0 {
+        return Err(format!(
+            "{address} is no address that other nodes can dial: start node {node} with --advertise HOST:PORT, the \
+             address by which they reach it"
+        ));
+    }
     // A member that starts again registers by itself; nobody else may speak for one that runs.
     let known = state.members.get(&node).map(|member| (member.incarnation, member.start));
     if known.is_some_and(|known| known != (join.incarnation, join.start)) && parts.peers.is_live(node) {
@@ -199,114 +238,89 @@ pub(crate) async fn serve_join(parts: &Parts, body: &[u8]) -> Result<Bytes, Stri
             "node {node} is a member of this cluster and has answered lately: retry once it has stopped"
         ));
     }
-    join.displaces = displaced(parts, &state, node, address)?;
-    parts.change(&MetaCommand::Join(join)).await.map_err(|error| error.to_string())?;
-    parts.peers.know(node, address);
+    join.displaces = displaced(parts, &state, node, address).map_err(|held| held.to_string())?;
+    parts.change(&MetaCommand::Join(join.clone())).await.map_err(|error| error.to_string())?;
+    parts.peers.know(node, address, (join.incarnation, join.start));
     let members = parts.states.borrow().members.iter().map(|(node, member)| (*node, member.address)).collect();
     Ok(serde_json::to_vec(&JoinReply { cluster, members }).map_err(|error| error.to_string())?.into())
 }
 
-/// The member whose address another node wants, once it has been dead for a while.
-fn displaced(parts: &Parts, state: &MetaState, node: NodeId, address: SocketAddr) -> Result<Option<Displaced>, String> {
+/// Why a node does not get the address of another one.
+#[derive(Debug, thiserror::Error)]
+enum Held {
+    /// That one answers there.
+    #[error("node {node} of this cluster already listens on {address}; start this node on another address")]
+    Present {
+        /// Who has it.
+        node: NodeId,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// That one has been silent, but not for long.
+    #[error(
+        "node {node} of this cluster listens on {address} and has not answered for {silent} s; its address is free \
+         after {DEAD_AFTER} s: retry"
+    )]
+    Silent {
+        /// Who has it.
+        node: NodeId,
+        /// The address.
+        address: SocketAddr,
+        /// Looks at which it was silent.
+        silent: u32,
+    },
+}
+
+/// True if a member answers, and at this address as far as is known.
+fn answers_at(parts: &Parts, node: NodeId, address: SocketAddr) -> bool {
+    parts.peers.is_live(node) && parts.peers.address_of(node).is_none_or(|at| at == address)
+}
+
+/// The member whose address another node wants, once it has been dead for a while, or answers elsewhere.
+fn displaced(parts: &Parts, state: &MetaState, node: NodeId, address: SocketAddr) -> Result<Option<Displaced>, Held> {
     let Some((other, member)) = state.member_at(address, node) else { return Ok(None) };
-    let silent = parts.silence.of(*other);
-    if parts.peers.is_live(*other) {
-        return Err(format!(
-            "node {other} of this cluster already listens on {address}; start this node on another address"
-        ));
+    let (node, silent) = (*other, parts.silence.of(*other));
+    if answers_at(parts, node, address) {
+        return Err(Held::Present { node, address });
     }
-    if silent < DEAD_AFTER {
-        return Err(format!(
-            "node {other} of this cluster listens on {address} and has not answered for {silent} s; its address is free after {DEAD_AFTER} s: \
-             retry"
-        ));
+    if !parts.peers.is_live(node) && silent < DEAD_AFTER {
+        return Err(Held::Silent { node, address, silent });
     }
-    Ok(Some(Displaced { node: *other, incarnation: member.incarnation, start: member.start }))
-}
-
-/// Finds the node's cluster: the one in its folder, the one it is told to join, or a new one. Answers whether it is new.
-pub(crate) async fn find_cluster(parts: &Arc<Parts>) -> Result<bool, NodeError> {
-    if let Some(cluster) = parts.folder.cluster_id() {
-        parts.peers.set_cluster(hex(&cluster));
-        return Ok(false);
-    }
-    match parts.options.join {
-        Some(address) => join(parts, address).await.map(|()| false),
-        None => found(parts).await.map(|()| true),
-    }
-}
-
-async fn found(parts: &Arc<Parts>) -> Result<(), NodeError> {
-    let meta = parts.meta().ok_or_else(|| NodeError::Cluster("the meta group did not open".into()))?;
-    meta.initialize(BTreeSet::from([parts.node])).await.map_err(NodeError::Cluster)?;
-    let command = MetaCommand::Found {
-        cluster: hex(&random::array::<16>()),
-        expect: parts.options.expect,
-        partitions: parts.options.partitions,
-        replication: parts.options.replication,
-    };
-    for command in [command, parts.join_command()] {
-        parts.change(&command).await.map_err(|error| NodeError::Cluster(error.to_string()))?;
-    }
-    let cluster = parts.states.borrow().header.cluster.clone();
-    record_cluster(parts, &cluster).await
-}
-
-async fn join(parts: &Arc<Parts>, address: SocketAddr) -> Result<(), NodeError> {
-    let body = parts.join_command().encode();
-    let deadline = parts.clock.now() + JOIN_DEADLINE;
-    let reply: JoinReply = loop {
-        let failed = match parts.peers.ask(address, Service::Join, body.clone(), JOIN_TIMEOUT).await {
-            Ok((_, Ok(answer))) => match serde_json::from_slice(&answer) {
-                Ok(reply) => break reply,
-                Err(error) => error.to_string(),
-            },
-            Ok((_, Err(text))) if !text.contains("retry") && !text.contains("no leader") => {
-                return Err(NodeError::Cluster(format!("the cluster at {address} does not take this node: {text}")));
-            }
-            Ok((_, Err(text))) => text,
-            Err(error) => error.to_string(),
-        };
-        if parts.clock.now() > deadline {
-            return Err(NodeError::Cluster(format!(
-                "cannot join the cluster at {address}: {failed}. Is a node listening there?"
-            )));
-        }
-        tokio::time::sleep(JOIN_RETRY).await;
-    };
-    record_cluster(parts, &reply.cluster).await?;
-    for (node, address) in reply.members {
-        parts.peers.know(node, address);
-    }
-    Ok(())
-}
-
-async fn record_cluster(parts: &Arc<Parts>, cluster: &str) -> Result<(), NodeError> {
-    let id = unhex(cluster).ok_or_else(|| NodeError::Cluster(format!("'{cluster}' is not a cluster id")))?;
-    let folder = parts.folder.clone();
-    let recorded = recoil_base::task::spawn_blocking(move || folder.set_cluster(id)).await;
-    recorded
-        .map_err(|error| NodeError::Cluster(error.to_string()))?
-        .map_err(|error| NodeError::Folder(error.to_string()))?;
-    parts.peers.set_cluster(cluster.to_owned());
-    Ok(())
-}
-
-fn hex(id: &[u8; 16]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 16]> {
-    let number = u128::from_str_radix(text, 16).ok()?;
-    (text.len() == 32).then_some(number.to_be_bytes())
+    Ok(Some(Displaced { node, incarnation: member.incarnation, start: member.start }))
 }
 
 /// Tells the cluster of this start: where the node listens now, how often it has been started, what it runs.
 pub(crate) async fn register(parts: &Parts) -> Result<(), String> {
+    let mut refused = 0;
     loop {
-        match parts.change(&parts.join_command()).await {
+        let state = parts.states.borrow().clone();
+        let displaces = match displaced(parts, &state, parts.node, parts.address) {
+            Ok(displaces) => displaces,
+            Err(held @ Held::Silent { .. }) => {
+                tracing::debug!(%held, "registering waits");
+                tokio::time::sleep(REGISTER_RETRY).await;
+                continue;
+            }
+            // The one that is said to have the address may have been registered elsewhere since.
+            Err(held @ Held::Present { .. }) if refused < REGISTER_ATTEMPTS => {
+                refused += 1;
+                tracing::debug!(%held, "registering is tried again");
+                tokio::time::sleep(REGISTER_RETRY).await;
+                continue;
+            }
+            Err(held) => return Err(held.to_string()),
+        };
+        match parts.change(&parts.join_displacing(displaces)).await {
             Ok(()) => return Ok(()),
-            Err(ChangeError::Rejected(text)) => return Err(text),
+            Err(ChangeError::Rejected(text)) => {
+                let state = parts.states.borrow().clone();
+                let is_held = state.member_at(parts.address, parts.node).is_some();
+                if !is_held || refused >= REGISTER_ATTEMPTS {
+                    return Err(text);
+                }
+                refused += 1;
+                tokio::time::sleep(REGISTER_RETRY).await;
+            }
             Err(ChangeError::Unavailable(_)) => {}
         }
     }
@@ -415,6 +429,20 @@ pub(crate) mod tests {
     pub(crate) fn join_command(parts: &Parts, node: NodeId, address: SocketAddr) -> Bytes {
         let MetaCommand::Join(join) = parts.join_command() else { unreachable!("it is a join") };
         MetaCommand::Join(Box::new(Join { node, address, ..*join })).encode()
+    }
+
+    /// Fails if an operator waits for a quorum that is plainly not there, or is not told whom to start.
+    #[test]
+    fn a_lost_quorum_is_named_with_the_voters_that_are_silent() {
+        let voters = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect::<Vec<_>>();
+        let text = |all: &[u32], live: &[u32]| quorum_text(&voters(all), |node| live.contains(&node.0));
+        assert_eq!((text(&[], &[]), text(&[1], &[1]), text(&[1, 2, 3], &[1, 3])), (None, None, None));
+        let lost = text(&[1, 2, 3], &[1]).unwrap();
+        assert!(
+            lost.starts_with("1 of its 3 voters answer, and 2 must") && lost.ends_with("00000002, 00000003"),
+            "{lost}"
+        );
+        assert!(text(&[1, 2, 3, 4], &[1, 2]).is_some() && text(&[1], &[]).is_some());
     }
 
     /// Fails without the quorum: with most voters taken for dead, one node's copy of a package would be enough.

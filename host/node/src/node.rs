@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use recoil_base::{Clock, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
+use recoil_base::{Clock, Endpoint, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
 use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality};
 use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, TcpPeers, Topics};
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, MachineKind, Pulse, Versions};
@@ -16,14 +16,14 @@ use recoil_engine::{Engine, EngineOptions};
 use recoil_gateway::api::{AdminError, AppSummary, InstallRequest, Status};
 use recoil_registry_server::Registry;
 use recoil_storage::{Data, Folder, Log, LogOptions};
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::addresses::{self, Addresses};
 use crate::apps::Apps;
 use crate::meta_machine::{MetaFollower, MetaMachine};
 use crate::packages::{self, PackageStore, Packages};
 use crate::voters::Silence;
-use crate::{accept, follow, leadership, membership, registry, repair, scheduler};
+use crate::{accept, follow, founding, introductions, leadership, membership, registry, repair, scheduler};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
@@ -58,10 +58,15 @@ pub struct BundledPackage {
 pub struct NodeOptions {
     /// Everything the node keeps.
     pub data_dir: PathBuf,
-    /// Where peers and operators reach it; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// A node of the cluster to join, unless the folder belongs to one already.
-    pub join: Option<SocketAddr>,
+    /// Where it listens for peers and operators; port 0 takes a free one.
+    pub listen: Endpoint,
+    /// Where peers and operators reach it, if that is not where it listens; with port 0, at the port where it listens.
+    pub advertise: Option<Endpoint>,
+    /// Nodes of its cluster. With an empty folder it joins theirs; if it is itself the first of them and no other has a cluster, it founds
+    /// one. A node that comes back finds the other members with their help.
+    pub join: Vec<Endpoint>,
+    /// With an empty folder, found a cluster whoever else may be there.
+    pub new_cluster: bool,
     /// A new cluster makes its partition map when this many members are there.
     pub expect: u32,
     /// Partitions of a new cluster.
@@ -93,8 +98,10 @@ impl NodeOptions {
     pub fn new(data_dir: PathBuf, listen: SocketAddr, shared: Arc<Shared>) -> Self {
         NodeOptions {
             data_dir,
-            listen,
-            join: None,
+            listen: listen.into(),
+            advertise: None,
+            join: vec![],
+            new_cluster: false,
             expect: 1,
             partitions: 265,
             replication: REPLICATION,
@@ -118,10 +125,13 @@ pub enum NodeError {
     #[error("cannot listen on {address}: {why}. End what listens there, or choose another address")]
     Listen {
         /// Where.
-        address: SocketAddr,
+        address: Endpoint,
         /// Why not.
         why: String,
     },
+    /// Nobody could reach the node.
+    #[error("{0}")]
+    Advertise(String),
     /// The data folder.
     #[error("{0}")]
     Folder(String),
@@ -203,10 +213,28 @@ pub struct Hosting {
     pub bootstrapped: bool,
 }
 
+/// What a cluster was founded with, as a node knows it that has been taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The cluster.
+    pub cluster: String,
+    /// Founded by this start of the node.
+    pub bootstrapped: bool,
+    /// Members that had to be there before the map was made.
+    pub expect: u32,
+    /// Partitions.
+    pub partitions: u32,
+    /// The partitions have been placed.
+    pub is_placed: bool,
+}
+
 /// A node's insides, shared by its loops.
 pub(crate) struct Parts {
     pub(crate) node: NodeId,
+    /// Where others reach it.
     pub(crate) address: SocketAddr,
+    /// Where it listens on its machine.
+    pub(crate) bound: SocketAddr,
     /// This start: the incarnation and a random number.
     pub(crate) start: (u64, u64),
     pub(crate) options: NodeOptions,
@@ -314,7 +342,7 @@ pub(crate) fn assemble(
     clock: Clock,
     tasks: Tasks,
     peers: Peers,
-    address: SocketAddr,
+    addresses: Addresses,
     start: (u64, u64),
 ) -> (Arc<Parts>, MetaMachine) {
     let (machine, MetaFollower { states, failed }) = MetaMachine::new();
@@ -349,7 +377,8 @@ pub(crate) fn assemble(
     let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone(), start.0);
     let parts = Arc::new_cyclic(|weak| Parts {
         node,
-        address,
+        address: addresses.advertised,
+        bound: addresses.bound,
         start,
         shared: options.shared.clone(),
         registry: registry::open(weak.clone(), &options),
@@ -390,19 +419,16 @@ impl Node {
     /// Starts a node: opens its folder, listens, finds its cluster. Returns once it is a member; serving follows by itself.
     pub fn start(options: NodeOptions, shutdown: Shutdown) -> BoxFuture<'static, Result<Self, NodeError>> {
         Box::pin(async move {
+            addresses::check(&options)?;
             let (path, log) = (options.data_dir.clone(), options.log.clone());
             let opened = task::spawn_blocking(move || open_storage(&path, log)).await;
             let storage = opened.map_err(|error| NodeError::Storage(error.to_string()))??;
-            let listen_error =
-                |error: std::io::Error| NodeError::Listen { address: options.listen, why: error.to_string() };
-            let listener = TcpListener::bind(options.listen).await.map_err(listen_error)?;
-            let address = listener.local_addr().map_err(listen_error)?;
-
             let (clock, tasks, node) = (Clock::system(), Tasks::new(shutdown.child()), storage.folder.node_id());
+            let (listener, addresses) = addresses::listen(&options, &clock).await?;
             let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
-            let streams = TcpPeers::new(node, start, address, clock.clone(), tasks.clone());
+            let streams = TcpPeers::new(node, start, addresses.advertised, clock.clone(), tasks.clone());
             let peers = Peers::new(Arc::new(streams.clone()));
-            let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
+            let (parts, machine) = assemble(options, storage, clock, tasks, peers, addresses, start);
             let (refused, refusal) = (parts.clone(), streams.outdated());
             parts.tasks.spawn(async move { refused.fail(refusal.await) });
             let open = |parts: &Arc<Parts>| parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
@@ -433,6 +459,7 @@ impl Node {
         let applied = Arc::new(|_: &BTreeSet<recoil_consensus::PartitionRef>| {});
         // The stored state is published by the machine's loading, so peers are known before the group speaks.
         let kind = MachineKind::Custom(Box::new(machine));
+        let is_back = parts.folder.cluster_id().is_some();
         if let Some(cluster) = parts.folder.cluster_id() {
             parts.peers.set_cluster(cluster.iter().map(|byte| format!("{byte:02x}")).collect());
             repair::meta(parts).await?;
@@ -446,10 +473,13 @@ impl Node {
         // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
         follow::know_members(parts, &parts.states.borrow().clone());
         open(parts);
-        let new = membership::find_cluster(parts).await?;
+        let new = founding::find_cluster(parts).await?;
         *parts.bootstrapped.lock() = new;
 
         parts.tasks.spawn(follow::run(parts.clone()));
+        if !is_back {
+            parts.tasks.spawn(introductions::run(parts.clone()));
+        }
         parts.tasks.spawn(membership::run_chores(parts.clone(), scheduler));
         parts.tasks.spawn(leadership::run(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());
@@ -486,13 +516,35 @@ impl Node {
         self.parts.address
     }
 
-    /// Returns once the node has the partition map.
+    /// Returns once the cluster has taken in this start of the node.
+    pub fn wait_admitted(&self) -> BoxFuture<'_, Admitted> {
+        Box::pin(async move {
+            let mut states = self.parts.states.clone();
+            loop {
+                let state = states.borrow_and_update().clone();
+                if self.parts.is_admitted(&state) {
+                    return Admitted {
+                        cluster: state.header.cluster.clone(),
+                        bootstrapped: *self.parts.bootstrapped.lock(),
+                        expect: state.header.expect,
+                        partitions: state.header.partitions,
+                        is_placed: !state.keyspaces.is_empty(),
+                    };
+                }
+                if states.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        })
+    }
+
+    /// Returns once the cluster has taken in this start of the node, and the node has the partition map.
     pub fn wait_hosting(&self) -> BoxFuture<'_, Hosting> {
         Box::pin(async move {
             let mut states = self.parts.states.clone();
             loop {
                 let state = states.borrow_and_update().clone();
-                if let Some((_, keyspace)) = state.default_keyspace() {
+                if let Some((_, keyspace)) = state.default_keyspace().filter(|_| self.parts.is_admitted(&state)) {
                     let here = state.groups.iter().filter(|(_, record)| record.members.contains(&self.parts.node));
                     return Hosting {
                         partitions: keyspace.partitions.len() as u32,

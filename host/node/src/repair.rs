@@ -15,20 +15,23 @@ use recoil_cluster::MetaState;
 use recoil_consensus::LostData;
 use recoil_storage::KnownMember;
 
+use crate::introductions;
 use crate::node::{NodeError, Parts};
 
 fn storage(error: impl std::fmt::Display) -> NodeError {
     NodeError::Storage(error.to_string())
 }
 
-/// Makes the members known that the folder remembers, and has the meta group's data brought back if they are lost.
+/// Makes the members known that the folder remembers, begins to look for them where they are now, and has the meta group's data brought back if they are lost.
 pub(crate) async fn meta(parts: &Arc<Parts>) -> Result<(), NodeError> {
     let folder = parts.folder.clone();
     let members = recoil_base::task::spawn_blocking(move || folder.members()).await.map_err(storage)?;
     for member in members.into_iter().filter(|member| member.node != parts.node) {
-        parts.peers.know(member.node, member.address);
+        parts.peers.know(member.node, member.address, member.start);
         parts.peers.know_start(member.node, member.start);
     }
+    // Whoever has the data may have moved.
+    parts.tasks.spawn(introductions::run(parts.clone()));
     let Some(lost) = LostData::of(&parts.context, GroupId::META).await.map_err(storage)? else { return Ok(()) };
     tokio::select! {
         repaired = lost.repair(&parts.context) => repaired.map_err(storage),

@@ -14,6 +14,7 @@ use recoil_storage::simulation::SimulatedData;
 use recoil_storage::{Data, DataError, Folder, Log};
 
 use crate::accept;
+use crate::addresses::Addresses;
 use crate::node::{Node, NodeError, NodeOptions, Shared, Storage, assemble, open_packages, sweep};
 
 /// Makes a node's network, given its id and its start (incarnation and random number).
@@ -90,8 +91,9 @@ impl Node {
             let Ground { clock, address, network, door, .. } = ground;
             let tasks = Tasks::new(shutdown.child());
             let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
+            let addresses = Addresses { bound: address, advertised: address };
             let peers = Peers::new(network(storage.folder.node_id(), start, tasks.clone()));
-            let (parts, machine) = assemble(options, storage, clock, tasks, peers, address, start);
+            let (parts, machine) = assemble(options, storage, clock, tasks, peers, addresses, start);
             Node::run(parts, machine, |parts| door(accept::inbound(parts))).await
         })
     }

@@ -56,7 +56,12 @@ impl Machines {
 
     fn options(&self, k: usize, listen: SocketAddr, join: Option<&Node>) -> NodeOptions {
         let options = NodeOptions::new(self.folder(k), listen, self.shared.clone());
-        NodeOptions { join: join.map(Node::address), expect: self.expect, partitions: 8, ..options }
+        NodeOptions {
+            join: join.map(|node| node.address().into()).into_iter().collect(),
+            expect: self.expect,
+            partitions: 8,
+            ..options
+        }
     }
 
     async fn start(&self, k: usize, join: Option<&Node>) -> Node {

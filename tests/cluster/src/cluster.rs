@@ -21,8 +21,8 @@ pub struct Cluster {
     ports: Ports,
     /// Each node has a namespace, or all are on loopback.
     network: Option<Network>,
-    /// Nodes that have another admin address than at first.
-    moved: [bool; Cluster::NODES],
+    /// Admin addresses of nodes that have another one than at first.
+    moved: [Option<String>; Cluster::NODES],
     /// Nodes purge their logs as early as they can.
     purging: bool,
     _turn: MutexGuard<'static, ()>,
@@ -84,7 +84,7 @@ impl Cluster {
             folder,
             ports: Ports::free(Cluster::NODES as u16),
             network: None,
-            moved: [false; Cluster::NODES],
+            moved: Default::default(),
             purging: false,
             _turn: turn,
         }
@@ -126,6 +126,14 @@ impl Cluster {
         Program::start_in(namespace, &program("recoil"), &self.node_arguments(k), &log)
     }
 
+    /// Start node k with further flags, or start it again.
+    pub fn start_node_with(&mut self, k: usize, more: &[&str]) {
+        let log = self.folder.path().join(format!("node-{k}"));
+        let arguments: Vec<String> =
+            self.node_arguments(k).into_iter().chain(more.iter().map(ToString::to_string)).collect();
+        self.programs[k] = Some(Program::start(&program("recoil"), &arguments, &log));
+    }
+
     /// Start node k, which refuses; its last words.
     pub fn refused_node(&self, k: usize) -> String {
         let mut node = self.try_node(k);
@@ -152,15 +160,20 @@ impl Cluster {
 
     /// From its next start on, node k has another admin address. Its Redis port stays.
     pub fn move_node(&mut self, k: usize) {
-        self.moved[k] = true;
+        self.place_node(k, self.ports.spare(k));
+    }
+
+    /// From its next start on, node k has this admin address.
+    pub fn place_node(&mut self, k: usize, address: String) {
+        self.moved[k] = Some(address);
     }
 
     /// Admin address of node k.
     pub fn admin(&self, k: usize) -> String {
-        match &self.network {
-            Some(network) => format!("{}:7400", network.address(k)),
-            None if self.moved[k] => self.ports.spare(k),
-            None => self.ports.admin(k),
+        match (&self.network, &self.moved[k]) {
+            (Some(network), _) => format!("{}:7400", network.address(k)),
+            (None, Some(address)) => address.clone(),
+            (None, None) => self.ports.admin(k),
         }
     }
 

@@ -92,6 +92,14 @@ impl Program {
         unsafe { libc::kill(id, signal) };
     }
 
+    /// Wait until it has complained in a line for which `wanted` holds.
+    pub fn wait_for_complaint(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        eventually(what, || {
+            let stderr = self.stderr();
+            stderr.lines().find(|line| wanted(line)).map(str::to_owned).ok_or(stderr)
+        })
+    }
+
     /// Panics if it has ended by itself, or if one of its threads has panicked.
     pub fn check_sound(&mut self) {
         let ended = self.child.try_wait().expect("the child's state");

@@ -126,7 +126,7 @@ impl Machine {
         let clock = Clock::with_wall(move || now_us().saturating_add_signed(skew.load(Ordering::Relaxed)))
             .sleeping(move || Duration::from_millis(slept.load(Ordering::Relaxed)));
         let mut options = NodeOptions::new(self.folder.clone(), self.address, shared.clone());
-        options.join = join;
+        options.join = join.into_iter().map(Into::into).collect();
         options.expect = plan.nodes as u32;
         options.partitions = plan.partitions;
         options.groups = plan.groups.clone();

@@ -16,7 +16,9 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use recoil_base::{Clock, NodeId, Tasks};
 use recoil_cluster::peer::{Hello, HelloError, WIRE};
-use recoil_cluster::peers::{LIVE_FOR, MorePieces, PieceSender, Pieces, SendsPieces, Starts, request};
+use recoil_cluster::peers::{
+    ForeignContact, KnownAddress, LIVE_FOR, MorePieces, PieceSender, Pieces, SendsPieces, Starts, Trouble, request,
+};
 use recoil_cluster::{PeerClocks, PeerNetwork, PeerService, Service};
 use recoil_consensus::TransportError;
 use tokio::sync::mpsc;
@@ -521,7 +523,7 @@ pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>) {
         while let Some(delivery) = arriving.recv().await {
             match delivery {
                 Delivery::Met(node, address, wall_us) => {
-                    handle.know(node, address);
+                    handle.know(node, address, (0, 0));
                     handle.0.clocks.hear(node, wall_us);
                 }
                 Delivery::Request { from, service: asked, body, answer } => {
@@ -552,7 +554,7 @@ impl PeerNetwork for Handle {
         self.0.hello.lock().0 = cluster;
     }
 
-    fn know(&self, node: NodeId, address: SocketAddr) {
+    fn know(&self, node: NodeId, address: SocketAddr, _: (u64, u64)) {
         let Some(place) = self.0.net.place_of(address).filter(|_| node != self.0.node) else { return };
         let known = Arc::new(Known { place, answered: Mutex::new(None) });
         let mut all = self.0.known.lock();
@@ -563,6 +565,22 @@ impl PeerNetwork for Handle {
         self.0.clocks.know(node);
         self.0.tasks.spawn(self.0.clone().keep(place));
         self.0.tasks.spawn(self.0.clone().ping(node, known));
+    }
+
+    fn addresses(&self) -> Vec<KnownAddress> {
+        vec![]
+    }
+
+    fn address_of(&self, _: NodeId) -> Option<SocketAddr> {
+        None
+    }
+
+    fn trouble(&self, _: NodeId) -> Option<Trouble> {
+        None
+    }
+
+    fn foreign_contact(&self) -> Option<ForeignContact> {
+        None
     }
 
     fn know_start(&self, node: NodeId, start: (u64, u64)) -> bool {

@@ -19,6 +19,7 @@ use super::make::{self, Built};
 use super::sources::local;
 use super::{Output, VerbError};
 use crate::client::{Client, ClientError};
+use crate::say::complain;
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How long a cluster that was started may take until it serves.
@@ -73,16 +74,16 @@ impl Dev {
             }
             if built.as_ref() != Some(&now) {
                 if let Some(before) = &built {
-                    eprintln!("Changed: {}", changes(before, &now));
+                    complain(format!("Changed: {}", changes(before, &now)));
                 }
                 if let Err(error) = self.round(client, output, &mut has_wishes).await {
                     match error {
                         VerbError::Client(ClientError::Unreachable { .. }) | VerbError::Print(_) => return Err(error),
-                        error => eprintln!("recoilctl: {error}"),
+                        error => complain(format!("recoilctl: {error}")),
                     }
                 }
                 built = Some(with_locks(now, &looks.look().await?));
-                eprintln!("Waiting for a change in {}; Ctrl-C ends", self.path.display());
+                complain(format!("Waiting for a change in {}; Ctrl-C ends", self.path.display()));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -104,7 +105,7 @@ impl Dev {
         if let Some(installed) = installed {
             let is_same = installed.digest.to_string() == recoil_package::digest(&archive);
             if is_same && installed.state == AppState::Serving && !(*has_wishes && app.has_any()) {
-                eprintln!("{name} is the same as before");
+                complain(format!("{name} is the same as before"));
                 *has_wishes = false;
                 return Ok(());
             }
@@ -182,7 +183,7 @@ async fn cluster(client: &Client) -> Result<Option<Started>, VerbError> {
         )));
     };
     let simulator = crate::process::under_name("recoil_simulator").map_err(local)?;
-    eprintln!("No node answers at {}: starting three, whose data goes with them", client.server());
+    complain(format!("No node answers at {}: starting three, whose data goes with them", client.server()));
     let mut command = Command::new(&simulator);
     command.args(["--number-of-nodes=3", &format!("--base-port={port}")]);
     let started = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use recoil_dotnet::Runtime;
 
 use super::VerbError;
+use crate::say::complain;
 
 /// Names this program to the commands that it runs.
 pub(super) const PROGRAM_VARIABLE: &str = "RECOILCTL";
@@ -58,9 +59,11 @@ impl Dotnet {
                 let others = others.iter().map(|file| Ok((file.display().to_string(), read(file)?)));
                 let others = others.collect::<Result<_, VerbError>>()?;
                 let packed = runtime.pack(&name, read(assembly)?, others).map_err(local)?;
-                packed.notes.iter().for_each(|note| eprintln!("note: {note}"));
+                packed.notes.iter().for_each(|note| complain(format!("note: {note}")));
                 // What the package prints while it is made is its author's.
-                eprint!("{}", packed.said);
+                if !packed.said.is_empty() {
+                    complain(packed.said.trim_end_matches('\n'));
+                }
                 write(module, &packed.module)
             }
         }

@@ -9,6 +9,7 @@ use super::output::utc;
 use super::uninstall::path_segment;
 use super::{Format, Output, VerbError, nodes};
 use crate::client::{Client, ClientError};
+use crate::say::complain;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Logs {
@@ -76,7 +77,7 @@ async fn follow(clients: &[Client], name: &str, output: &mut Output) -> Result<(
 fn take(text: &[u8], lines: &mut Vec<LogLine>) -> bool {
     match serde_json::from_slice(text) {
         Ok(line) => lines.push(line),
-        Err(error) => eprintln!("recoilctl: a line of the log cannot be read: {error}"),
+        Err(error) => complain(format!("recoilctl: a line of the log cannot be read: {error}")),
     }
     true
 }
@@ -102,7 +103,7 @@ fn report(results: Vec<Result<(), ClientError>>) -> Result<(), VerbError> {
         return errors.pop().map_or(Ok(()), |error| Err(error.into()));
     }
     for error in errors {
-        eprintln!("recoilctl: lines are missing: {error}");
+        complain(format!("recoilctl: lines are missing: {error}"));
     }
     Ok(())
 }

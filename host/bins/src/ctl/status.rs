@@ -10,6 +10,7 @@ use recoil_gateway::api::{AppSummary, GroupStatus, KeyspaceStatus, NodeState, No
 use super::output::utc;
 use super::{Format, Output, VerbError, inspect, nodes};
 use crate::client::Client;
+use crate::say::complain;
 
 pub(super) const APP_HEADING: [&str; 5] = ["APP", "VERSION", "STATE", "NODES READY", "LISTENS ON"];
 
@@ -45,7 +46,7 @@ impl StatusArguments {
                 Ok(()) | Err(VerbError::Attention) => {}
                 Err(VerbError::Print(error)) => return Err(error.into()),
                 // A node that restarts is one of the things to watch.
-                Err(error) => eprintln!("recoilctl: {error}"),
+                Err(error) => complain(format!("recoilctl: {error}")),
             }
             tokio::time::sleep(Duration::from_secs(seconds)).await;
         }
@@ -73,7 +74,7 @@ async fn fetch(client: &Client) -> Result<Status, VerbError> {
     for view in nodes::ask::<Status>(&clients, "/v1/status").await {
         match view {
             Ok(view) => merge(&mut status, view),
-            Err(error) => eprintln!("recoilctl: replicas that are behind may be missing here: {error}"),
+            Err(error) => complain(format!("recoilctl: replicas that are behind may be missing here: {error}")),
         }
     }
     Ok(status)

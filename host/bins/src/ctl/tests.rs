@@ -97,7 +97,7 @@ async fn code(server: &str, words: &str) -> u8 {
 async fn nobody_there_is_code_3_and_everything_else_code_1() {
     let free = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap() };
     assert_eq!(code(&free.to_string(), "status").await, exit::UNREACHABLE);
-    assert_eq!(code("no such host:7400", "status").await, exit::UNREACHABLE);
+    assert_eq!(code("no-such-host.invalid", "status").await, exit::UNREACHABLE);
     for answer in [
         &b""[..],
         b"+PONG\r\n",

@@ -7,7 +7,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::process::{hosting_sentence, node_packages};
 use anyhow::{Context as _, bail, ensure};
 use recoil_base::{NodeId, Shutdown, Tasks};
 use recoil_gateway::api::{AppState, AppSummary, Status};
@@ -17,6 +16,8 @@ use tokio::sync::mpsc;
 
 use super::Arguments;
 use super::ready_file::{self, Ready, ReadyApp, ReadyNode};
+use crate::process::{hosting_sentence, node_packages};
+use crate::say::{complain, say};
 
 /// A node's place: it stays when the node is killed.
 struct Slot {
@@ -118,7 +119,9 @@ impl Cluster {
     async fn start_node(&mut self, k: usize) -> anyhow::Result<()> {
         let address = |k: usize| SocketAddr::from((Ipv4Addr::LOCALHOST, self.base_port + k as u16));
         let options = NodeOptions {
-            join: (k > 0).then(|| address(0)),
+            join: (k > 0).then(|| address(0).into()).into_iter().collect(),
+            // Its nodes are all in this process: nobody else can be a member of their cluster.
+            new_cluster: k == 0,
             expect: self.slots.len() as u32,
             partitions: self.partitions,
             port_offset: self.port_offset.checked_add(k as u16).context("--port-offset is too large")?,
@@ -144,7 +147,7 @@ impl Cluster {
             hosting = node.wait_hosting() => hosting,
             failed = self.failures.1.recv() => bail!(failure(failed)),
         };
-        println!("{}", hosting_sentence(node.id(), &hosting));
+        say(hosting_sentence(node.id(), &hosting));
         Ok(())
     }
 
@@ -193,13 +196,13 @@ impl Cluster {
     pub(super) fn announce(&self) {
         let admin: Vec<String> =
             (0..self.slots.len()).map(|k| format!("127.0.0.1:{}", usize::from(self.base_port) + k)).collect();
-        println!("Admin API: {}", admin.join(" "));
+        say(format!("Admin API: {}", admin.join(" ")));
         let kept = if self.temporary.is_some() { "removed at the end; --data-dir keeps it" } else { "kept" };
-        println!("Data folder: {} ({kept})", self.data_dir.display());
+        say(format!("Data folder: {} ({kept})", self.data_dir.display()));
         for line in &self.announcements {
-            println!("{line}");
+            say(line);
         }
-        eprintln!("Ctrl-C stops");
+        complain("Ctrl-C stops");
     }
 
     /// How many nodes there are, running or not.
@@ -244,7 +247,7 @@ impl Cluster {
     pub(super) async fn report_failures(&mut self) -> anyhow::Result<()> {
         loop {
             let why = self.next_failure().await;
-            eprintln!("recoil_simulator: {why}");
+            complain(format!("recoil_simulator: {why}"));
             ensure!(self.slots.iter().any(|slot| slot.node.is_some()), "no node is left");
         }
     }
@@ -258,10 +261,10 @@ impl Cluster {
         }
         drop(self.shared);
         if let Some(Err(error)) = self.temporary.map(TempDir::close) {
-            eprintln!(
+            complain(format!(
                 "recoil_simulator: the temporary folder {} could not be removed: {error}",
                 self.data_dir.display()
-            );
+            ));
         }
     }
 

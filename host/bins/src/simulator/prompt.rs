@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use super::cluster::Cluster;
 use crate::ctl::{Format, Output, status};
+use crate::say::{complain, say};
 
 const HELP: &str = "\
   status      nodes, partitions, leaders and apps
@@ -76,7 +77,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     let (ask, asked) = mpsc::channel(1);
     let (answer, mut lines) = mpsc::channel(1);
     recoil_base::task::spawn_thread("prompt", move || read(editor, asked, answer));
-    println!("Type help for what can be done here");
+    say("Type help for what can be done here");
     loop {
         if ask.send(()).await.is_err() {
             return Ok(());
@@ -94,7 +95,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
             Err(why) => Err(why),
         };
         if let Err(why) = result {
-            println!("{why}");
+            say(why);
         }
     }
 }
@@ -134,7 +135,7 @@ fn read(mut editor: Editor<Words, FileHistory>, mut asked: mpsc::Receiver<()>, a
         let line = match editor.readline(PROMPT) {
             Ok(line) => line,
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => return,
-            Err(error) => return eprintln!("recoil_simulator: the terminal cannot be read: {error}"),
+            Err(error) => return complain(format!("recoil_simulator: the terminal cannot be read: {error}")),
         };
         if let Some(file) = history_file() {
             // Without a place for it, the history lasts as long as the program.
@@ -191,12 +192,12 @@ impl Helper for Words {}
 async fn obey(cluster: &mut Cluster, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Nothing | Command::Quit => {}
-        Command::Help => println!("{HELP}"),
+        Command::Help => say(HELP),
         Command::Status => status::print(&cluster.status()?, &mut Output::stdout(Format::Table))?,
-        Command::Kill(k) => println!("Recoil node {} is killed", cluster.kill(k).await?),
+        Command::Kill(k) => say(format!("Recoil node {} is killed", cluster.kill(k).await?)),
         Command::Restart(k) => match timeout(RESTART_MAX, cluster.restart(k)).await {
             Ok(result) => result?,
-            Err(_) => println!("node {k} runs, and hosts no partition yet: are enough nodes running?"),
+            Err(_) => say(format!("node {k} runs, and hosts no partition yet: are enough nodes running?")),
         },
     }
     Ok(())

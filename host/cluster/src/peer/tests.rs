@@ -47,7 +47,7 @@ async fn a_node_that_does_not_know_its_cluster_yet_opens_no_stream() {
     let tasks = Tasks::new(Shutdown::new());
     let (founder, _) = node(1, &tasks).await;
     let (member, address) = node(2, &tasks).await;
-    founder.know(NodeId(2), address);
+    founder.know(NodeId(2), address, (1, 2));
     tokio::time::sleep(Duration::from_millis(200)).await;
     for peers in [&founder, &member] {
         peers.set_cluster("c".to_owned());
@@ -79,7 +79,7 @@ async fn a_peer_learnt_of_on_several_ways_at_once_is_reached() {
             let (peers, together) = (peers.clone(), together.clone());
             recoil_base::task::spawn_detached(async move {
                 together.wait().await;
-                peers.know(NodeId(id), address);
+                peers.know(NodeId(id), address, (1, 1));
             })
         });
         for learnt in learning.collect::<Vec<_>>() {
@@ -88,6 +88,75 @@ async fn a_peer_learnt_of_on_several_ways_at_once_is_reached() {
         let kept = Arc::strong_count(&peers.inner.peers.read()[&NodeId(id)]);
         assert_eq!(kept, 3, "the map, the stream and the pings of peer {id} share it");
     }
+    tasks.stop().await;
+}
+
+async fn reached(asker: &TcpPeers, node: NodeId) -> bool {
+    for _ in 0..500 {
+        let asked = request(asker, node, Service::Raft, Bytes::from_static(b"m"), Duration::from_secs(5)).await;
+        if asked.is_ok() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    false
+}
+
+/// A port where nobody listens.
+async fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// Fails if the address of an earlier start, which the meta state still has, takes the place of what the peer's hello says; or if an invented
+/// one of a later start keeps the peer from being reached.
+#[tokio::test]
+async fn a_peer_that_has_moved_is_reached_where_it_says_whatever_others_say() {
+    let tasks = Tasks::new(Shutdown::new());
+    let (asker, asker_address) = node(1, &tasks).await;
+    let (moved, address) = node(2, &tasks).await;
+    let (old, invented) = (nowhere().await, nowhere().await);
+    asker.know(NodeId(2), old, (0, 7));
+    for peers in [&asker, &moved] {
+        peers.set_cluster("c".to_owned());
+    }
+    asker.know(NodeId(2), invented, (u64::MAX, 0));
+    moved.know(NodeId(1), asker_address, (1, 1));
+    assert!(reached(&asker, NodeId(2)).await);
+    asker.know(NodeId(2), old, (0, 7));
+    assert_eq!((asker.address_of(NodeId(2)), asker.trouble(NodeId(2))), (Some(address), None));
+    tasks.stop().await;
+}
+
+/// Fails if a founder does not hear of a cluster whose members look for one of theirs at its address, or the members not of the founder.
+#[tokio::test]
+async fn a_founder_and_the_members_of_another_cluster_hear_of_each_other() {
+    let tasks = Tasks::new(Shutdown::new());
+    let (founder, address) = node(1, &tasks).await;
+    let (member, member_address) = node(2, &tasks).await;
+    member.set_cluster("ab".to_owned());
+    member.know(NodeId(9), address, (1, 1));
+    let why = |member: &TcpPeers| member.trouble(NodeId(9)).map_or(String::new(), |trouble| trouble.why);
+    for _ in 0..500 {
+        if founder.foreign_contact().is_some() && why(&member).contains("belongs to no cluster") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let expected = ForeignContact { node: NodeId(2), address: member_address, cluster: "ab".to_owned() };
+    assert_eq!(founder.foreign_contact(), Some(expected));
+    assert!(
+        why(&member).contains("which belongs to no cluster") && why(&member).contains("--join"),
+        "{}",
+        why(&member)
+    );
+    founder.set_cluster("cd".to_owned());
+    for _ in 0..500 {
+        if why(&member).contains("another cluster, cd") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(why(&member).contains("another cluster, cd"), "{}", why(&member));
     tasks.stop().await;
 }
 

@@ -141,7 +141,7 @@ impl Pair {
         let origin = Router::new(host, peers.clone(), topics, clock, 1);
         origin.set_table(one_partition());
         tasks.spawn(origin.clone().run(tasks.clone()));
-        asker.know(NODE, address);
+        asker.know(NODE, address, (1, 1));
         while !asker.is_live(NODE) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -247,7 +247,7 @@ async fn a_call_follows_its_partition_ahead_of_the_table() {
     before.set_cluster("c".into());
     let says = Arc::new(Says(Err(Miss::Moved { group: GroupId(1), epoch: 2 }), Default::default()));
     accept(listener, before, says.clone(), &pair.tasks);
-    pair.asker.know(BEFORE, address);
+    pair.asker.know(BEFORE, address, (1, 1));
     while !pair.asker.is_live(BEFORE) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -20,6 +20,8 @@ use std::path::{Component, Path, PathBuf};
 
 use recoil_base::Digest;
 
+use crate::say::complain;
+
 /// Files of a package that are watched; others are not, which is said once.
 const FILES_MAX: usize = 10_000;
 /// Files up to this size are compared by their content.
@@ -145,7 +147,9 @@ impl Watch {
         if !self.has_warned {
             self.has_warned = true;
             let folder = self.folder.display();
-            eprintln!("note: {folder} has more than {FILES_MAX} files, and edits of those beyond are not noticed");
+            complain(format!(
+                "note: {folder} has more than {FILES_MAX} files, and edits of those beyond are not noticed"
+            ));
         }
     }
 }

@@ -1,0 +1,65 @@
+//! When a node that waits says again what it waits for.
+//!
+//! A line comes after [`FIRST_AFTER`], so that a start in which all is well says nothing; again
+//! when something else is wrong, but no more often than [`CHANGED_EVERY`]; and again after
+//! [`REPEAT_EVERY`] if nothing has changed.
+
+use std::time::Duration;
+
+use recoil_base::Clock;
+use tokio::time::Instant;
+
+const FIRST_AFTER: Duration = Duration::from_secs(3);
+const CHANGED_EVERY: Duration = Duration::from_secs(5);
+const REPEAT_EVERY: Duration = Duration::from_secs(30);
+
+/// What was said last, and when.
+pub(crate) struct Notice {
+    clock: Clock,
+    began: Instant,
+    said: Option<(Instant, String)>,
+}
+
+impl Notice {
+    /// Waiting begins now.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Notice { began: clock.now(), clock, said: None }
+    }
+
+    /// True if `text` is to be said now; it is then taken for said.
+    pub(crate) fn is_due(&mut self, text: &str) -> bool {
+        let now = self.clock.now();
+        let is_due = match &self.said {
+            None => now.saturating_duration_since(self.began) >= FIRST_AFTER,
+            Some((at, last)) => {
+                let pause = if last == text { REPEAT_EVERY } else { CHANGED_EVERY };
+                now.saturating_duration_since(*at) >= pause
+            }
+        };
+        if is_due {
+            self.said = Some((now, text.to_owned()));
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails if a node that waits says nothing within seconds, says it with every attempt, or never
+    /// again.
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_is_given_soon_and_repeated_rarely() {
+        let mut notice = Notice::new(Clock::system());
+        let mut said = Vec::new();
+        for second in 0..60 {
+            let text = if second < 4 { "nobody answers" } else { "Redis answers" };
+            if notice.is_due(text) {
+                said.push((second, text));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(said, [(3, "nobody answers"), (8, "Redis answers"), (38, "Redis answers")]);
+    }
+}
