@@ -36,7 +36,9 @@ fn wrong_usage_exits_with_2_and_says_what_to_do() {
     for (program, arguments) in [
         (RECOIL, &["start"][..]),
         (RECOIL, &["begin"]),
-        (RECOIL, &["start", "--data-dir", "x", "--listen", "nowhere"]),
+        (RECOIL, &["start", "--data-dir", "x", "--listen", "nowhere:"]),
+        (RECOIL, &["start", "--data-dir", "x", "--join", "7400"]),
+        (RECOILCTL, &["--server", ":7400", "status"]),
         (RECOIL, &["start", "--data-dir", "x", "--expect", "0"]),
         (RECOILCTL, &["instal", "redis-server"]),
         (RECOILCTL, &["status", "-o", "xml"]),
