@@ -1,6 +1,6 @@
 //! Answers what it is sent, as it comes: the example of a component that knows `wasi:http` and nothing of Recoil.
 
-use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasip2::io::streams::StreamError;
 
 /// Bytes copied at a time.
@@ -12,11 +12,20 @@ pub struct Echo;
 impl wasip2::exports::http::incoming_handler::Guest for Echo {
     fn handle(request: IncomingRequest, answer: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
-        let response = OutgoingResponse::new(Fields::new());
+        let greeting = (path != "/echo").then(|| format!("hello from {path}\n"));
+        let fields = Fields::new();
+        if let Some(greeting) = &greeting {
+            let _ = fields.set("content-length", &[greeting.len().to_string().into_bytes()]);
+        }
+        let response = OutgoingResponse::new(fields);
         // Each can be taken once, and is.
         let Ok(body) = response.body() else { return };
         ResponseOutparam::set(answer, Ok(response));
-        let written = if path == "/echo" { echo(&request, &body) } else { greet(&path, &body) };
+        let written = match &greeting {
+            None => echo(&request, &body),
+            Some(_) if matches!(request.method(), Method::Head) => Some(()),
+            Some(greeting) => greet(greeting, &body),
+        };
         // An answer that is not finished breaks off, which is how its client is told.
         if written.is_some() {
             let _ = OutgoingBody::finish(body, None);
@@ -36,9 +45,9 @@ fn echo(request: &IncomingRequest, answer: &OutgoingBody) -> Option<()> {
     }
 }
 
-fn greet(path: &str, answer: &OutgoingBody) -> Option<()> {
+fn greet(greeting: &str, answer: &OutgoingBody) -> Option<()> {
     let output = answer.write().ok()?;
-    output.blocking_write_and_flush(format!("hello from {path}\n").as_bytes()).ok()
+    greeting.as_bytes().chunks(4096).try_for_each(|piece| output.blocking_write_and_flush(piece)).ok()
 }
 
 // The machine that it is built on has no names for such exports.

@@ -7,13 +7,15 @@
 //! - An instance that trapped, or that still holds calls or subscriptions when it has answered, is dropped.
 //! - What free instances keep is bounded: [`IDLE_MAX`] of them, none that has grown beyond [`IDLE_BYTES_MAX`] or been free for [`IDLE`]
 //!   when another one is taken or given back, and none at all while the app uses half of its memory.
-//! - A request is answered within the limit `http_ms`, or its instance ends; a body has at most `answer_bytes`.
+//! - A request is answered within the limit `http_ms`, or its instance ends; a body has at most `answer_bytes`. (For what streams, the
+//!   limit is the longest time without progress.)
 //!
 //! What exports `wasi:http/incoming-handler` instead of the contract's interface is served by [`incoming`].
 //!
 //! Deliberately absent: sockets, the protocol, and how many requests a client may have under way.
 
 pub(crate) mod incoming;
+mod progress;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -80,9 +82,12 @@ pub enum HttpError {
     /// `handle` returned an error, trapped, or could not start.
     #[error("the package failed")]
     Failed,
-    /// It took longer than the limit `http_ms`.
+    /// It took longer than the limit `http_ms`; one that streams, without making progress.
     #[error("the package took longer than {0} ms (limit http_ms)")]
     TimedOut(u32),
+    /// The client sent nothing of its request's body for longer than the limit `http_ms`, though the package waited for it.
+    #[error("nothing of the request's body came for {0} ms (limit http_ms)")]
+    Silent(u32),
 }
 
 type HandleFunc = TypedFunc<(HttpRequest,), (Result<HttpResponse, String>,)>;

@@ -140,7 +140,14 @@ pub const TABLE: &[Limit] = &[
         "time a listener computes without waiting, ms",
         "its connection ends"
     ),
-    limit!("http_ms", http_ms_max, 10, 600_000, "time to answer an HTTP request, ms", "504, and its instance ends"),
+    limit!(
+        "http_ms",
+        http_ms_max,
+        10,
+        600_000,
+        "time to answer an HTTP request, ms; if streamed, the longest time without progress",
+        "504 (408 if the client stalls) or a broken answer; its instance ends"
+    ),
     limit!("memory_bytes", memory_bytes_max, 64 << 10, 1 << 30, "linear memory of an instance", "growing is refused"),
     limit!(
         "app_memory_bytes",

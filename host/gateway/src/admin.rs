@@ -1,14 +1,13 @@
-//! The admin API over HTTP/1.1, on one stream that somebody else accepted.
+//! The admin API over HTTP/1.1, on one stream that somebody else accepted. What is HTTP about it is in [`crate::http`], as at apps' ports.
 //!
 //! The node's single port is shared with its peers: the node looks at the first bytes and hands operators' streams to
 //! [`serve_connection`]. Invariant: a connection costs at most one request's body (64 MiB for an upload, of which there are
-//! [`UPLOADS_MAX`] at a time; 64 KiB otherwise) and ends when its peer is silent for [`HEADER_TIMEOUT`] or needs longer than
-//! [`BODY_TIMEOUT`] for a body.
+//! [`UPLOADS_MAX`] at a time; 64 KiB otherwise) and ends when its peer is silent for [`HEADER_TIMEOUT`], needs longer than
+//! [`BODY_TIMEOUT`] for a body, or takes nothing of an answer ([`crate::http`]).
 //!
 //! There is no authentication yet, which is why nodes bind to loopback unless told otherwise. Requests that a web page
 //! made a browser send are refused: they carry `Origin`, and no operator's tool does.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +16,21 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame};
 use hyper::header::{ALLOW, CONTENT_TYPE, ORIGIN};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use recoil_base::Shutdown;
 use recoil_package::ARCHIVE_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use crate::api::{
     AdminApi, AdminError, AdminErrorCode, CollectRequest, ErrorBody, InstallRequest, LogPage, PullRequest, Version,
 };
+use crate::http::Transport;
+use crate::http::connection::{self, Asked, Door};
+use crate::http::rules::Refusal;
 
 /// How long a peer may take for a request's header, and be silent between requests.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,8 +40,6 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub const UPLOADS_MAX: usize = 4;
 /// Bytes of a JSON request.
 const JSON_BYTES_MAX: usize = 64 << 10;
-/// Bytes of buffered header and of a written chunk.
-const BUFFER_BYTES: usize = 64 << 10;
 /// Lines asked of a log at once.
 const LOG_LINES_MAX: usize = 1000;
 /// How often a followed log shows that it is alive, so that both ends notice a lost peer.
@@ -74,31 +72,28 @@ impl Default for Uploads {
 }
 
 /// Serve operators' requests on `stream` until it closes. Whatever arrives, this returns and never panics.
-pub async fn serve_connection<S>(
-    stream: S,
+pub async fn serve_connection(
+    stream: impl Transport,
     peer: SocketAddr,
     api: Arc<dyn AdminApi>,
     site: Arc<dyn Site>,
     uploads: Arc<Uploads>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request: Request<Incoming>| {
+) {
+    let answer = move |asked: Asked| {
         let (api, site, uploads) = (api.clone(), site.clone(), uploads.clone());
         async move {
-            let is_sites = site.answers(request.uri().path()) && !request.headers().contains_key(ORIGIN);
-            Ok::<_, Infallible>(match is_sites {
-                true => site.respond(peer, request.map(|body| body.map_err(BodyError::other).boxed_unsync())).await,
-                false => answer(request, api, &uploads).await,
-            })
+            let response = match asked {
+                Err(Refusal { status, message, hint }) => refuse(Failure::with_status(status, message, hint)),
+                Ok(request) if site.answers(request.uri().path()) && !request.headers().contains_key(ORIGIN) => {
+                    site.respond(peer, request).await
         }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = connection.await {
+                Ok(request) => answer(request, api, &uploads).await,
+            };
+            response.into()
+        }
+    };
+    let door = Door { http2: false, header_timeout: HEADER_TIMEOUT };
+    if let Err(error) = connection::serve(stream, door, Shutdown::new(), answer).await {
         // The peer's doing (it left, sent garbage, was too slow): worth a line only when somebody is looking.
         tracing::debug!(%error, "an admin connection ended early");
     }
@@ -135,16 +130,15 @@ where
     B: Body<Data = Bytes> + Send,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
-    match route(request, api, uploads).await {
-        Ok(answer) => answer,
-        Err(failure) => {
+    route(request, api, uploads).await.unwrap_or_else(refuse)
+}
+
+fn refuse(failure: Failure) -> Answer {
             let mut answer = json(failure.status, &ErrorBody { error: failure.error });
             if let Some(allow) = failure.allow {
                 answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allow));
             }
             answer
-        }
-    }
 }
 
 async fn route<B>(request: Request<B>, api: Arc<dyn AdminApi>, uploads: &Uploads) -> Result<Answer, Failure>

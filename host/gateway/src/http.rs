@@ -1,16 +1,34 @@
-//! The HTTP server in front of apps: HTTP/1.1 and HTTP/2 without TLS, on connections that [`crate::tcp`] has accepted.
+//! HTTP at a node's doors: apps' ports, and the node's own port with the admin API and the registry. HTTP/1.1 and HTTP/2, without TLS.
 //!
-//! A request is read to its end, handed to a [`Responder`] and answered whole; unless the responder streams, which then gets the body
-//! while it comes, and answers while it goes. Which protocol a client speaks is told by its first
-//! bytes. When the port closes, requests under way are answered and the connection then ends.
+//! ```text
+//! rules       which requests are HTTP that every recipient reads alike; what answers carry
+//! connection  one client's connection, the same at every door
+//! wire        below it: the end of the connection, clients that take nothing
+//! pace        how slow a client may be; pieces of answers
+//! (here)      apps' ports: requests read to their end, or streamed
+//! ```
 //!
-//! Invariants:
+//! An app's request is read to its end, handed to a [`Responder`] and answered whole; unless the responder streams, which then gets the
+//! body while it comes, and answers while it goes. Which protocol a client speaks is told by its first bytes. When the port closes,
+//! requests under way are answered and the connection then ends.
+//!
+//! Invariants, at every door:
+//! - A request that two recipients could read differently is refused ([`rules`]), and its connection ends.
+//! - A client that has ended its side after its request is answered; one that is still sending when it is answered gets the answer, not a
+//!   reset ([`connection`], [`wire`]).
 //! - What clients make a server hold is bounded: headers by [`HEADER_BYTES_MAX`]; of a body that streams, what is read and written
 //!   ahead; else a body by its limit, all bodies of an app on this node by [`BODIES_BYTES_MAX`]. A client is waited for only
-//!   [`HEADER_TIMEOUT`] for a header and [`BODY_TIMEOUT`] for a body that does not stream.
-//! - What a responder answers is checked: it cannot break the framing, nor another answer on the same connection.
+//!   [`HEADER_TIMEOUT`] for a header and [`BODY_TIMEOUT`] for a body that does not stream; with bodies that stream, and answers, it
+//!   must keep a minimum rate ([`pace`]).
+//! - What a responder answers is checked: it cannot break the framing, nor another answer on the same connection. An answer that ends
+//!   early does not look complete.
 //!
 //! Deliberately absent: TLS, compression, WebSockets, and what the answers are.
+
+pub(crate) mod connection;
+mod pace;
+pub mod rules;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,17 +39,20 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::Method;
 pub use hyper::StatusCode;
-use hyper::body::Incoming;
+use hyper::Uri;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::http::uri::Scheme;
 use recoil_base::Shutdown;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use self::connection::{Answer, Asked, Door};
+pub use self::pace::{PIECE_BYTES, WINDOW, WINDOW_BYTES};
+use self::pace::{Pace, Paced};
+use self::rules::Refusal;
+pub use self::wire::{Tcp, Transport};
 use crate::tcp::ConnectionHandler;
 
 /// How long a client may take for a header, and be silent between requests.
@@ -47,8 +68,6 @@ const HEADERS_MAX: usize = 100;
 pub const BODIES_BYTES_MAX: usize = 64 << 20;
 /// Answers of up to this size need no room: clients that do not read keep others from large answers only.
 const SMALL_ANSWER_BYTES: usize = 4 << 10;
-/// Requests that one HTTP/2 connection may have under way.
-const STREAMS_MAX: u32 = 64;
 
 /// A request, read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,70 +130,16 @@ pub struct HttpServer {
 #[async_trait]
 impl ConnectionHandler for Arc<HttpServer> {
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, closing: Shutdown) {
-        let Some(is_http2) = tell_protocol(&stream, &closing).await else { return };
-        let io = TokioIo::new(stream);
-        let service = service_fn(|request| {
-            let server = self.clone();
-            async move { Ok::<_, std::convert::Infallible>(server.answer(peer, request).await) }
-        });
-        let served = if is_http2 {
-            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            builder
-                .timer(TokioTimer::new())
-                .max_header_list_size(HEADER_BYTES_MAX as u32)
-                .max_concurrent_streams(STREAMS_MAX)
-                .keep_alive_interval(HEADER_TIMEOUT)
-                .keep_alive_timeout(HEADER_TIMEOUT);
-            drain(builder.serve_connection(io, service), closing, |connection| connection.graceful_shutdown()).await
-        } else {
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_headers(HEADERS_MAX)
-                .max_buf_size(HEADER_BYTES_MAX);
-            drain(builder.serve_connection(io, service), closing, |connection| connection.graceful_shutdown()).await
+        let Ok(local) = stream.local_addr() else { return };
+        let server = self.clone();
+        let answer = move |asked| {
+            let server = server.clone();
+            async move { server.answer(peer, local, asked).await }
         };
-        if let Err(error) = served {
+        let door = Door { http2: true, header_timeout: HEADER_TIMEOUT };
+        if let Err(error) = connection::serve(Tcp(Arc::new(stream)), door, closing, answer).await {
             tracing::debug!(%peer, %error, "an HTTP connection ended");
         }
-    }
-}
-
-/// Runs a connection to its end, from `closing` on towards it.
-async fn drain<C: Future<Output = hyper::Result<()>>>(
-    connection: C,
-    closing: Shutdown,
-    end: impl FnOnce(std::pin::Pin<&mut C>),
-) -> hyper::Result<()> {
-    let connection = std::pin::pin!(connection);
-    match select(connection, std::pin::pin!(closing.wait())).await {
-        Either::Left((served, _)) => served,
-        Either::Right(((), mut connection)) => {
-            end(connection.as_mut());
-            connection.await
-        }
-    }
-}
-
-/// True for HTTP/2, told by the first bytes; none if they do not come.
-async fn tell_protocol(stream: &TcpStream, closing: &Shutdown) -> Option<bool> {
-    let first = async {
-        let mut bytes = [0; 3];
-        loop {
-            match stream.peek(&mut bytes).await {
-                Ok(0) | Err(_) => return None,
-                Ok(3) => return Some(&bytes == b"PRI"),
-                Ok(count) if !b"PRI".starts_with(&bytes[..count]) => return Some(false),
-                // Peeking again answers the same at once until more has come.
-                Ok(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    };
-    let first = timeout(HEADER_TIMEOUT, first);
-    match select(std::pin::pin!(first), std::pin::pin!(closing.wait())).await {
-        Either::Left((first, _)) => first.ok().flatten(),
-        Either::Right(_) => None,
     }
 }
 
@@ -184,35 +149,47 @@ impl HttpServer {
         Arc::new(HttpServer { responder, body_bytes_max, bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX >> 10)) })
     }
 
-    async fn answer(&self, peer: SocketAddr, request: hyper::Request<Incoming>) -> hyper::Response<StreamBody> {
-        if request.method() == Method::CONNECT {
-            return whole(last(Response::text(StatusCode::NOT_IMPLEMENTED, "this server is no proxy")));
+    async fn answer(&self, peer: SocketAddr, local: SocketAddr, asked: Asked) -> Answer {
+        match asked {
+            Err(Refusal { status, message, hint }) => {
+                whole(refusal(Response::text(status, &format!("{message}; {hint}")))).into()
+            }
+            Ok(request) if self.responder.streams() => self.stream(peer, local, request).await,
+            Ok(request) => whole(self.answer_whole(peer, request).await).into(),
         }
-        if self.responder.streams() {
-            return self.stream(peer, request).await;
-        }
-        whole(self.answer_whole(peer, request).await)
     }
 
-    async fn stream(&self, peer: SocketAddr, request: hyper::Request<Incoming>) -> hyper::Response<StreamBody> {
-        if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
-            return whole(last(Response::text(StatusCode::BAD_REQUEST, "the request has no Host header")));
+    async fn stream(&self, peer: SocketAddr, local: SocketAddr, request: hyper::Request<StreamBody>) -> Answer {
+        let pace = Arc::<Pace>::default();
+        let mut request = request.map(|body| Paced::new(body, pace.clone()).boxed_unsync());
+        if !request.headers().contains_key(header::HOST) {
+            reach(request.uri_mut(), local);
         }
-        let request = request.map(|body| body.map_err(std::io::Error::other).boxed_unsync());
-        let mut response = self.responder.stream(peer, request).await;
+        let responding = self.responder.stream(peer, request);
+        let mut response = match select(responding, std::pin::pin!(pace.too_slow())).await {
+            Either::Left((response, _)) => response,
+            Either::Right(_) => {
+                let text = format!("fewer than {WINDOW_BYTES} bytes of the body came within {} s", WINDOW.as_secs());
+                return whole(last(Response::text(StatusCode::REQUEST_TIMEOUT, &text))).into();
+            }
+        };
         if !(200..=599).contains(&response.status().as_u16()) {
             self.responder.complain(&format!("the answer's status is {}: use 200 to 599", response.status()));
             let text = "the package gave an answer that is no HTTP; its log says why";
-            return whole(refusal(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text)));
+            return whole(refusal(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text))).into();
         }
         // The length is its author's to know, and checked as it goes; everything else about the connection is the server's.
         for name in OURS.iter().filter(|name| **name != header::CONTENT_LENGTH) {
             response.headers_mut().remove(name);
         }
-        response
+        Answer { response, pace: Some(pace) }
     }
 
-    async fn answer_whole(&self, peer: SocketAddr, request: hyper::Request<Incoming>) -> hyper::Response<Full<Bytes>> {
+    async fn answer_whole(
+        &self,
+        peer: SocketAddr,
+        request: hyper::Request<StreamBody>,
+    ) -> hyper::Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let mut room = self.bodies.try_acquire_many(0).ok();
         let body = match timeout(BODY_TIMEOUT, self.read(body, &mut room)).await {
@@ -265,7 +242,7 @@ impl HttpServer {
     /// The whole body, holding room for it.
     async fn read<'a>(
         &'a self,
-        mut body: Incoming,
+        mut body: StreamBody,
         room: &mut Option<SemaphorePermit<'a>>,
     ) -> Result<Vec<u8>, Response> {
         let too_large = || {
@@ -308,6 +285,16 @@ impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
+}
+
+/// Names the host of a request that names none (HTTP/1.0) by the address that its client has reached: streaming responders need one.
+fn reach(uri: &mut Uri, local: SocketAddr) {
+    let mut parts = std::mem::take(uri).into_parts();
+    if parts.authority.is_none() {
+        parts.authority = local.to_string().parse().ok();
+        parts.scheme = Some(Scheme::HTTP);
+    }
+    *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
 fn full() -> Response {
@@ -365,9 +352,7 @@ fn checked(response: Response) -> Result<hyper::Response<Bytes>, String> {
             headers.try_append(name, value).map_err(|_| "the answer has more headers than fit into one".to_owned())?;
         }
     }
-    let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    let body = if bodiless { Bytes::new() } else { response.body.into() };
-    let mut response = hyper::Response::new(body);
+    let mut response = hyper::Response::new(response.body.into());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)

@@ -15,6 +15,7 @@ use recoil_base::{GroupId, NodeId};
 use recoil_cluster::peers::MorePieces;
 use recoil_cluster::{PeerService, Service, TcpPeers, peer};
 use recoil_gateway::admin::Uploads;
+use recoil_gateway::http::Tcp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -89,6 +90,7 @@ async fn serve(
         }
         Ok(Ok(Speaks::Operator)) => {
             let place = place.into_room(Kind::Operator);
+            let stream = Tcp(Arc::new(stream));
             tokio::select! {
                 () = recoil_gateway::admin::serve_connection(stream, from, parts.clone(), parts.clone(), uploads) => {}
                 () = place.wanted() => {}

@@ -355,6 +355,7 @@ fn text(error: &HttpError) -> Response {
         HttpError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
         HttpError::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         HttpError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+        HttpError::Silent(_) => StatusCode::REQUEST_TIMEOUT,
     };
     Response::text(status, &format!("{error}; its log says more"))
 }

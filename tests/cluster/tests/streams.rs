@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use recoil_cluster_tests::http::ask;
@@ -53,8 +53,8 @@ fn an_unchanged_component_streams_both_ways() {
     cluster.stop();
 }
 
-/// Red when an answer whose instance was ended looks complete.
-fn broken(cluster: &Cluster) {
+/// A component that gives up after a second without progress; the port of its node 0.
+fn install_hasty(cluster: &Cluster) -> u16 {
     let package = recoil::packages::PACKAGES.iter().find(|package| package.name == "wasi-echo").unwrap();
     let mut manifest = recoil_package::read(package.archive).unwrap();
     manifest.limits.0.insert("http_ms".into(), 1000);
@@ -64,14 +64,124 @@ fn broken(cluster: &Cluster) {
     let listen = format!("http={}", port - cluster.ports().offset);
     let file = file.display().to_string();
     cluster.ctl(0, &["install", "--yes", &file, "--name", "hasty", "--listen", &listen]).ok();
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    port
+}
+
+fn connect(address: impl ToSocketAddrs) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n").unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+}
+
+/// All that comes on a connection until its end, however that is.
+fn rest(stream: &mut TcpStream) -> String {
     let mut seen = Vec::new();
-    // The request never ends; what comes is all that comes within the limit.
     let _ = stream.read_to_end(&mut seen);
-    let seen = String::from_utf8_lossy(&seen);
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+/// Fails if an answer whose instance was ended looks complete, or the limit ends a stream that makes progress.
+fn broken(cluster: &Cluster) {
+    let port = install_hasty(cluster);
+    let head = b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    let mut stream = connect(("127.0.0.1", port));
+    stream.write_all(head).unwrap();
+    stream.write_all(b"5\r\nfirst\r\n").unwrap();
+    // The request never ends; what comes is all that comes within the limit.
+    let seen = rest(&mut stream);
     assert!(seen.starts_with("HTTP/1.1 200") && seen.contains("first"), "{seen}");
     assert!(!seen.ends_with("0\r\n\r\n"), "it looks complete: {seen}");
     assert!(cluster.ctl(0, &["logs", "hasty"]).ok().contains("limit http_ms"), "its log says why");
+
+    let mut slow = connect(("127.0.0.1", port));
+    slow.write_all(head).unwrap();
+    for k in 0..8 {
+        std::thread::sleep(Duration::from_millis(400));
+        slow.write_all(format!("6\r\npiece{k}\r\n").as_bytes()).unwrap();
+    }
+    slow.write_all(b"0\r\n\r\n").unwrap();
+    let seen = rest(&mut slow);
+    assert!(seen.contains("piece7") && seen.ends_with("0\r\n\r\n"), "three times the limit, never without progress: {seen}");
+}
+
+/// Every door of a node, and what is to be had there.
+fn doors(cluster: &Cluster) -> Vec<(String, &'static str, u16)> {
+    let mut doors = vec![(cluster.admin(0), "/v1/version", 200), (cluster.admin(0), "/v2/", 200)];
+    for (package, listener, path, status) in [("wasi-echo", "http", "/a", 200), ("bank", "api", "/a", 404)] {
+        let port = Ports::free(3).redis(0);
+        let listen = format!("{listener}={}", port - cluster.ports().offset);
+        cluster.ctl(0, &["install", "--yes", package, "--listen", &listen]).ok();
+        doors.push((format!("127.0.0.1:{port}"), path, status));
+    }
+    doors
+}
+
+/// Fails if one of the doors, or one kind of package, has rules of its own.
+#[test]
+fn the_rules_of_http_are_the_same_at_every_door() {
+    let mut cluster = Cluster::simulator();
+    let doors = doors(&cluster);
+    for (address, path, status) in &doors {
+        let asked = |text: &str, ends: bool| {
+            let mut stream = connect(address);
+            stream.write_all(text.as_bytes()).unwrap();
+            if ends {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            let answer = rest(&mut stream);
+            answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()).ok_or(answer)
+        };
+        for _ in 0..10 {
+            assert_eq!(asked(&format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"), true), Ok(*status), "{address}{path}");
+        }
+        for (hosts, version, expected) in [
+            ("", "1.0", *status),
+            ("", "1.1", 400),
+            ("host: a\r\nhost: b\r\n", "1.1", 400),
+            ("host: u@a\r\n", "1.1", 400),
+            ("host: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n", "1.1", 400),
+        ] {
+            let text = format!("GET {path} HTTP/{version}\r\n{hosts}connection: close\r\n\r\n");
+            assert_eq!(asked(&text, false), Ok(expected), "{address}: {text}");
+        }
+        let differs = format!("GET http://b{path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        assert_eq!(asked(&differs, false), Ok(400), "{address}");
+        // Everything is sent before anything is read, as Python's clients do.
+        let mut sending = connect(address);
+        let bytes = 3 << 20;
+        let head = format!("PUT {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\nconnection: close\r\n\r\n");
+        sending.write_all(head.as_bytes()).unwrap();
+        sending.write_all(&vec![b'x'; bytes]).expect("nobody closes before it is read");
+        assert!(rest(&mut sending).starts_with("HTTP/1.1 "), "{address}");
+    }
+    half_closed_orders(&cluster, &doors[3].0);
+    heads(&cluster, &doors[2].0);
+    cluster.stop();
+}
+
+/// Fails if an order of a client that has ended its side is carried out and not answered.
+fn half_closed_orders(cluster: &Cluster, bank: &str) {
+    for k in 0..40 {
+        let mut stream = connect(bank);
+        let text = format!("PUT /branches/north/accounts/{k} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(text.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let answer = rest(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 201"), "{k}: {answer}");
+    }
+    let url = format!("http://{bank}/branches/north/accounts/39");
+    assert_eq!(ask(&cluster.path(""), "GET", &url, &[]).status, 200);
+}
+
+/// Fails if the length that a component announces in answer to HEAD is held against the body that it rightly does not write.
+fn heads(cluster: &Cluster, echo: &str) {
+    let scratch = cluster.path("");
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let answer = ask(&scratch, "HEAD", &format!("http://{echo}/a"), &[version]);
+        assert_eq!((answer.status, answer.header("content-length")), (200, "14"), "{version}: {}", answer.complaint);
+        assert_eq!(answer.complaint, "", "{version}");
+        let answer = ask(&scratch, "GET", &format!("http://{echo}/a"), &[version]);
+        assert_eq!(answer.text(), "hello from /a\n", "{version}");
+    }
 }

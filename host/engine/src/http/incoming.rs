@@ -1,8 +1,11 @@
 //! `wasi:http/incoming-handler`: components that other tool chains build, unchanged, streaming both ways.
 //!
 //! Each request has an instance of its own, which such components may count on. The answer begins when the guest says so and goes on
-//! while it runs; its body is bounded by what the guest may write ahead, one chunk of [`CHUNK_BYTES`]. All of it, from the request's
-//! arrival to the last byte handed on, is within the limit `http_ms`.
+//! while it runs, for as long as there is progress ([`super::progress`]): the limit `http_ms` is the longest time without.
+//!
+//! Bounded: what the guest may write ahead of its client, [`CHUNKS`] chunks of [`CHUNK_BYTES`], and so the memory of all answers, since
+//! each holds its place among the instances of the node until its last byte has been handed on; a client that does not take them is
+//! the gateway's to let go.
 //!
 //! Invariants: when the answer is dropped, because the client has gone, the instance ends; when the instance ends early, the answer
 //! breaks off and does not look complete. Deliberately absent: requests to others: they are refused, as `wasi:sockets` are.
@@ -23,7 +26,6 @@ use hyper::{Request, Response};
 use recoil_base::task;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
@@ -31,12 +33,15 @@ use wasmtime_wasi_http::{
     Error as SendError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView as _,
 };
 
+use super::progress::{Progress, Watched, WatchedRouter};
 use super::{HttpError, HttpService, cut};
 use crate::app_log::LogLevel;
 use crate::listener::courtesy::{self, Computing};
 
-/// Bytes that a guest may write ahead of its client.
-const CHUNK_BYTES: usize = 16 << 10;
+/// Bytes that a guest may write at once: large enough that what it costs to hand them on is small beside sending them.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks that wait for the client, beside the one that is being written and the one that is being sent.
+const CHUNKS: usize = 1;
 /// Bytes of one set of headers in memory; an instance may hold as many as other resources.
 const FIELDS_BYTES: usize = 16 << 10;
 
@@ -75,6 +80,10 @@ impl WasiHttpHooks for Hooks {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK_BYTES
     }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        CHUNKS
+    }
 }
 
 /// Ends the instance that writes an answer when the answer is dropped.
@@ -102,13 +111,16 @@ impl Drop for Unfinished {
 }
 
 /// An answer's body, and the instance behind it.
-struct Streamed {
+struct Streamed<P> {
     body: HyperOutgoingBody,
     broken: Broken,
+    progress: Arc<Progress>,
     _running: Running,
+    /// Shared with the instance.
+    _place: Arc<P>,
 }
 
-impl Body for Streamed {
+impl<P> Body for Streamed<P> {
     type Data = Bytes;
     type Error = std::io::Error;
 
@@ -116,11 +128,17 @@ impl Body for Streamed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.progress.handed_on(false);
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(None) if self.broken.0.load(Ordering::Acquire) => {
                 Poll::Ready(Some(Err(std::io::Error::other("the package ended before its answer"))))
             }
-            frame => frame.map_err(|code| std::io::Error::other(format!("the package's answer broke off: {code:?}"))),
+            frame => {
+                if frame.is_ready() {
+                    self.progress.handed_on(true);
+                }
+                frame.map_err(|code| std::io::Error::other(format!("the package's answer broke off: {code:?}")))
+            }
         }
     }
 
@@ -138,25 +156,31 @@ type Answered = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 impl HttpService {
     /// Answers a request whose body comes while it is answered. Dropping the future, or the answer, ends its instance. `place` is given
-    /// back when the instance has ended, however long the client takes for the rest of the answer.
+    /// back when the instance has ended and the answer has been handed on: until then it takes memory.
     pub async fn stream(
         self: &Arc<Self>,
         peer: SocketAddr,
         request: Request<HttpBody>,
-        place: impl Send + 'static,
+        place: impl Send + Sync + 'static,
     ) -> Result<Response<HttpBody>, HttpError> {
         let (answer, answered) = oneshot::channel();
         let broken = Broken::default();
         let what = format!("{} {}", request.method(), cut(request.uri().path()));
-        let run = self.clone().run(peer, what.clone(), request, answer, broken.clone());
+        let (progress, place) = (Progress::new(), Arc::new(place));
+        let run = self.clone().run(peer, what.clone(), request, answer, broken.clone(), progress.clone());
+        let of_instance = place.clone();
         let task = task::spawn_detached(async move {
             let error = run.await;
-            drop(place);
+            drop(of_instance);
             error
         });
         let running = Running(task.abort_handle());
         match answered.await {
-            Ok(Ok(response)) => Ok(response.map(|body| Streamed { body, broken, _running: running }.boxed_unsync())),
+            Ok(Ok(response)) => {
+                progress.made();
+                Ok(response
+                    .map(|body| Streamed { body, broken, progress, _running: running, _place: place }.boxed_unsync()))
+            }
             Ok(Err(code)) => {
                 let text = format!("{what} from {peer}: the handler answered an error: {code:?}");
                 self.environment.log.push(LogLevel::Error, None, &text);
@@ -175,6 +199,7 @@ impl HttpService {
         request: Request<HttpBody>,
         answer: oneshot::Sender<Answered>,
         broken: Broken,
+        progress: Arc<Progress>,
     ) -> Option<HttpError> {
         let computing = Arc::new(Computing::default());
         let courtesy = self.code.courtesy(computing.clone());
@@ -184,14 +209,23 @@ impl HttpService {
             log.push(LogLevel::Warn, None, &text);
         };
         let http_ms = self.environment.limits.http_ms_max;
-        let answering = Box::pin(self.clone().call(request, answer, computing, broken));
-        let ended = timeout(Duration::from_millis(http_ms.into()), courtesy::run(courtesy, answering, moved)).await;
+        let answering = Box::pin(self.clone().call(request, answer, computing, broken, progress.clone()));
+        let ended = tokio::select! {
+            ended = courtesy::run(courtesy, answering, moved) => Ok(ended),
+            waits_for_body = progress.none_for(Duration::from_millis(http_ms.into())) => Err(waits_for_body),
+        };
         let (error, why) = match ended {
             Ok(Ok(Ok(()))) => return None,
             Ok(Ok(Err((error, why)))) => (error, why),
             Ok(Err(why)) => (HttpError::Failed, why),
-            Err(_) => {
-                let why = format!("not answered to the end within {http_ms} ms (limit http_ms): its instance ended");
+            Err(true) => {
+                let why = format!("the client sent nothing for {http_ms} ms (limit http_ms): its instance ended");
+                (HttpError::Silent(http_ms), why)
+            }
+            Err(false) => {
+                let why = format!(
+                    "no progress for {http_ms} ms (limit http_ms), neither bytes nor an answered call: its instance ended"
+                );
                 (HttpError::TimedOut(http_ms), why)
             }
         };
@@ -205,15 +239,17 @@ impl HttpService {
         answer: oneshot::Sender<Answered>,
         computing: Arc<Computing>,
         broken: Broken,
+        progress: Arc<Progress>,
     ) -> Result<(), (HttpError, String)> {
         let Some(proxies) = &self.code.proxies else {
             return Err((HttpError::Failed, "it exports no wasi:http/incoming-handler".to_owned()));
         };
-        let mut store = self.code.listener_store(None, self.environment.clone(), self.router.clone(), computing);
+        let router = Arc::new(WatchedRouter { router: self.router.clone(), progress: progress.clone() });
+        let mut store = self.code.listener_store(None, self.environment.clone(), router, computing);
         // Dropped before the store, and so before the body looks complete.
         let mut unfinished = Unfinished(Some(broken));
         let called = async {
-            let request = request.map(|body| body.map_err(|_| SendError::ConnectionTerminated));
+            let request = request.map(|body| Watched::new(body, progress).map_err(|_| SendError::ConnectionTerminated));
             let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
             let answer = store.data_mut().http().new_response_outparam(answer)?;
             let proxy = proxies.instantiate_async(&mut store).await?;

@@ -51,6 +51,8 @@ impl Site for Mirror {
         path.starts_with("/site/")
     }
     async fn respond(&self, peer: SocketAddr, request: Request<SiteBody>) -> Response<SiteBody> {
+        // Late enough for a client to end its side before it is answered.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let sent = request.into_body().collect().await.unwrap().to_bytes();
         let text = [format!("{peer} sent ").as_bytes(), &sent].concat();
         Response::new(Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync())
@@ -320,6 +322,30 @@ async fn few_uploads_are_taken_at_a_time() {
         () = tokio::time::sleep(Duration::from_secs(5)) => panic!("no answer in time"),
     };
     assert_eq!(answer, "HTTP/1.1 503");
+}
+
+/// The rules themselves are tested in [`crate::http`]. Fails if this door, or the site behind it, goes by others.
+#[tokio::test]
+async fn the_rules_of_http_hold_at_this_door() {
+    for path in ["/v1/version", "/site/x"] {
+        for (version, hosts, status) in [
+            ("1.1", "", 400),
+            ("1.1", "host:\r\n", 400),
+            ("1.1", "host: a\r\nhost: a\r\n", 400),
+            ("1.1", "host: u@a\r\n", 400),
+            ("1.1", "host: a\r\n", 200),
+            ("1.0", "", 200),
+        ] {
+            let request = format!("GET {path} HTTP/{version}\r\n{hosts}connection: close\r\n\r\n");
+            let answer = exchange(Arc::default(), request.as_bytes(), false).await;
+            assert_eq!(answer.split(' ').nth(1), Some(&*status.to_string()), "{request}: {answer}");
+            let is_json = answer.contains(r#""code":"invalid""#) && answer.contains("hint");
+            assert_eq!(is_json, status == 400, "{answer}");
+        }
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        let answer = exchange(Arc::default(), request.as_bytes(), true).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "a client that has ended its side: {answer}");
+    }
 }
 
 #[tokio::test]
