@@ -35,9 +35,8 @@ use crate::membership::JoinReply;
 use crate::node::{NodeError, Parts};
 use crate::notice::Notice;
 
-/// How long a founder listens for members of an earlier cluster, which dial it at least twice a
-/// second, and give a connection a second.
-const FOUNDING_WAIT: Duration = Duration::from_secs(2);
+/// How long a founder listens for members of an earlier cluster, which dial it about once a second.
+const FOUNDING_WAIT: Duration = Duration::from_secs(3);
 const FOUNDING_LOOK: Duration = Duration::from_millis(20);
 /// How long a seed may take to take a node in.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);

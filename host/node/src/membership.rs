@@ -170,7 +170,7 @@ fn quorum_text(voters: &[NodeId], is_live: impl Fn(NodeId) -> bool) -> Option<St
     }
     let silent: Vec<String> = silent.iter().map(ToString::to_string).collect();
     let (live, silent) = (live.len(), silent.join(", "));
-    Some(format!("{live} of its {all} voters answer, and {needed} must; start the others again: {silent}"))
+    Some(format!("{live} of the {all} voters answer, and {needed} must: start the others again ({silent})"))
 }
 
 /// Why an entry was not answered.
@@ -439,7 +439,7 @@ pub(crate) mod tests {
         assert_eq!((text(&[], &[]), text(&[1], &[1]), text(&[1, 2, 3], &[1, 3])), (None, None, None));
         let lost = text(&[1, 2, 3], &[1]).unwrap();
         assert!(
-            lost.starts_with("1 of its 3 voters answer, and 2 must") && lost.ends_with("00000002, 00000003"),
+            lost.starts_with("1 of the 3 voters answer, and 2 must") && lost.ends_with("(00000002, 00000003)"),
             "{lost}"
         );
         assert!(text(&[1, 2, 3, 4], &[1, 2]).is_some() && text(&[1], &[]).is_some());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use recoil_base::Clock;
 use tokio::time::Instant;
 
-const FIRST_AFTER: Duration = Duration::from_secs(3);
+const FIRST_AFTER: Duration = Duration::from_secs(4);
 const CHANGED_EVERY: Duration = Duration::from_secs(5);
 const REPEAT_EVERY: Duration = Duration::from_secs(30);
 
@@ -58,11 +58,11 @@ mod tests {
         let began = notice.began;
         let mut said = Vec::new();
         for second in 0..60 {
-            let text = if second < 4 { "nobody answers" } else { "Redis answers" };
+            let text = if second < 5 { "nobody answers" } else { "Redis answers" };
             if notice.is_due_at(began + Duration::from_secs(second), text) {
                 said.push((second, text));
             }
         }
-        assert_eq!(said, [(3, "nobody answers"), (8, "Redis answers"), (38, "Redis answers")]);
+        assert_eq!(said, [(4, "nobody answers"), (9, "Redis answers"), (39, "Redis answers")]);
     }
 }
