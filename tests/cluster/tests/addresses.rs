@@ -218,9 +218,8 @@ fn a_node_that_joins_what_is_no_node_says_what_answers_there() {
     }
     assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
 
-    let itself = cluster.admin(0);
-    let arguments =
-        ["start", "--data-dir", cluster.node_dir(0).to_str().unwrap(), "--listen", &itself, "--join", &itself];
+    let (itself, data_dir) = (cluster.admin(0), cluster.node_dir(0).display().to_string());
+    let arguments = ["start", "--data-dir", &data_dir, "--listen", &itself, "--join", &itself];
     let mut node = Program::start(&program("recoil"), &arguments.map(str::to_owned), &cluster.path("itself"));
     assert_eq!(node.wait().code(), Some(1));
     assert!(node.stderr().contains("names only this node itself"), "{}", node.stderr());
