@@ -86,7 +86,7 @@ pub async fn serve_connection(
                 Err(Refusal { status, message, hint }) => refuse(Failure::with_status(status, message, hint)),
                 Ok(request) if site.answers(request.uri().path()) && !request.headers().contains_key(ORIGIN) => {
                     site.respond(peer, request).await
-        }
+                }
                 Ok(request) => answer(request, api, &uploads).await,
             };
             response.into()
@@ -134,11 +134,11 @@ where
 }
 
 fn refuse(failure: Failure) -> Answer {
-            let mut answer = json(failure.status, &ErrorBody { error: failure.error });
-            if let Some(allow) = failure.allow {
-                answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allow));
-            }
-            answer
+    let mut answer = json(failure.status, &ErrorBody { error: failure.error });
+    if let Some(allow) = failure.allow {
+        answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allow));
+    }
+    answer
 }
 
 async fn route<B>(request: Request<B>, api: Arc<dyn AdminApi>, uploads: &Uploads) -> Result<Answer, Failure>

@@ -134,7 +134,8 @@ mod tests {
     /// Fails if rows of another app, kind or copy are counted, or a partition counts that was not read to its end.
     #[test]
     fn the_rows_of_each_app_are_counted_in_whole_partitions() {
-        let data = Data::open_simulated(Default::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
         let mut batch = data.batch();
         for (copy, app, kind, rest, value) in [
             (1, 1, key::DATA, "a", "12345"),

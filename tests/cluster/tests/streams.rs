@@ -102,7 +102,10 @@ fn broken(cluster: &Cluster) {
     }
     slow.write_all(b"0\r\n\r\n").unwrap();
     let seen = rest(&mut slow);
-    assert!(seen.contains("piece7") && seen.ends_with("0\r\n\r\n"), "three times the limit, never without progress: {seen}");
+    assert!(
+        seen.contains("piece7") && seen.ends_with("0\r\n\r\n"),
+        "three times the limit, never without progress: {seen}"
+    );
 }
 
 /// Every door of a node, and what is to be had there.

@@ -79,7 +79,7 @@ async fn writes_above_the_limit_wait_and_keep_their_order() {
         let write = Write::Put { key: Bytes::from_static(b"\x01key"), value };
         let work = Work::Asked(Request::One(CallBody::Write(vec![write])), CallId { sequence, ..id() });
         let told = told.clone();
-        let reply = Box::new(move |answer: Answer| drop(told.send((sequence, answer))));
+        let reply = Box::new(move |answer: Answer| told.send((sequence, answer)).unwrap());
         (PARTITION, Call { app: super::world::APP, mode: Mode::Write, work, reply })
     });
     world.host.enqueue(calls);

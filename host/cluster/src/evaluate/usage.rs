@@ -173,7 +173,10 @@ mod tests {
         let resumed = Arc::new(AtomicUsize::new(0));
         let park = || {
             let resumed = resumed.clone();
-            usage.park(&limits, Box::new(move || drop(resumed.fetch_add(1, Ordering::Relaxed))));
+            let resume = Box::new(move || {
+                resumed.fetch_add(1, Ordering::Relaxed);
+            });
+            usage.park(&limits, resume);
         };
         assert!(usage.may_write(&limits));
         park();

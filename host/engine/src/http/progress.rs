@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
-use recoil_base::{Clock, PartitionId};
+use recoil_base::Clock;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -163,6 +163,8 @@ mod tests {
     use http_body_util::BodyExt as _;
     use recoil_base::task;
     use tokio::time::sleep;
+
+    use recoil_base::PartitionId;
 
     use super::*;
 
