@@ -511,7 +511,7 @@ impl Host {
         if !must_wait {
             return self.schedule([partition]);
         }
-        let (host, usage, limits) = (self.clone(), partition.usage.clone(), partition.limits.clone());
+        let (host, usage, limits) = (self.clone(), partition.usage.clone(), partition.limits);
         usage.park(&limits, Box::new(move || host.schedule([partition])));
     }
 

@@ -139,6 +139,11 @@ async fn challenge(http: &Http) -> Result<Challenge, Failure> {
     if status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
         return Err(refusal(answer).await);
     }
+    if status == StatusCode::BAD_REQUEST {
+        // Only here does the answer have a body that shows it: the next request may be a HEAD.
+        let failure = refusal(answer).await;
+        return if failure.kind == Kind::WantsTls { Err(failure) } else { Ok(Challenge::default()) };
+    }
     Ok(if http.is_own(answer.url()) { Challenge::of(answer.headers()) } else { Challenge::default() })
 }
 

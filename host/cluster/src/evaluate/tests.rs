@@ -3,7 +3,7 @@
 use recoil_engine::CallBody;
 use recoil_storage::Write;
 
-use super::world::{NODE, PARTITION, World};
+use super::world::{APP, NODE, PARTITION, World};
 use super::*;
 use crate::calls::Part;
 
@@ -80,7 +80,7 @@ async fn writes_above_the_limit_wait_and_keep_their_order() {
         let work = Work::Asked(Request::One(CallBody::Write(vec![write])), CallId { sequence, ..id() });
         let told = told.clone();
         let reply = Box::new(move |answer: Answer| told.send((sequence, answer)).unwrap());
-        (PARTITION, Call { app: super::world::APP, mode: Mode::Write, work, reply })
+        (PARTITION, Call { app: APP, mode: Mode::Write, work, reply })
     });
     world.host.enqueue(calls);
     for expected in 1..=300 {

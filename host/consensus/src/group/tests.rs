@@ -17,7 +17,7 @@ impl Transport for Nobody {
         _: u8,
         _: Bytes,
         _: Duration,
-    ) -> futures::future::BoxFuture<'static, Result<Bytes, crate::TransportError>> {
+    ) -> BoxFuture<'static, Result<Bytes, crate::TransportError>> {
         Box::pin(async move { Err(crate::TransportError::Unreachable(to)) })
     }
 

@@ -251,7 +251,7 @@ mod tests {
         let (progress, clock) = (Progress::new(), Clock::system());
         let started = clock.now();
         let pieces = futures::stream::unfold(0, |count| async move {
-            tokio::time::sleep(if count < 4 { STEP } else { LIMIT * 9 }).await;
+            sleep(if count < 4 { STEP } else { LIMIT * 9 }).await;
             Some((Ok(Frame::data(Bytes::from_static(b"x"))), count + 1))
         });
         let mut body = Watched::new(http_body_util::StreamBody::new(pieces).boxed_unsync(), progress.clone());

@@ -78,8 +78,9 @@ async fn a_client_that_is_still_sending_gets_the_early_answer() {
             let bytes = 3 << 20;
             let head = format!("PUT /early HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\n\r\n");
             stream.write_all(head.as_bytes()).await.unwrap();
-            // As Python's clients do: everything first.
+            // As Python's clients do: everything first. The pauses let the answer, and what comes with it, arrive in the middle.
             for _ in 0..bytes >> 16 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
                 stream.write_all(&[b'x'; 1 << 16]).await.expect("the server listens on");
             }
             let mut answer = String::new();
