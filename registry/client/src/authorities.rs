@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use reqwest::Certificate;
+use oci_client::client::{Certificate, CertificateEncoding};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -74,7 +74,7 @@ fn read(path: &Path) -> Result<Vec<Certificate>, String> {
         RootCertStore::empty()
             .add(certificate.clone())
             .map_err(|error| format!("what is in it is not an authority's certificate: {error}"))?;
-        certificates.push(Certificate::from_der(&certificate).map_err(|error| error.to_string())?);
+        certificates.push(Certificate { encoding: CertificateEncoding::Der, data: certificate.to_vec() });
     }
     if certificates.is_empty() {
         return Err("it has no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----".to_owned());

@@ -5,17 +5,20 @@
 //! registry's (CVE-2020-15157); `reqwest` drops them when a redirect leaves that origin. No
 //! redirect is followed from TLS to plain HTTP. Response bodies held in memory are bounded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use oci_client::client::Certificate;
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::RegistryError;
 use crate::address::Address;
 use crate::failure::{Failure, Kind};
 
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+pub(crate) const USER_AGENT: &str = concat!("recoil/", env!("CARGO_PKG_VERSION"));
 const REDIRECTS_MAX: usize = 10;
 /// Bytes of a refusal that are read for its message.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
@@ -25,6 +28,9 @@ const REFUSAL_BYTES_MAX: usize = 64 << 10;
 pub(crate) struct Http {
     client: Client,
     base: Url,
+    host: String,
+    is_loopback: bool,
+    believed: Arc<[Certificate]>,
 }
 
 impl Http {
@@ -36,12 +42,33 @@ impl Http {
             address: address.to_string(),
             why: "its host is neither a name nor an IP address",
         })?;
-        Ok(Http { client: client(believed, address.is_loopback())?, base })
+        let is_loopback = address.is_loopback();
+        let client = client(&believed, is_loopback)?;
+        Ok(Http { client, base, host: address.host().to_owned(), is_loopback, believed: believed.into() })
     }
 
     /// The root of the registry.
     pub(crate) fn base(&self) -> &Url {
         &self.base
+    }
+
+    /// The registry's `host[:port]`.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        self.base.scheme() == "https"
+    }
+
+    /// True of a registry on this machine, which is reached without a proxy.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.is_loopback
+    }
+
+    /// The certificates that are believed beside the system's.
+    pub(crate) fn believed(&self) -> &[Certificate] {
+        &self.believed
     }
 
     /// The URL of a path that begins with `/v2/` and consists of checked names.
@@ -135,13 +162,15 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// A client with the system's certificates and those of `believed`, and, unless it stays on this
 /// machine, the environment's proxies.
-fn client(believed: Vec<Certificate>, is_loopback: bool) -> Result<Client, RegistryError> {
+fn client(believed: &[Certificate], is_loopback: bool) -> Result<Client, RegistryError> {
     // Fails if the program has chosen its cryptography already, and then that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Without any certificates of the system, the client panics if it has others: one that has none
     // says what is wrong.
     let no_client = |error: reqwest::Error| RegistryError::NoClient { why: Failure::from(error).why };
     drop(Client::builder().build().map_err(no_client)?);
+    let believed: Result<Vec<_>, _> = believed.iter().map(reqwest::Certificate::try_from).collect();
+    let believed = believed.map_err(|error| RegistryError::NoClient { why: error.to_string() })?;
     let policy = Policy::custom(|attempt| {
         let before = attempt.previous().last().map(Url::scheme);
         if attempt.previous().len() > REDIRECTS_MAX {
@@ -153,7 +182,7 @@ fn client(believed: Vec<Certificate>, is_loopback: bool) -> Result<Client, Regis
         }
     });
     let mut builder = Client::builder()
-        .user_agent(concat!("recoil/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIME_MAX)
         .tls_certs_merge(believed)
         .referer(false)

@@ -4,12 +4,15 @@
 //! Requests"). A registry that sends all of it again is let. Nothing is believed of an answer but its bytes: they are counted as they
 //! come, and compared with the digest when all are there.
 
+use futures::StreamExt as _;
+use oci_client::client::BlobResponse;
 use recoil_oci::Descriptor;
 use recoil_package::ARCHIVE_BYTES_MAX;
 use reqwest::header::RANGE;
 use reqwest::{Method, StatusCode};
 
 use crate::attempts::{Attempts, SILENCE_MAX, in_time, silence};
+use crate::blobs::Blob;
 use crate::failure::{Failure, Kind};
 use crate::http::expect;
 use crate::registry::Image;
@@ -50,9 +53,10 @@ impl Registry {
         let mut attempts = Attempts::new(self, image, Operation::Pull);
         let mut bytes = Vec::new();
         let mut most = 0;
+        let mut blob = None;
         loop {
             let come = match attempts.signed_in().await {
-                Ok(()) => self.receive(image, &resolved.layer, &mut bytes, progress).await,
+                Ok(()) => self.receive(image, &resolved.layer, &mut blob, &mut bytes, progress).await,
                 Err(failure) => Err(failure),
             };
             let Err(failure) = come else { return Ok(bytes) };
@@ -64,39 +68,60 @@ impl Registry {
         }
     }
 
-    /// One attempt at the bytes that are still missing.
+    /// One attempt at the bytes that are still missing. `known` is what the attempt before has left,
+    /// with its connection.
     async fn receive(
         &self,
         image: &Image,
         layer: &Descriptor,
+        known: &mut Option<Blob>,
         bytes: &mut Vec<u8>,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<(), Failure> {
+        let authorization = self.authorization(image, Operation::Pull);
+        let blob = match known.take() {
+            Some(blob) if blob.is_requested_with(&authorization) => blob,
+            _ => Blob::new(&self.http, &image.repository, &layer.digest, authorization).await?,
+        };
+        let offset = bytes.len() as u64;
+        let mut answer = match in_time(known.insert(blob).request(offset)).await? {
+            Some(BlobResponse::Partial(rest)) => rest,
+            Some(BlobResponse::Full(all)) => {
+                bytes.clear();
+                all
+            }
+            None => return Err(self.refusal(image, layer, offset).await),
+        };
+        loop {
+            let come = bytes.len() as u64;
+            match tokio::time::timeout(SILENCE_MAX, answer.stream.next()).await {
+                Ok(Some(Ok(piece))) if come + piece.len() as u64 > layer.size => return Err(too_much(layer)),
+                Ok(Some(Ok(piece))) => {
+                    bytes.extend_from_slice(&piece);
+                    progress(bytes.len() as u64, layer.size);
+                }
+                // How an answer ends does not matter once all is there: `oci-client` reports its own check of the digest here.
+                Ok(None | Some(Err(_))) if come == layer.size => return Ok(()),
+                Ok(None | Some(Err(_))) => return Err(too_little(come, layer)),
+                Err(_) => return Err(silence()),
+            }
+        }
+    }
+
+    /// What the registry says when it refuses the blob from `offset` on, which it has just done.
+    async fn refusal(&self, image: &Image, layer: &Descriptor, offset: u64) -> Failure {
         let url = self.http.url(&image.path("blobs", layer.digest.as_str()));
-        let offset = bytes.len();
         let sent = self.send(image, Operation::Pull, Method::GET, url, |request| match offset {
             0 => request,
             offset => request.header(RANGE, format!("bytes={offset}-")),
         });
-        let answer = in_time(sent).await?;
-        let expected = if offset == 0 { &[StatusCode::OK][..] } else { &[StatusCode::PARTIAL_CONTENT, StatusCode::OK] };
-        let mut answer = in_time(expect(answer, expected)).await?;
-        if answer.status() == StatusCode::OK {
-            bytes.clear();
-        }
-        loop {
-            let come = bytes.len() as u64;
-            match tokio::time::timeout(SILENCE_MAX, answer.chunk()).await {
-                Ok(Ok(Some(piece))) if come + piece.len() as u64 > layer.size => return Err(too_much(layer)),
-                Ok(Ok(Some(piece))) => {
-                    bytes.extend_from_slice(&piece);
-                    progress(bytes.len() as u64, layer.size);
-                }
-                // How an answer ends does not matter once all is there.
-                Ok(Ok(None) | Err(_)) if come == layer.size => return Ok(()),
-                Ok(Ok(None) | Err(_)) => return Err(too_little(come, layer)),
-                Err(_) => return Err(silence()),
-            }
+        let answer = match in_time(sent).await {
+            Ok(answer) => answer,
+            Err(failure) => return failure,
+        };
+        match in_time(expect(answer, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT])).await {
+            Ok(_) => Failure::new(Kind::Passing, "it refused the bytes, and a moment later it did not"),
+            Err(failure) => failure,
         }
     }
 }

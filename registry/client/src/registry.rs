@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use oci_client::client::Certificate;
 use recoil_oci::{
     Algorithm, Descriptor, Digest, IMAGE_MANIFEST_MEDIA_TYPE, MANIFEST_BYTES_MAX, Manifest, Reference, Repository, Tag,
 };
 use reqwest::header::ACCEPT;
-use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::address::Address;
 use crate::attempts::{Attempts, in_time};
 use crate::failure::{Failure, Kind};
 use crate::http::{Http, expect, read, text};
-use crate::sign_in::{Operation, SignIn};
+use crate::sign_in::{Authorization, Operation, SignIn};
 use crate::{Credentials, RegistryError, authorities};
 
 /// Tags that are named in an error.
@@ -149,6 +150,11 @@ impl Registry {
 
     pub(crate) fn is_signed_in(&self, image: &Image, operation: Operation) -> bool {
         self.sign_in.is_done(&image.repository, operation)
+    }
+
+    /// What requests for the operation carry.
+    pub(crate) fn authorization(&self, image: &Image, operation: Operation) -> Authorization {
+        self.sign_in.authorization(&image.repository, operation)
     }
 
     pub(crate) async fn sign_in(&self, image: &Image, operation: Operation) -> Result<(), Failure> {

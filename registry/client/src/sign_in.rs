@@ -47,8 +47,8 @@ impl Operation {
 }
 
 /// The `Authorization` that requests carry.
-#[derive(Clone)]
-enum Authorization {
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Authorization {
     Nothing,
     Password(Login),
     Token(String),
@@ -92,11 +92,17 @@ impl SignIn {
 
     /// The request with its credentials. The caller makes sure that it is addressed to the registry.
     pub(crate) fn authorize(&self, request: RequestBuilder, repository: &str, operation: Operation) -> RequestBuilder {
-        match self.known.lock().get(&(repository.to_owned(), operation)) {
-            None | Some(Authorization::Nothing) => request,
-            Some(Authorization::Password(login)) => request.basic_auth(&login.user, Some(&login.password)),
-            Some(Authorization::Token(token)) => request.bearer_auth(token),
+        match self.authorization(repository, operation) {
+            Authorization::Nothing => request,
+            Authorization::Password(login) => request.basic_auth(&login.user, Some(&login.password)),
+            Authorization::Token(token) => request.bearer_auth(token),
         }
+    }
+
+    /// What requests carry, as agreed with the registry; nothing before that.
+    pub(crate) fn authorization(&self, repository: &str, operation: Operation) -> Authorization {
+        let known = self.known.lock();
+        known.get(&(repository.to_owned(), operation)).cloned().unwrap_or(Authorization::Nothing)
     }
 
     /// Requests the registry's challenge and prepares the credentials that answer it.

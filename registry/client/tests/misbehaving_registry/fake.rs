@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -61,6 +62,10 @@ pub(crate) struct State {
     pub(crate) elsewhere: Option<String>,
     /// What its `/token` answers, if not a token.
     pub(crate) token: Option<String>,
+    /// The status of its answers to those who ask for a blob, and how many bytes follow it.
+    pub(crate) refuses_blobs: Option<(u16, usize)>,
+    /// How many of those it has made.
+    pub(crate) refusal_bytes: Arc<AtomicUsize>,
     /// True if it answers a push with success and forgets it.
     pub(crate) forgets_manifests: bool,
     /// Method, path and range of every request, but those to `/v2/`.
@@ -207,6 +212,10 @@ impl State {
                 true => whole(StatusCode::OK, ""),
                 false => unknown("BLOB_UNKNOWN"),
             },
+            (&Method::GET, ("blobs", _)) if self.refuses_blobs.is_some() => {
+                let (status, length) = self.refuses_blobs.unwrap_or_default();
+                long(StatusCode::from_u16(status).unwrap(), length, self.refusal_bytes.clone())
+            }
             (&Method::GET, ("blobs", digest)) => match self.blobs.get(digest).cloned() {
                 Some(blob) => self.blob(&blob, range),
                 None => unknown("BLOB_UNKNOWN"),
@@ -286,6 +295,16 @@ fn named(method: &Method, manifest: &Bytes) -> Answer {
     let digest = Algorithm::Sha256.digest(manifest);
     answer.headers_mut().insert("docker-content-digest", digest.as_str().parse().unwrap());
     answer
+}
+
+/// An answer of `length` bytes, which are counted as they are made.
+fn long(status: StatusCode, length: usize, made: Arc<AtomicUsize>) -> Answer {
+    static PIECE: [u8; 64 << 10] = [b'x'; 64 << 10];
+    let pieces = stream::iter(0..length.div_ceil(PIECE.len())).map(move |_| {
+        made.fetch_add(PIECE.len(), Ordering::Relaxed);
+        Ok(Frame::data(Bytes::from_static(&PIECE)))
+    });
+    Response::builder().status(status).body(StreamBody::new(pieces).boxed_unsync()).unwrap()
 }
 
 /// An answer that promises `body`, and a connection that breaks after `cut` bytes of it.

@@ -218,6 +218,19 @@ async fn a_registry_that_is_busy_is_asked_again() {
 }
 
 #[tokio::test]
+async fn what_a_refusal_of_a_blob_says_is_not_read_without_end() {
+    let (fake, client, _) = with_package().await;
+    let resolved = resolved(&client).await;
+    for (status, expected) in [(403, "docker login"), (404, "has no the component"), (400, "HTTP status 400")] {
+        fake.state().refuses_blobs = Some((status, 128 << 20));
+        let error = client.pull(&resolved, &no_progress).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{status}: {error}");
+        let made = fake.state().refusal_bytes.swap(0, Ordering::Relaxed);
+        assert!(made < 64 << 20, "{status}: {made} bytes were taken");
+    }
+}
+
+#[tokio::test]
 async fn a_registry_that_is_not_there_is_told() {
     let fake = Fake::start().await;
     let address = fake.address();

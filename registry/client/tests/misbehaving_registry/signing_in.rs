@@ -119,6 +119,26 @@ async fn a_rejected_token_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_pull_uses_what_was_agreed_on_and_does_not_sign_in_again() {
+    let (fake, _, archive) = with_package().await;
+    // Tokens that say that they have expired, and that say nothing that can be read.
+    let tokens = ["repository:a.eyJleHAiOjF9.x", "repository:a.!.x", "repository:a"];
+    let bearer = tokens.map(|token| (Wants::Bearer, Some(format!("Bearer {token}"))));
+    let others = [(Wants::Nothing, None), (Wants::Basic(BASIC.to_owned()), Some(BASIC.to_owned()))];
+    for (wants, expected) in bearer.into_iter().chain(others) {
+        let token = expected.as_deref().and_then(|text| text.strip_prefix("Bearer "));
+        fake.state().token = token.map(|token| format!(r#"{{"token": "{token}"}}"#));
+        fake.state().wants = wants;
+        let client = client(&fake, Credentials::Token("secret".to_owned())).await;
+        let resolved = resolved(&client).await;
+        fake.state().authorizations.clear();
+        fake.state().cuts = vec![100_000];
+        assert_eq!(client.pull(&resolved, &no_progress).await.unwrap(), archive);
+        assert_eq!(fake.state().authorizations, [expected.clone(), expected]);
+    }
+}
+
+#[tokio::test]
 async fn credentials_are_not_sent_without_a_challenge() {
     let (fake, _, archive) = with_package().await;
     let client = client(&fake, Credentials::Token("secret".to_owned())).await;
