@@ -312,13 +312,14 @@ pub(crate) async fn register(parts: &Parts) -> Result<(), String> {
         };
         match parts.change(&parts.join_displacing(displaces)).await {
             Ok(()) => return Ok(()),
+            // Most often the address is held by a node that is about to be registered elsewhere: the leader's state and this node's
+            // may differ in that, so that this node's does not say which refusals will last.
             Err(ChangeError::Rejected(text)) => {
-                let state = parts.states.borrow().clone();
-                let is_held = state.member_at(parts.address, parts.node).is_some();
-                if !is_held || refused >= REGISTER_ATTEMPTS {
+                if refused >= REGISTER_ATTEMPTS {
                     return Err(text);
                 }
                 refused += 1;
+                tracing::debug!(%text, "registering is tried again");
                 tokio::time::sleep(REGISTER_RETRY).await;
             }
             Err(ChangeError::Unavailable(_)) => {}

@@ -89,7 +89,7 @@ async fn writes_above_the_limit_wait_and_keep_their_order() {
         assert!(answer.is_ok(), "{sequence}: {answer:?}");
         assert_eq!(sequence, expected);
     }
-    let last = world.ask(PARTITION, Mode::Read, get(), CallId { sequence: 301, ..id() }).await.unwrap();
+    let last = world.ask(PARTITION, Mode::Read, get(), CallId { sequence: 300, ..id() }).await.unwrap();
     assert!(last.ends_with(format!("{:064}", 300).as_bytes()), "{last:?}");
     assert_eq!(world.host.waiting_bytes.load(Ordering::Relaxed), 0);
     world.stop().await;

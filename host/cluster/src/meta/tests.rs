@@ -305,7 +305,7 @@ fn only_routing_changes_raise_the_routing_index() {
     assert!(!meta.routing(MetaCommand::Set { name: "app".into(), settings }));
     assert!(!meta.routing(MetaCommand::Join(Box::new(Join { incarnation: 2, ..join(1) }))));
     assert!(meta.routing(MetaCommand::Uninstall { name: "app".into(), keep_data: true }));
-    assert!(!meta.routing(MetaCommand::Uninstall { name: "app".into(), keep_data: false }));
+    assert!(!meta.routing(MetaCommand::DeleteData { name: "app".into(), app: app.id }));
 }
 
 /// Fails if the index of partitions by group is not the map's, or is not there after a load.
