@@ -316,13 +316,13 @@ mod tests {
         let expected = [
             (ProblemKind::Unavailable, "meta"),
             (ProblemKind::Unavailable, "default"),
-            (ProblemKind::NodeDown, "3"),
-            (ProblemKind::ReplicaBehind, "2"),
+            (ProblemKind::NodeDown, "00000003"),
+            (ProblemKind::ReplicaBehind, "00000002"),
         ];
         assert_eq!(kinds, expected);
-        assert!(found[2].text.contains("node 3 at 127.0.0.1:7402 has not answered for 1 min 5 s: 10 partitions"));
+        assert!(found[2].text.contains("node 00000003 at 127.0.0.1:7402 has not answered for 1 min 5 s: 10 partitions"));
         let unknown = problems(&status, None, &|_| None);
-        assert!(unknown[2].text.contains("since node 1 started"), "{}", unknown[2].text);
+        assert!(unknown[2].text.contains("since node 00000001 started"), "{}", unknown[2].text);
         status.keyspaces.clear();
         let waiting = problems(&status, reason_not_ready(&Status { ready: false, ..status.clone() }, 5), &|_| None);
         assert!(waiting[0].text.contains("3 of 5 expected members"), "{waiting:?}");
