@@ -320,7 +320,9 @@ mod tests {
             (ProblemKind::ReplicaBehind, "00000002"),
         ];
         assert_eq!(kinds, expected);
-        assert!(found[2].text.contains("node 00000003 at 127.0.0.1:7402 has not answered for 1 min 5 s: 10 partitions"));
+        assert!(
+            found[2].text.contains("node 00000003 at 127.0.0.1:7402 has not answered for 1 min 5 s: 10 partitions")
+        );
         let unknown = problems(&status, None, &|_| None);
         assert!(unknown[2].text.contains("since node 00000001 started"), "{}", unknown[2].text);
         status.keyspaces.clear();
