@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use recoil_base::{AppId, NodeId};
 use recoil_cluster::meta::{AppState, Displaced, Join, LEVELS, MemberState, check_proposal};
+use recoil_cluster::peers::LIVE_FOR;
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::{Group, GroupNumbers, ProposeError};
 use serde::{Deserialize, Serialize};
@@ -238,7 +239,14 @@ pub(crate) async fn serve_join(parts: &Parts, body: &[u8]) -> Result<Bytes, Stri
             "node {node} is a member of this cluster and has answered lately: retry once it has stopped"
         ));
     }
-    join.displaces = displaced(parts, &state, node, address).map_err(|held| held.to_string())?;
+    let mut held = displaced(parts, &state, node, address);
+    if matches!(held, Err(Held::Present { .. })) {
+        // One that has just stopped counts as live for so long, and is replaced by a node that starts at once.
+        tokio::time::sleep(LIVE_FOR).await;
+        let state = parts.states.borrow().clone();
+        held = displaced(parts, &state, node, address);
+    }
+    join.displaces = held.map_err(|held| held.to_string())?;
     parts.change(&MetaCommand::Join(join.clone())).await.map_err(|error| error.to_string())?;
     parts.peers.know(node, address, (join.incarnation, join.start));
     let members = parts.states.borrow().members.iter().map(|(node, member)| (*node, member.address)).collect();
