@@ -4,6 +4,7 @@
 //! in the folder of a package and ask nobody. Results go to
 //! stdout, everything else to stderr.
 
+mod app;
 mod confirm;
 mod data;
 mod dev;
@@ -33,18 +34,22 @@ use crate::exit;
 use crate::say::complain;
 pub use output::Output;
 
+const APPS: &str = "\
+The first word may also be the name of an installed app that has commands of its own: recoilctl APP --help lists them.";
+
 const EXAMPLES: &str = "\
 Examples:
   recoilctl install redis-server
   recoilctl --server 127.0.0.1:7401 status
   recoilctl -o json status
   recoilctl logs redis-server --follow
+  recoilctl s3 --help
   recoilctl new greeter && cd greeter && recoilctl build && recoilctl push
   recoilctl install acme/greeter@1.0.0 --name hello --listen http=7000";
 
 /// Look after a Recoil cluster.
 #[derive(Debug, Parser)]
-#[command(name = "recoilctl", version, after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
+#[command(name = "recoilctl", version, after_help = format!("{APPS}\n\n{EXAMPLES}\n\n{}", exit::HELP))]
 pub struct Arguments {
     /// The node to ask, any of the cluster: a name or an address, port 7400 if none is written.
     #[arg(long, global = true, env = "RECOIL_SERVER", default_value = SERVER_DEFAULT, value_name = "HOST:PORT", value_parser = read_server)]
@@ -110,6 +115,9 @@ enum Verb {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// A command of an app: its name and what follows it. Options of recoilctl itself stand before the name.
+    #[command(external_subcommand)]
+    App(Vec<String>),
 }
 
 /// Why a verb failed.
@@ -173,6 +181,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Verb::Dev(dev) => dev.run(&client, &mut output).await,
         Verb::Push(push) => push.run(&client, &mut output).await,
         Verb::Registry(registry) => registry.run(&client, &mut output).await,
+        Verb::App(words) => app::run(words, &client, &mut output).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Arguments::command(), "recoilctl", &mut script);

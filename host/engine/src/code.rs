@@ -38,6 +38,8 @@ pub struct Roles {
     pub state_machine: bool,
     /// Plans where partitions live.
     pub scheduler: bool,
+    /// Has commands for operators.
+    pub admin: bool,
 }
 
 impl Roles {
@@ -54,6 +56,8 @@ pub(crate) struct Exports {
     pub(crate) serve: Option<ComponentExportIndex>,
     pub(crate) respond: Option<ComponentExportIndex>,
     pub(crate) plan: Option<ComponentExportIndex>,
+    pub(crate) commands: Option<ComponentExportIndex>,
+    pub(crate) run: Option<ComponentExportIndex>,
 }
 
 /// A component ready to run. Made by [`Engine::load`].
@@ -99,6 +103,8 @@ impl AppCode {
             serve: optional(&found.listener, "serve", SERVE)?,
             respond: optional(&found.http, "handle", RESPOND)?,
             plan: optional(&found.scheduler, "plan", PLAN)?,
+            commands: optional(&found.admin, "commands", COMMANDS)?,
+            run: optional(&found.admin, "run", RUN)?,
         };
         let wasmtime = engine.wasmtime();
         let handlers = link(wasmtime, &component, granted, handler::link)?;
@@ -138,6 +144,7 @@ struct Found {
     listener: Option<String>,
     http: Option<String>,
     scheduler: Option<String>,
+    admin: Option<String>,
     /// `wasi:http/incoming-handler` is there.
     incoming: bool,
     roles: Roles,
@@ -176,6 +183,10 @@ impl Found {
                     roles.scheduler = true;
                     found.scheduler = Some(name.to_owned());
                 }
+                "admin" => {
+                    roles.admin = true;
+                    found.admin = Some(name.to_owned());
+                }
                 _ => {}
             }
         }
@@ -204,6 +215,8 @@ const PLAN: &str = "func(record { nodes: list<record { id: u32, state: enum { li
                     replicas: list<u32>, load: record { reads-per-second: f32, writes-per-second: f32, \
                     cpu-seconds-per-second: f32, bytes: u64 } }> }) -> result<list<record { keyspace: u32, id: u32, \
                     replicas: list<u32>, reason: string }>, string>";
+const COMMANDS: &str = "func() -> list<record { words: list<string>, usage: string, help: string }>";
+const RUN: &str = "func(list<string>) -> result<string, string>";
 
 /// The exported function `interface`#`name`, if it is what the contract says.
 fn function(

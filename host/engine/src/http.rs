@@ -15,7 +15,7 @@
 //! Deliberately absent: sockets, the protocol, and how many requests a client may have under way.
 
 pub(crate) mod incoming;
-mod progress;
+pub(crate) mod progress;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -2,8 +2,8 @@
 //!
 //! Only this room names wasmtime. It turns a component into [`AppCode`], code into [`HandlerInstance`]s (one per partition, or
 //! shared by them, called synchronously on evaluation threads), into listener instances (one per connection, on fibers, [`AppCode::serve`]),
-//! into HTTP instances (one per request under way, on fibers, [`HttpService`]) and into plans ([`AppCode::plan`]), and gives all of them
-//! what the contract in `wit/` promises.
+//! into HTTP instances (one per request under way, on fibers, [`HttpService`]), into commands for operators ([`AppCode::run_command`]) and
+//! into plans ([`AppCode::plan`]), and gives all of them what the contract in `wit/` promises.
 //!
 //! What a handler reads and writes is a [`Transaction`] over a [`View`]: evaluation is pure, its result is data ([`Effects`]),
 //! and the rooms above replicate it. [`Overlay`] holds writes that are on their way. What a listener asks of partitions
@@ -18,6 +18,7 @@
 //!
 //! Deliberately absent: Raft, disks, sockets' acceptance, placement. Which partition leads where is the router's knowledge.
 
+pub mod admin;
 mod app_log;
 mod bindings;
 pub mod call;

@@ -26,7 +26,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::api::{
-    AdminApi, AdminError, AdminErrorCode, CollectRequest, ErrorBody, InstallRequest, LogPage, PullRequest, Version,
+    AdminApi, AdminError, AdminErrorCode, CollectRequest, CommandReply, CommandRequest, ErrorBody, InstallRequest,
+    LogPage, PullRequest, Version,
 };
 use crate::http::Transport;
 use crate::http::connection::{self, Asked, Door};
@@ -211,6 +212,12 @@ where
             let values = read_json(request, r#"send texts by name, such as {"greeting": "hi", "limit": "10"}"#).await?;
             Ok(ok(&api.set(app_name(name)?, values).await?))
         }
+        ["v1", "apps", name, "commands"] if method == Method::GET => Ok(ok(&api.commands(app_name(name)?).await?)),
+        ["v1", "apps", name, "commands"] if method == Method::POST => {
+            let name = app_name(name)?;
+            let CommandRequest { arguments } = read_json(request, r#"send {"arguments": ["key", "list"]}"#).await?;
+            Ok(ok(&CommandReply { output: api.run_command(name, arguments).await? }))
+        }
         ["v1", "apps", name, "logs"] if method == Method::GET => {
             logs(app_name(name)?, request.uri().query().unwrap_or(""), api).await
         }
@@ -227,7 +234,7 @@ fn too_many_uploads() -> Failure {
 fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
     let allow = match segments {
         ["v1", "status" | "version" | "health" | "data"] | ["v1", "apps", _, "logs"] => "GET",
-        ["v1", "apps"] => "GET, POST",
+        ["v1", "apps"] | ["v1", "apps", _, "commands"] => "GET, POST",
         ["v1", "packages"] | ["v1", "packages", "pull"] | ["v1", "registry", "collect"] => "POST",
         ["v1", "apps", _] => "GET, DELETE",
         ["v1", "data", _] => "DELETE",

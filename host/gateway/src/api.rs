@@ -46,9 +46,39 @@ pub trait AdminApi: Send + Sync + 'static {
     async fn delete_data(&self, app: &str) -> Result<(), AdminError>;
     /// Remove an app, and its data unless that is to be kept for its next installation. Returns once no node takes connections for it.
     async fn uninstall(&self, name: &str, keep_data: bool) -> Result<(), AdminError>;
+    /// The commands that the app has for its operators; none if its package has no such role.
+    async fn commands(&self, name: &str) -> Result<Vec<AppCommand>, AdminError>;
+    /// Runs a command of the app on the answering node, with what was typed behind the app's name. Returns what it prints. An error says
+    /// why it failed; a part of its work may have been done, and if the future is dropped, too.
+    async fn run_command(&self, name: &str, arguments: Vec<String>) -> Result<String, AdminError>;
     /// At most `limit` lines of the app's log on this node, from sequence `since` on. If there are none yet, waits up to
     /// `wait` for the first.
     async fn logs(&self, name: &str, since: u64, limit: usize, wait: Duration) -> Result<LogPage, AdminError>;
+}
+
+/// A command that an app has for its operators, in the list that `GET /v1/apps/NAME/commands` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppCommand {
+    /// The words by which it is called.
+    pub words: Vec<String>,
+    /// What follows them.
+    pub usage: String,
+    /// What it does, in a sentence.
+    pub help: String,
+}
+
+/// `POST /v1/apps/NAME/commands`: runs a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRequest {
+    /// What was typed behind the app's name, at least one word.
+    pub arguments: Vec<String>,
+}
+
+/// What a command printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandReply {
+    /// The text, as the package gave it.
+    pub output: String,
 }
 
 /// `GET /v1/status`.

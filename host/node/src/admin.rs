@@ -10,8 +10,8 @@ use recoil_base::{Digest, NodeId};
 use recoil_cluster::MetaCommand;
 use recoil_cluster::meta::{self, App, MetaState};
 use recoil_gateway::api::{
-    AdminApi, AdminError, AppData, AppDetail, AppOnNode, AppState, AppSummary, CollectReply, Health, InstallRequest,
-    LimitInForce, ListenerSummary, LogLine, LogPage, PackageSummary, Status,
+    AdminApi, AdminError, AppCommand, AppData, AppDetail, AppOnNode, AppState, AppSummary, CollectReply, Health,
+    InstallRequest, LimitInForce, ListenerSummary, LogLine, LogPage, PackageSummary, Status,
 };
 use recoil_oci::{InvalidName, PackageReference};
 use recoil_package::{Manifest, Permission, SettingValue};
@@ -41,7 +41,7 @@ impl From<ChangeError> for AdminError {
     }
 }
 
-fn not_installed(name: &str) -> AdminError {
+pub(crate) fn not_installed(name: &str) -> AdminError {
     AdminError::not_found(format!("there is no app named {name}"), "recoilctl list shows the installed apps")
 }
 
@@ -244,6 +244,7 @@ fn role_names(roles: recoil_engine::Roles) -> Vec<String> {
         (roles.http_handler, "http-handler"),
         (roles.state_machine, "state-machine"),
         (roles.scheduler, "scheduler"),
+        (roles.admin, "admin"),
     ];
     named.into_iter().filter(|(has, _)| *has).map(|(_, name)| name.into()).collect()
 }
@@ -450,6 +451,14 @@ impl AdminApi for Parts {
                 "see recoilctl status",
             )
         })
+    }
+
+    async fn commands(&self, name: &str) -> Result<Vec<AppCommand>, AdminError> {
+        self.commands_of(name).await
+    }
+
+    async fn run_command(&self, name: &str, arguments: Vec<String>) -> Result<String, AdminError> {
+        self.run_command_of(name, arguments).await
     }
 
     async fn logs(&self, name: &str, since: u64, limit: usize, wait: Duration) -> Result<LogPage, AdminError> {

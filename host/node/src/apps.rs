@@ -45,6 +45,13 @@ pub(crate) struct Loaded {
     listeners: Vec<(String, AppListener)>,
 }
 
+impl Loaded {
+    fn environment(&self) -> Environment {
+        let (app, log) = (self.name.clone(), self.log.clone());
+        Environment { app, log, limits: self.limits, settings: self.settings.clone() }
+    }
+}
+
 /// The apps of a node.
 #[derive(Default)]
 pub(crate) struct Apps {
@@ -61,6 +68,11 @@ impl Apps {
 
     pub(crate) fn roles(&self, app: AppId) -> Option<Roles> {
         self.loaded.lock().get(&app).map(|loaded| loaded.code.roles())
+    }
+
+    /// The app's code, and what its instances are given here; none until it is ready.
+    pub(crate) fn instance(&self, app: AppId) -> Option<(Arc<AppCode>, Environment)> {
+        self.loaded.lock().get(&app).map(|loaded| (loaded.code.clone(), loaded.environment()))
     }
 
     /// The ports that could not be opened, in words.
@@ -297,12 +309,7 @@ fn listen(parts: &Arc<Parts>, app: &App) {
         options.connections_max = loaded.limits.connections_max;
         let log = loaded.log.clone();
         options.refused = Arc::new(move |text: &str| log.push(LogLevel::Warn, None, text));
-        let environment = Environment {
-            app: loaded.name.clone(),
-            log: loaded.log.clone(),
-            limits: loaded.limits,
-            settings: loaded.settings.clone(),
-        };
+        let environment = loaded.environment();
         let (code, router, room) =
             (loaded.code.clone(), parts.router.of_app(app.id), parts.shared.connections().clone());
         let handler: Arc<dyn ConnectionHandler> = match listener.protocol {

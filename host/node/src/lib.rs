@@ -12,6 +12,7 @@ mod accept;
 mod addresses;
 mod admin;
 mod apps;
+mod commands;
 mod follow;
 mod founding;
 mod groups;

@@ -74,6 +74,21 @@ pub mod http_handler {
     });
 }
 
+/// The role of [`crate::Admin`].
+pub mod admin {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package recoil:sdk-admin; world admin-role { export recoil:plugin/admin@0.1.0; }",
+        world: "recoil:sdk-admin/admin-role",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_admin",
+        default_bindings_module: "recoil_sdk::bindings::admin",
+        runtime_path: "::recoil_sdk::wit_bindgen_rt",
+        additional_derives: [PartialEq],
+    });
+}
+
 /// The role of [`crate::Scheduler`].
 pub mod scheduler {
     wit_bindgen::generate!({

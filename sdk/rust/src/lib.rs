@@ -2,7 +2,8 @@
 //!
 //! A package is a WebAssembly component. What it *exports* are its roles: a [`Handler`] owns data, one instance for each
 //! partition, each request a transaction; a [`Timer`] is told when time has come; a [`Listener`] speaks a network
-//! protocol and sends requests to partitions; an [`HttpHandler`] answers HTTP requests; a [`Scheduler`] decides where partitions live.
+//! protocol and sends requests to partitions; an [`HttpHandler`] answers HTTP requests; an [`Admin`] has commands for
+//! operators; a [`Scheduler`] decides where partitions live.
 //! [`export!`] exports the roles you name and no other.
 //!
 //! ```
@@ -37,6 +38,7 @@
 
 extern crate self as recoil_sdk; // the bindings name this crate as a package does
 
+pub mod admin;
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 #[doc(hidden)]
 pub mod bindings;
@@ -58,9 +60,10 @@ pub mod transaction;
 #[doc(hidden)]
 pub use wit_bindgen::rt as wit_bindgen_rt;
 
+pub use admin::Command;
 pub use connection::{Connection, ConnectionError, Event};
 pub use http::{HttpRequest, HttpResponse};
-pub use roles::{Error, Handler, HttpHandler, Listener, Scheduler, Timer};
+pub use roles::{Admin, Error, Handler, HttpHandler, Listener, Scheduler, Timer};
 pub use router::{Address, CallError, Mode, PartitionInfo, Pending, RoutedCall, Router, Subscription};
 pub use storage::{Entry, KeyRange, Storage, StorageError, StorageExt};
 pub use transaction::{PartitionPlace, Transaction};

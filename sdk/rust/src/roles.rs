@@ -1,5 +1,6 @@
 //! What a package can be: the traits behind its exports, and the macro that exports them.
 
+use crate::admin::Command;
 use crate::connection::{Connection, ConnectionError};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::router::{CallError, Router};
@@ -38,6 +39,16 @@ pub trait HttpHandler {
     /// Answer one request. An error is answered with status 500 and written to the package's log; what the client should know goes
     /// into an answer.
     fn respond(request: &HttpRequest, router: &dyn Router) -> Result<HttpResponse, Error>;
+}
+
+/// Has commands for operators, which `recoilctl APP ARGUMENTS…` runs. An instance of its own for each.
+pub trait Admin {
+    /// What `recoilctl APP --help` lists.
+    fn commands() -> Vec<Command>;
+
+    /// Run the command that the operator typed behind the app's name. What this returns is printed as it is; an error is printed as one,
+    /// and recoilctl fails. The operator may break it off at any time, so it should be safe to run again.
+    fn run(arguments: &[String], router: &dyn Router) -> Result<String, Error>;
 }
 
 /// Decides where partitions live, in the place of the host's own scheduler. A package with no other role needs no handler.
@@ -131,7 +142,7 @@ impl From<crate::encoding::DecodeError> for Error {
 
 /// Export a type's roles, once for each package: `recoil_sdk::export!(MyPackage: handler, timer, tcp_listener);`
 ///
-/// Name the roles that the type implements ([`Handler`], [`Timer`], [`Listener`], [`HttpHandler`], [`Scheduler`]) and that the package
+/// Name the roles that the type implements ([`Handler`], [`Timer`], [`Listener`], [`HttpHandler`], [`Admin`], [`Scheduler`]) and that the package
 /// shall have: the host gives a package the roles it exports. Compiled natively, as for a unit test, it only checks that they are
 /// implemented.
 #[macro_export]
@@ -200,6 +211,25 @@ macro_rules! __export_role {
     $crate::bindings::http_handler::export_http_handler!(Exported with_types_in $crate::bindings::http_handler);
         };
     };
+    ($package:ident admin) => {
+        const _: () = {
+            use $crate::bindings::admin::exports::recoil::plugin::admin::{Command, Guest};
+            struct Exported;
+            impl Guest for Exported {
+                fn commands() -> ::std::vec::Vec<Command> {
+                    <$package as $crate::Admin>::commands()
+                }
+
+                fn run(
+                    arguments: ::std::vec::Vec<::std::string::String>,
+                ) -> ::std::result::Result<::std::string::String, ::std::string::String> {
+                    $crate::roles::export_run::<$package>(&arguments)
+                }
+            }
+            #[cfg(target_arch = "wasm32")]
+    $crate::bindings::admin::export_admin!(Exported with_types_in $crate::bindings::admin);
+        };
+    };
     ($package:ident scheduler) => {
         const _: () = {
             use $crate::bindings::scheduler::exports::recoil::plugin::scheduler::{Guest, Placement, View};
@@ -217,7 +247,7 @@ macro_rules! __export_role {
         ::std::compile_error!(::std::concat!(
             "'",
             ::std::stringify!($other),
-            "' is not a role: handler, timer, tcp_listener, http_handler and scheduler are"
+            "' is not a role: handler, timer, tcp_listener, http_handler, admin and scheduler are"
         ));
     };
 }
@@ -249,6 +279,11 @@ pub fn export_respond<H: HttpHandler>(
     let HttpResponse { status, headers, body } =
         H::respond(&request, &crate::host::HostRouter).map_err(Error::into_message)?;
     Ok(Response { status, headers, body })
+}
+
+#[doc(hidden)]
+pub fn export_run<A: Admin>(arguments: &[String]) -> Result<String, String> {
+    A::run(arguments, &crate::host::HostRouter).map_err(Error::into_message)
 }
 
 #[doc(hidden)]

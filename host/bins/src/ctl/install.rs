@@ -109,6 +109,11 @@ pub(super) async fn install(
                     output.line(&format!("  {}  {address}", listener.name))?;
                 }
             }
+            // The app serves, whether its list of commands can be had or not.
+            let commands = super::app::commands(client, &app.name).await.unwrap_or_default();
+            for [typed, help] in super::app::rows(&app.name, &commands.iter().collect::<Vec<_>>()) {
+                output.line(&format!("  {typed}  {help}"))?;
+            }
         }
     }
     Ok(())

@@ -26,7 +26,7 @@ use crate::listener::{BoxFuture, PartitionInfo, Router};
 
 /// When a request last made progress.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     clock: Clock,
     last: Mutex<Last>,
 }
@@ -41,7 +41,7 @@ struct Last {
 }
 
 impl Progress {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let clock = Clock::system();
         let last = Mutex::new(Last { at: clock.now(), waits_for_body: false, waits_for_taking: false });
         Arc::new(Progress { clock, last })
@@ -70,7 +70,7 @@ impl Progress {
     }
 
     /// Returns once there has been none for so long; whether it is the client that should have made some.
-    pub(super) async fn none_for(&self, limit: Duration) -> bool {
+    pub(crate) async fn none_for(&self, limit: Duration) -> bool {
         loop {
             let now = self.clock.now();
             let (end, waits_for_body) = {
@@ -120,9 +120,9 @@ impl Body for Watched {
 }
 
 /// The router of one request's instance.
-pub(super) struct WatchedRouter {
-    pub(super) router: Arc<dyn Router>,
-    pub(super) progress: Arc<Progress>,
+pub(crate) struct WatchedRouter {
+    pub(crate) router: Arc<dyn Router>,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl WatchedRouter {

@@ -36,6 +36,7 @@ const WORLDS: &str = "package test:guest;
     }
     world web { include recoil:plugin/http-plugin@0.1.0; }
     world data { include recoil:plugin/data-plugin@0.1.0; }
+    world commands { include recoil:plugin/data-plugin@0.1.0; export recoil:plugin/admin@0.1.0; }
     world plans { include recoil:plugin/platform@0.1.0; export recoil:plugin/scheduler@0.1.0; }
     world planning-data { include plans; export recoil:plugin/timer@0.1.0; }
     world none { export stray; }";
@@ -93,6 +94,35 @@ fn scheduler_module(body: &str, more: &str) -> String {
             (param $nodes i32) (param i32) (param $rules i32) (param i32) (param $partitions i32) (param i32) (result i32) {body})
           {more})"#
     )
+}
+
+/// A handler with one command, `grüße`, whose `run` has this body: `$at` and `$count` of its arguments; 64 free bytes at 512.
+pub(crate) fn commands(run: &str) -> Vec<u8> {
+    let module = format!(
+        r#"(module
+          (import "recoil:plugin/storage@0.1.0" "get" (func $get (param i32 i32 i32)))
+          (memory (export "memory") 2)
+          (global $heap (mut i32) (i32.const 2048))
+          (data (i32.const 256) "gr\c3\bc\c3\9feNAMEGreets.")
+          (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
+            (global.get $heap)
+            (global.set $heap (i32.and (i32.add (i32.add (global.get $heap) (local.get $size)) (i32.const 7)) (i32.const -8))))
+          (func $answer (param $case i32) (param $at i32) (param $length i32) (result i32)
+            (i32.store8 (i32.const 64) (local.get $case))
+            (i32.store (i32.const 68) (local.get $at))
+            (i32.store (i32.const 72) (local.get $length))
+            (i32.const 64))
+          (func (export "recoil:plugin/handler@0.1.0#handle") (param i32 i32) (result i32) unreachable)
+          (func (export "recoil:plugin/admin@0.1.0#commands") (result i32)
+            (i32.store (i32.const 80) (i32.const 96)) (i32.store (i32.const 84) (i32.const 1))
+            (i32.store (i32.const 96) (i32.const 128)) (i32.store (i32.const 100) (i32.const 1))
+            (i32.store (i32.const 104) (i32.const 263)) (i32.store (i32.const 108) (i32.const 4))
+            (i32.store (i32.const 112) (i32.const 267)) (i32.store (i32.const 116) (i32.const 7))
+            (i32.store (i32.const 128) (i32.const 256)) (i32.store (i32.const 132) (i32.const 7))
+            (i32.const 80))
+          (func (export "recoil:plugin/admin@0.1.0#run") (param $at i32) (param $count i32) (result i32) {run}))"#
+    );
+    component("commands", &module)
 }
 
 /// A component that exports something else than a handler.

@@ -1,6 +1,7 @@
 //! The engine from a package's side: small components, real calls.
 
 mod code;
+mod commands;
 mod guest;
 mod handlers;
 mod http;

@@ -7,7 +7,9 @@ use recoil_base::{Digest, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::api::{AppData, AppDetail, AppState, AppSummary, CollectReply, Health, LogLine, PackageSummary, Status};
+use crate::api::{
+    AppCommand, AppData, AppDetail, AppState, AppSummary, CollectReply, Health, LogLine, PackageSummary, Status,
+};
 
 /// An API whose answers are fixed and which remembers what it was asked.
 #[derive(Default)]
@@ -118,6 +120,13 @@ impl AdminApi for Fixed {
         self.asked.lock().push(format!("uninstall {name}{}", if keep_data { " but its data" } else { "" }));
         Ok(())
     }
+    async fn commands(&self, name: &str) -> Result<Vec<AppCommand>, AdminError> {
+        Ok(vec![AppCommand { words: vec![name.to_owned()], usage: String::new(), help: "Helps.".to_owned() }])
+    }
+    async fn run_command(&self, name: &str, arguments: Vec<String>) -> Result<String, AdminError> {
+        self.asked.lock().push(format!("run {name} {arguments:?}"));
+        Ok("done".to_owned())
+    }
     async fn logs(&self, _: &str, since: u64, _: usize, wait: Duration) -> Result<LogPage, AdminError> {
         if since >= 3 {
             tokio::time::sleep(wait).await;
@@ -185,6 +194,11 @@ async fn every_path_answers_with_its_status_and_json() {
         ("PATCH", "/v1/apps/a/settings", r#"{"b":"1"}"#, 200, "{}"),
         ("PATCH", "/v1/apps/a/settings", r#"{"b":1}"#, 400, "send texts"),
         ("GET", "/v1/apps/a/settings", "", 405, "use PATCH"),
+        ("GET", "/v1/apps/a/commands", "", 200, r#""words":["a"]"#),
+        ("POST", "/v1/apps/a/commands", r#"{"arguments":["b","c"]}"#, 200, r#""output":"done""#),
+        ("POST", "/v1/apps/a/commands", r#"{"words":["b"]}"#, 400, "arguments"),
+        ("POST", "/v1/apps/A/commands", r#"{"arguments":["b"]}"#, 400, "cannot be an app's name"),
+        ("DELETE", "/v1/apps/a/commands", "", 405, "use GET, POST"),
         ("DELETE", "/v1/apps/redis-server", "", 200, "uninstalled"),
         ("DELETE", "/v1/apps/redis-server?keep-data=true", "", 200, r#""data_kept":true"#),
         ("DELETE", "/v1/apps/redis-server?keep=1", "", 400, "keep-data=true"),
@@ -207,6 +221,7 @@ async fn every_path_answers_with_its_status_and_json() {
         &[
             "upload 7".to_owned(),
             r#"set a {"b": "1"}"#.to_owned(),
+            r#"run a ["b", "c"]"#.to_owned(),
             "uninstall redis-server".to_owned(),
             "uninstall redis-server but its data".to_owned(),
         ],
