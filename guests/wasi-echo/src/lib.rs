@@ -1,10 +1,15 @@
 //! Answers what it is sent, as it comes: the example of a component that knows `wasi:http` and nothing of Recoil.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use wasip2::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasip2::io::streams::StreamError;
 
 /// Bytes copied at a time.
 const PIECE_BYTES: u64 = 16 << 10;
+
+/// Requests that this instance has begun to answer.
+static BEGUN: AtomicU32 = AtomicU32::new(0);
 
 /// The package.
 pub struct Echo;
@@ -12,7 +17,13 @@ pub struct Echo;
 impl wasip2::exports::http::incoming_handler::Guest for Echo {
     fn handle(request: IncomingRequest, answer: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
-        let greeting = (path != "/echo").then(|| format!("hello from {path}\n"));
+        let begun = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
+        let greeting = match path.as_str() {
+            "/echo" => None,
+            // Tells an instance that is kept from one that is not.
+            "/begun" => Some(format!("{begun}\n")),
+            path => Some(format!("hello from {path}\n")),
+        };
         let fields = Fields::new();
         if let Some(greeting) = &greeting {
             let _ = fields.set("content-length", &[greeting.len().to_string().into_bytes()]);

@@ -5,8 +5,8 @@
 //!
 //! Invariants:
 //! - An instance that trapped, or that still holds calls or subscriptions when it has answered, is dropped.
-//! - What free instances keep is bounded: [`IDLE_MAX`] of them, none that has grown beyond [`IDLE_BYTES_MAX`] or been free for [`IDLE`]
-//!   when another one is taken or given back, and none at all while the app uses half of its memory.
+//! - What free instances keep is bounded: 64 of them, none that has grown beyond [`IDLE_BYTES_MAX`] or been free for 30 s when another one is
+//!   given back ([`idle`]), and none at all while the app uses half of its memory.
 //! - A request is answered within the limit `http_ms`, or its instance ends; a body has at most `answer_bytes`. (For what streams, the
 //!   limit is the longest time without progress.)
 //!
@@ -14,33 +14,29 @@
 //!
 //! Deliberately absent: sockets, the protocol, and how many requests a client may have under way.
 
+mod idle;
 pub(crate) mod incoming;
 pub(crate) mod progress;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use recoil_base::Clock;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use wasmtime::Store;
 use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
 
 use crate::app_log::LogLevel;
 use crate::code::AppCode;
 use crate::environment::Environment;
+use crate::http::idle::Idle;
+use crate::http::incoming::Proxied;
 use crate::listener::courtesy::{self, Computing};
 use crate::listener::{ListenerState, Router};
 use crate::trap::{self, Circumstances};
 
-/// Free instances kept.
-const IDLE_MAX: usize = 64;
 /// Memory of an instance that is kept, beyond what each may have without counting.
 const IDLE_BYTES_MAX: usize = 16 << 20;
-/// A free instance that nobody took for this long goes.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// A request, read to its end.
 #[derive(Clone, Debug, ComponentType, Lower)]
@@ -95,7 +91,6 @@ type HandleFunc = TypedFunc<(HttpRequest,), (Result<HttpResponse, String>,)>;
 struct Instance {
     store: Store<ListenerState>,
     handle: HandleFunc,
-    free_since: Instant,
 }
 
 /// Answers an app's HTTP requests on a node.
@@ -103,15 +98,17 @@ pub struct HttpService {
     code: Arc<AppCode>,
     environment: Environment,
     router: Arc<dyn Router>,
-    clock: Clock,
-    /// The one given back last is taken first.
-    idle: Mutex<VecDeque<Instance>>,
+    idle: Idle<Instance>,
+    /// Free instances of what streams; none if each request has its own.
+    kept: Option<Idle<Proxied>>,
 }
 
 impl HttpService {
-    /// For code that has the role.
-    pub fn new(code: Arc<AppCode>, environment: Environment, router: Arc<dyn Router>) -> Arc<Self> {
-        Arc::new(HttpService { code, environment, router, clock: Clock::system(), idle: Mutex::default() })
+    /// For code that has the role. `keeps` says whether instances of `wasi:http/incoming-handler` are kept between requests; those of the
+    /// contract's interface always are.
+    pub fn new(code: Arc<AppCode>, environment: Environment, router: Arc<dyn Router>, keeps: bool) -> Arc<Self> {
+        let kept = keeps.then(Idle::new);
+        Arc::new(HttpService { code, environment, router, idle: Idle::new(), kept })
     }
 
     /// True if requests and answers are streamed, by [`HttpService::stream`]; else they are whole, by [`HttpService::respond`].
@@ -150,7 +147,7 @@ impl HttpService {
         request: HttpRequest,
         computing: Arc<Computing>,
     ) -> Result<HttpResponse, (HttpError, String)> {
-        let mut instance = match self.take() {
+        let mut instance = match self.idle.take() {
             Some(mut instance) => {
                 instance.store.data_mut().begin(computing);
                 instance
@@ -160,7 +157,9 @@ impl HttpService {
         instance.store.set_epoch_deadline(1);
         match instance.handle.call_async(&mut instance.store, (request,)).await {
             Ok((answer,)) => {
-                self.give_back(instance);
+                if self.may_keep(&instance.store) {
+                    self.idle.give_back(instance);
+                }
                 let limit = self.environment.limits.transaction.answer_bytes_max;
                 match answer {
                     Ok(answer) if answer.body.len() > limit => {
@@ -187,7 +186,7 @@ impl HttpService {
             instance.get_typed_func(&mut store, export)
         };
         match made.await {
-            Ok(handle) => Ok(Instance { store, handle, free_since: self.clock.now() }),
+            Ok(handle) => Ok(Instance { store, handle }),
             Err(error) if trap::is_pool_exhausted(&error) => {
                 Err((HttpError::NoRoom, "no room for another instance on this node".to_owned()))
             }
@@ -202,26 +201,11 @@ impl HttpService {
         trap::describe(error, Circumstances { call_ms_max, memory_refused: store.data_mut().take_refused() })
     }
 
-    fn take(&self) -> Option<Instance> {
-        self.idle.lock().pop_back()
-    }
-
-    fn give_back(&self, mut instance: Instance) {
+    /// True if an instance that has answered may answer another request.
+    fn may_keep(&self, store: &Store<ListenerState>) -> bool {
         let half = self.environment.limits.app_memory_bytes_max / 2;
-        let state = instance.store.data();
-        if state.holds_handles() || state.counted_bytes() > IDLE_BYTES_MAX || self.code.memory_bytes() > half {
-            return;
-        }
-        let now = self.clock.now();
-        instance.free_since = now;
-        // Dropped outside the lock: that unmaps memory.
-        let mut gone = Vec::new();
-        let mut idle = self.idle.lock();
-        while idle.len() >= IDLE_MAX || idle.front().is_some_and(|oldest| now - oldest.free_since > IDLE) {
-            gone.extend(idle.pop_front());
-        }
-        idle.push_back(instance);
-        drop(idle);
+        let state = store.data();
+        !state.holds_handles() && state.counted_bytes() <= IDLE_BYTES_MAX && self.code.memory_bytes() <= half
     }
 }
 

@@ -136,6 +136,16 @@ impl ListenerState {
         self.computing = computing;
     }
 
+    /// From now on calls leave by this router.
+    pub(crate) fn route(&mut self, router: Arc<dyn Router>) {
+        self.router = router;
+    }
+
+    /// What the host keeps for WASI's resources, the guest's and their parts.
+    pub(crate) fn resources(&mut self) -> usize {
+        self.wasi.table.iter_mut().count()
+    }
+
     /// True while the guest has not dropped all calls and subscriptions.
     pub(crate) fn holds_handles(&self) -> bool {
         self.pendings > 0 || self.subscriptions > 0

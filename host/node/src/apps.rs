@@ -21,7 +21,7 @@ use recoil_engine::{
 };
 use recoil_gateway::http::{HttpServer, Request, Responder, Response, StatusCode, StreamBody};
 use recoil_gateway::tcp::{AppListener, ConnectionHandler, ListenerOptions, ListenerState, end_reading};
-use recoil_package::{Instances, Limits as ManifestLimits, Manifest, Protocol, SettingValue};
+use recoil_package::{Instances, Limits as ManifestLimits, Manifest, Protocol, RequestInstances, SettingValue};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -316,7 +316,9 @@ fn listen(parts: &Arc<Parts>, app: &App) {
             Protocol::Tcp => Arc::new(Serving { code, environment, router, room }),
             Protocol::Http => {
                 let log = environment.log.clone();
-                let answering = Answering { service: HttpService::new(code, environment, router), log, room };
+                let keeps = listener.instances == RequestInstances::Kept;
+                let service = HttpService::new(code, environment, router, keeps);
+                let answering = Answering { service, log, room };
                 Arc::new(HttpServer::new(Arc::new(answering), loaded.limits.request_bytes_max))
             }
         };

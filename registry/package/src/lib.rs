@@ -23,6 +23,8 @@ pub use archive::{ARCHIVE_BYTES_MAX, MANIFEST_BYTES_MAX, SECTION, digest, embed,
 #[cfg(feature = "authoring")]
 pub use authoring::{Build, Source};
 pub use error::PackageError;
-pub use manifest::{Instances, Limits, Listener, MANIFEST_FORMAT, Manifest, Protocol, Setting, SettingValue};
+pub use manifest::{
+    Instances, Limits, Listener, MANIFEST_FORMAT, Manifest, Protocol, RequestInstances, Setting, SettingValue,
+};
 pub use permission::Permission;
 pub use shape::{Shape, shape};

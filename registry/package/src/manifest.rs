@@ -153,6 +153,27 @@ pub struct Listener {
     pub protocol: Protocol,
     /// TCP port before the node's port offset, 1 to 65,535; unique in the manifest.
     pub port: u16,
+    /// How long an instance of `wasi:http/incoming-handler` lasts.
+    #[serde(default, skip_serializing_if = "RequestInstances::is_default")]
+    pub instances: RequestInstances,
+}
+
+/// How long an instance of `wasi:http/incoming-handler` lasts. Instances of `http-handler` are always kept, and a connection over TCP always has
+/// an instance of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestInstances {
+    /// For one request, as components of other tool chains may count on.
+    #[default]
+    PerRequest,
+    /// For many, one after the other: what it holds in memory between requests is a cache only, of this node.
+    Kept,
+}
+
+impl RequestInstances {
+    fn is_default(&self) -> bool {
+        *self == RequestInstances::default()
+    }
 }
 
 /// What a listener is handed.
@@ -312,6 +333,12 @@ impl Manifest {
                 &listener.name,
                 || "each listener needs a name of its own",
             )?;
+            check(
+                listener.protocol == Protocol::Http || listener.instances.is_default(),
+                &format!("listener[{at}].instances"),
+                "kept",
+                || "leave it out: a connection over TCP has an instance of its own",
+            )?;
             check(listener.port != 0, &format!("listener[{at}].port"), "0", || "use a port from 1 to 65,535")?;
             check(
                 earlier.iter().all(|other| other.port != listener.port),
@@ -398,7 +425,15 @@ mod tests {
     fn a_manifest_survives_both_forms() {
         let manifest = Manifest::from_toml(FULL).unwrap();
         assert_eq!(manifest.format, MANIFEST_FORMAT);
-        assert_eq!(manifest.listeners, [Listener { name: "redis".into(), protocol: Protocol::Tcp, port: 6379 }]);
+        assert_eq!(
+            manifest.listeners,
+            [Listener {
+                name: "redis".into(),
+                protocol: Protocol::Tcp,
+                port: 6379,
+                instances: RequestInstances::PerRequest
+            }]
+        );
         assert_eq!(manifest.limits.0.get("call_ms"), Some(&1000));
         assert_eq!(manifest.limits.0.get("connections"), None);
         assert_eq!(manifest.permissions, BTreeSet::from([Permission::Router, Permission::Storage]));
@@ -444,6 +479,8 @@ mod tests {
             (r#"name = "redis""#, r#"name = "a b""#, "`listener[0].name`"),
             (r#"protocol = "tcp""#, r#"protocol = "udp""#, "udp"),
             (r#""router"]"#, r#""network"]"#, "unknown variant `network`, expected one of `storage`, `router`"),
+            ("port = 6379", "port = 6379\ninstances = \"kept\"", "`listener[0].instances` is 'kept'"),
+            ("port = 6379", "port = 6379\ninstances = \"shared\"", "per-request"),
             ("port = 6379", "port = 0", "`listener[0].port` is '0'"),
             ("port = 6379", "port = 65536", "port"),
             ("call_ms = 1000", "call_ms = 0", "`limits.call_ms` is '0'"),

@@ -8,7 +8,8 @@ use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use recoil_cluster_tests::http::ask;
-use recoil_cluster_tests::{Cluster, Ports};
+use recoil_cluster_tests::{Cluster, Ports, eventually};
+use recoil_package::{Manifest, RequestInstances};
 
 #[test]
 fn an_unchanged_component_streams_both_ways() {
@@ -47,24 +48,63 @@ fn an_unchanged_component_streams_both_ways() {
         seen.extend_from_slice(&piece[..count]);
     }
     drop(stream);
+    let begun = || ask(&scratch, "GET", &format!("http://127.0.0.1:{port}/begun"), &[]).text();
+    assert_eq!([begun(), begun()], ["1\n", "1\n"], "each request has an instance of its own");
     broken(&cluster);
+    kept(&cluster);
     let log = cluster.ctl(1, &["logs", "wasi-echo"]).ok();
     assert!(!log.contains("trap"), "{log}");
     cluster.stop();
 }
 
-/// A component that gives up after a second without progress; the port of its node 0.
-fn install_hasty(cluster: &Cluster) -> u16 {
+/// The component with another manifest; the port of its node 0.
+fn install_changed(cluster: &Cluster, name: &str, change: impl FnOnce(&mut Manifest)) -> u16 {
     let package = recoil::packages::PACKAGES.iter().find(|package| package.name == "wasi-echo").unwrap();
     let mut manifest = recoil_package::read(package.archive).unwrap();
-    manifest.limits.0.insert("http_ms".into(), 1000);
-    let file = cluster.path("hasty.wasm");
+    change(&mut manifest);
+    let file = cluster.path(&format!("{name}.wasm"));
     std::fs::write(&file, recoil_package::embed(package.archive, &manifest).unwrap()).unwrap();
     let port = Ports::free(3).redis(0);
     let listen = format!("http={}", port - cluster.ports().offset);
     let file = file.display().to_string();
-    cluster.ctl(0, &["install", "--yes", &file, "--name", "hasty", "--listen", &listen]).ok();
+    cluster.ctl(0, &["install", "--yes", &file, "--name", name, "--listen", &listen]).ok();
     port
+}
+
+/// Red when an instance that is to be kept answers one request only, one that is not answers more, or what a request left behind when it broke
+/// off is met by a later one.
+fn kept(cluster: &Cluster) {
+    let kept = install_changed(cluster, "kept", |manifest| manifest.listeners[0].instances = RequestInstances::Kept);
+    let scratch = cluster.path("");
+    let begun = |port: u16| {
+        let answer = ask(&scratch, "GET", &format!("http://127.0.0.1:{port}/begun"), &[]);
+        answer.text().trim().parse::<u32>().unwrap()
+    };
+    assert_eq!((1..=5).map(|_| begun(kept)).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    let body = "x".repeat(100_000);
+    for _ in 0..3 {
+        let answer = ask(&scratch, "POST", &format!("http://127.0.0.1:{kept}/echo"), &["--data-binary", &body]);
+        assert_eq!((answer.status, answer.body.len()), (200, 100_000));
+    }
+    assert_eq!(begun(kept), 9, "a stream that was read to its end leaves nothing behind");
+    let mut stream = connect(("127.0.0.1", kept));
+    stream.write_all(b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\nfirst").unwrap();
+    let mut piece = [0; 64];
+    assert!(stream.read(&mut piece).unwrap() > 0);
+    drop(stream);
+    eventually("the instance of the client that left is gone", || match begun(kept) {
+        count if count < 9 => Ok(()),
+        count => Err(count.to_string()),
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(begun(kept) < 9, "nor does it come back");
+}
+
+/// A component that gives up after a second without progress; the port of its node 0.
+fn install_hasty(cluster: &Cluster) -> u16 {
+    install_changed(cluster, "hasty", |manifest| {
+        manifest.limits.0.insert("http_ms".into(), 1000);
+    })
 }
 
 fn connect(address: impl ToSocketAddrs) -> TcpStream {

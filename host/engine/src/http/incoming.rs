@@ -1,6 +1,8 @@
 //! `wasi:http/incoming-handler`: components that other tool chains build, unchanged, streaming both ways.
 //!
-//! Each request has an instance of its own, which such components may count on. The answer begins when the guest says so and goes on
+//! Each request has an instance of its own, which such components may count on, unless the manifest's listener says `instances = "kept"`:
+//! then an instance answers one request at a time and is kept for later ones, as those of the contract's interface are, unless it has left
+//! behind anything that the host keeps for it. The answer begins when the guest says so and goes on
 //! while it runs, for as long as there is progress ([`super::progress`]): the limit `http_ms` is the longest time without.
 //!
 //! Bounded: what the guest may write ahead of its client, [`CHUNKS`] chunks of [`CHUNK_BYTES`], and so the memory of all answers, since
@@ -26,16 +28,20 @@ use hyper::{Request, Response};
 use recoil_base::task;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use wasmtime::Store;
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{
     Error as SendError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView as _,
 };
 
+use super::idle::Idle;
 use super::progress::{Progress, Watched, WatchedRouter};
 use super::{HttpError, HttpService, cut};
 use crate::app_log::LogLevel;
+use crate::listener::ListenerState;
 use crate::listener::courtesy::{self, Computing};
 
 /// Bytes that a guest may write at once: large enough that what it costs to hand them on is small beside sending them.
@@ -152,6 +158,14 @@ impl<P> Body for Streamed<P> {
     }
 }
 
+/// An instance that streams.
+pub(super) struct Proxied {
+    store: Store<ListenerState>,
+    proxy: Proxy,
+    /// What the host kept for it when it was new.
+    resources: usize,
+}
+
 type Answered = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 impl HttpService {
@@ -245,23 +259,50 @@ impl HttpService {
             return Err((HttpError::Failed, "it exports no wasi:http/incoming-handler".to_owned()));
         };
         let router = Arc::new(WatchedRouter { router: self.router.clone(), progress: progress.clone() });
-        let mut store = self.code.listener_store(None, self.environment.clone(), router, computing);
+        let kept = self.kept.as_ref().and_then(Idle::take);
+        let mut instance = match kept {
+            Some(mut instance) => {
+                let state = instance.store.data_mut();
+                state.begin(computing);
+                state.route(router);
+                instance
+            }
+            None => {
+                let mut store = self.code.listener_store(None, self.environment.clone(), router, computing);
+                match proxies.instantiate_async(&mut store).await {
+                    Ok(proxy) => Proxied { resources: store.data_mut().resources(), proxy, store },
+                    Err(error) => return Err(self.why(&error, &mut store)),
+                }
+            }
+        };
+        instance.store.set_epoch_deadline(1);
+        let Proxied { store, proxy, .. } = &mut instance;
         // Dropped before the store, and so before the body looks complete.
         let mut unfinished = Unfinished(Some(broken));
         let called = async {
             let request = request.map(|body| Watched::new(body, progress).map_err(|_| SendError::ConnectionTerminated));
             let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
             let answer = store.data_mut().http().new_response_outparam(answer)?;
-            let proxy = proxies.instantiate_async(&mut store).await?;
-            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, answer).await
+            proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, answer).await
         };
-        let Err(error) = called.await else {
-            unfinished.0 = None;
-            return Ok(());
-        };
-        if crate::trap::is_pool_exhausted(&error) {
-            return Err((HttpError::NoRoom, "no room for another instance on this node".to_owned()));
+        if let Err(error) = called.await {
+            return Err(self.why(&error, store));
         }
-        Err((HttpError::Failed, format!("the handler failed: {}", self.describe(&error, &mut store))))
+        unfinished.0 = None;
+        drop(unfinished);
+        if let Some(kept) = &self.kept
+            && self.may_keep(&instance.store)
+            && instance.store.data_mut().resources() <= instance.resources
+        {
+            kept.give_back(instance);
+        }
+        Ok(())
+    }
+
+    fn why(&self, error: &wasmtime::Error, store: &mut Store<ListenerState>) -> (HttpError, String) {
+        if crate::trap::is_pool_exhausted(error) {
+            return (HttpError::NoRoom, "no room for another instance on this node".to_owned());
+        }
+        (HttpError::Failed, format!("the handler failed: {}", self.describe(error, store)))
     }
 }

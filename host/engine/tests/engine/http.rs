@@ -21,7 +21,7 @@ impl Client {
 
     fn of(code: &Arc<AppCode>, limits: Limits) -> Self {
         let environment = environment(limits);
-        let service = HttpService::new(code.clone(), environment.clone(), Arc::new(Echo::default()));
+        let service = HttpService::new(code.clone(), environment.clone(), Arc::new(Echo::default()), false);
         Client { service, environment }
     }
 
