@@ -35,7 +35,7 @@ impl Contract {
         for (name, text) in FILES {
             texts.push_str(name, *text);
         }
-        let unresolved = texts.parse().map_err(|(texts, error)| encoding(error.highlight(&texts)))?;
+        let unresolved = texts.parse().map_err(|(texts, error)| encoding(error.render(&texts)))?;
         let mut resolve = Resolve::default();
         let package = resolve.push_group(unresolved).map_err(|error| encoding(format!("{error:#}")))?;
         let platform =

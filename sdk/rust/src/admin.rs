@@ -35,7 +35,7 @@ mod tests {
         fn run(arguments: &[String], router: &dyn Router) -> Result<String, Error> {
             match arguments {
                 [note, put, text] if note == "note" && put == "put" => {
-                    let answer = router.call(RoutedCall::write(b"note", text.clone().into_bytes()))?;
+                    let answer = router.call(&RoutedCall::write(b"note", text.clone().into_bytes()))?;
                     Ok(String::from_utf8_lossy(&answer).into_owned())
                 }
                 _ => Err(Error::new("write note put TEXT")),
