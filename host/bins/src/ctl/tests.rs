@@ -39,6 +39,8 @@ fn command_lines_are_understood_or_refused() {
         "status --watch",
         "status --watch 5 -o json",
         "--server h:1 status",
+        "-o json s3 key create alice --bucket photos",
+        "s3 --help",
     ] {
         Arguments::try_parse_from(["recoilctl"].into_iter().chain(good.split(' ')))
             .unwrap_or_else(|error| panic!("{good}: {error}"));
@@ -54,7 +56,6 @@ fn command_lines_are_understood_or_refused() {
         "data",
         "data delete",
         "status --watch 0",
-        "restart",
         "set a",
         "set a b",
         "install a --listen 7000",
@@ -63,8 +64,27 @@ fn command_lines_are_understood_or_refused() {
         let words = ["recoilctl"].into_iter().chain(wrong.split(' ').filter(|word| !word.is_empty()));
         assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");
     }
+    let typed = Arguments::try_parse_from(["recoilctl", "s3", "key", "create", "alice", "-o", "x", "--help"]).unwrap();
+    assert!(matches!(&typed.verb, Verb::App(words) if words[1..] == ["key", "create", "alice", "-o", "x", "--help"]));
     let help = Arguments::command().render_help().to_string();
     assert!(help.contains("recoilctl install redis-server") && help.contains("3 no node"), "{help}");
+}
+
+/// Fails if a verb that does not exist is answered as if only the node were missing, or looks like an app that exists.
+#[tokio::test]
+async fn what_is_no_verb_may_be_an_app_and_else_is_named() {
+    let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 88\r\n\r\n{\"error\":{\"code\":\"not-found\",\"message\":\"there is no app named restart\",\"hint\":\"see it\"}}";
+    let words = ["restart".to_owned(), "now".to_owned()];
+    let mut output = Output::stdout(Format::Json);
+    let client = Client::new(&server(answer).await.to_string());
+    let error = app::run(&words, &client, &mut output).await.unwrap_err();
+    assert!(error.to_string().contains("'restart' is neither a verb of recoilctl nor an app"), "{error}");
+    let free = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap() };
+    let error = app::run(&words, &Client::new(&free.to_string()), &mut output).await.unwrap_err();
+    assert!(error.to_string().contains("'restart' is not a verb of recoilctl"), "{error}");
+    assert_eq!(error.exit_code(), exit::UNREACHABLE);
+    let error = app::run(&["../x".to_owned()], &client, &mut output).await.unwrap_err();
+    assert!(error.to_string().contains("no verb '../x'"), "{error}");
 }
 
 /// A server that sends `answer` to whoever asks, once.
@@ -88,6 +108,7 @@ async fn code(server: &str, words: &str) -> u8 {
         Verb::Status(status) => status.run(&client, &mut output).await,
         Verb::Inspect(inspect) => inspect.run(&client, &mut output).await,
         Verb::Install(install) => install.run(&client, &mut output).await,
+        Verb::App(words) => app::run(words, &client, &mut output).await,
         _ => unreachable!(),
     }
     .map_or_else(|error| error.exit_code(), |()| exit::OK)
