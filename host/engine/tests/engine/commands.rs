@@ -82,7 +82,7 @@ async fn what_goes_wrong_ends_and_is_in_the_log_without_its_arguments() {
     let lines = log_lines(&given);
     assert!(lines.len() == 1 && lines[0].contains("'key'") && !lines[0].contains("secret"), "{lines:?}");
 
-    let code = commands("(call $answer (i32.const 0) (i32.const 0) (i32.const 1000))");
+    let code = commands("(call $answer (i32.const 0) (i32.const 65536) (i32.const 1000))");
     let mut limits = Limits::default();
     limits.transaction.answer_bytes_max = 999;
     let failed = run(&code, limits, &["a"]).await;
