@@ -35,6 +35,13 @@ pub trait Router {
     fn subscribe(&self, topic: &[u8]) -> Subscription;
 }
 
+/// The host's router, for code that no trait of this crate hands one: a component that exports `wasi:http/incoming-handler`
+/// beside its handler. In a partition's handler every call through it is rejected.
+#[cfg(target_arch = "wasm32")]
+pub fn host() -> impl Router {
+    crate::host::HostRouter
+}
+
 impl RoutedCall {
     /// A call to the owner of `key` that may write.
     pub fn write(key: &[u8], request: Vec<u8>) -> Self {

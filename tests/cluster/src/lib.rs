@@ -1,4 +1,4 @@
-//! Tests of whole clusters, as users run them: the real programs, real ports, redis-cli and redis-py.
+//! Tests of whole clusters, as users run them: the real programs, real ports, redis-cli, redis-py, boto3 and the AWS CLI.
 //!
 //! [`Cluster`] starts the simulator or three separate nodes on free ports, in a temporary folder, and ends exactly the
 //! processes it started. Every wait has a bound, so that a cluster that hangs fails its test and nothing else.
@@ -32,8 +32,8 @@ pub use load::{History, Load, Probes, Summary};
 pub use namespace::Namespace;
 pub use network::{Link, Network};
 pub use ports::Ports;
-pub use program::{Program, Ran, run, run_in};
-pub use programs::{program, python, root};
+pub use program::{Program, Ran, run, run_in, run_within};
+pub use programs::{program, python, python_with, root};
 pub use redis::{Door, Redis, Reply};
 
 use std::time::{Duration, Instant};

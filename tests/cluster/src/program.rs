@@ -158,6 +158,20 @@ pub fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> Ran {
 
 /// The same, in a network namespace.
 pub fn run_in(namespace: Option<&Namespace>, program: impl AsRef<OsStr>, arguments: &[&str]) -> Ran {
+    run_until(namespace, PATIENCE, program, arguments)
+}
+
+/// Run a program to its end, for what takes longer than others.
+pub fn run_within(limit: Duration, program: impl AsRef<OsStr>, arguments: &[&str]) -> Ran {
+    run_until(None, limit, program, arguments)
+}
+
+fn run_until(
+    namespace: Option<&Namespace>,
+    limit: Duration,
+    program: impl AsRef<OsStr>,
+    arguments: &[&str],
+) -> Ran {
     let program = program.as_ref();
     let mut command = Command::new(program);
     if let Some(namespace) = namespace {
@@ -183,14 +197,14 @@ pub fn run_in(namespace: Option<&Namespace>, program: impl AsRef<OsStr>, argumen
         let _ = stderr.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
     });
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + limit;
     let status = loop {
         match child.try_wait().expect("the child's state") {
             Some(status) => break status,
             None if Instant::now() > end => {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!("{} {arguments:?} did not end within {} s", program.display(), PATIENCE.as_secs());
+                panic!("{} {arguments:?} did not end within {} s", program.display(), limit.as_secs());
             }
             None => std::thread::sleep(Duration::from_millis(5)),
         }

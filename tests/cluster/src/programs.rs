@@ -19,14 +19,19 @@ pub fn program(name: &str) -> PathBuf {
 
 /// A Python that has redis-py: the one that `cargo verify` makes, or the system's.
 pub fn python() -> PathBuf {
+    python_with("redis")
+}
+
+/// A Python that has a module, one of those that `cargo verify` installs.
+pub fn python_with(module: &str) -> PathBuf {
     let made = profile_folder()
         .parent()
         .map(|target| target.join("verify/python/bin/python3"))
         .filter(|python| python.exists());
     let python = std::env::var_os("RECOIL_TEST_PYTHON").map(PathBuf::from).or(made).unwrap_or_else(|| "python3".into());
-    let has_redis =
-        Command::new(&python).args(["-c", "import redis"]).output().is_ok_and(|output| output.status.success());
-    assert!(has_redis, "{} has no redis-py: `cargo verify` makes a Python that has it", python.display());
+    let import = format!("import {module}");
+    let has_it = Command::new(&python).args(["-c", &import]).output().is_ok_and(|output| output.status.success());
+    assert!(has_it, "{} has no {module}: `cargo verify` makes a Python that has it", python.display());
     python
 }
 

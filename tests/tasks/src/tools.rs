@@ -7,8 +7,9 @@ use anyhow::{Context as _, bail, ensure};
 
 const WASM_TARGET: &str = "wasm32-wasip2";
 const DENY_VERSION: &str = "0.20.2";
-/// Wide enough for any Python in use, and the API has been the same throughout.
-const REDIS_PY: &str = "redis>=5,<9";
+/// The clients that tests are written with; wide enough for any Python in use.
+const PYTHON_CLIENTS: [&str; 3] = ["redis>=5,<9", "boto3>=1.36,<2", "awscli>=1.37,<2"];
+const PYTHON_MODULES: &str = "import redis, boto3, awscli";
 
 /// True if `program --version` works.
 pub(crate) fn is_there(program: impl AsRef<Path>) -> bool {
@@ -82,15 +83,15 @@ pub(crate) fn apt_install(package: &str) {
     }
 }
 
-/// A Python with redis-py, in an environment of its own below `target/`; the interpreter's path.
+/// A Python with the clients of the tests, in an environment of its own below `target/`; the interpreter's path.
 pub(crate) fn python(target_dir: &Path) -> anyhow::Result<PathBuf> {
     let environment = target_dir.join("verify/python");
     let python = environment.join("bin/python3");
-    let has_redis = || works(Command::new(&python).args(["-c", "import redis"]));
-    if has_redis() {
+    let has_clients = || works(Command::new(&python).args(["-c", PYTHON_MODULES]));
+    if has_clients() {
         return Ok(python);
     }
-    eprintln!("making a Python environment with redis-py");
+    eprintln!("making a Python environment with redis-py, boto3 and the AWS CLI");
     ensure!(
         is_there("python3"),
         "python3 is missing: `apt-get install python3 python3-venv`, or your system's package of Python"
@@ -100,11 +101,12 @@ pub(crate) fn python(target_dir: &Path) -> anyhow::Result<PathBuf> {
         apt_install("python3-venv");
         ensure!(make(), "Python cannot make environments here: `apt-get install python3-venv`");
     }
-    works(Command::new(&python).args(["-m", "pip", "install", "--quiet", REDIS_PY]));
+    works(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PYTHON_CLIENTS));
     ensure!(
-        has_redis(),
-        "redis-py could not be installed: `{} -m pip install '{REDIS_PY}'` says why",
-        python.display()
+        has_clients(),
+        "the tests' Python clients could not be installed: `{} -m pip install '{}'` says why",
+        python.display(),
+        PYTHON_CLIENTS.join("' '")
     );
     Ok(python)
 }

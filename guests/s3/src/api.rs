@@ -1,0 +1,42 @@
+//! What requests do: the operations of the API, in terms of commands to partitions.
+//!
+//! ```text
+//! service      a request from its head to its answer
+//! session      what all operations of a request share; calls to partitions
+//! operations   the operations by their names, as s3s calls them
+//! objects      put, get, head, delete
+//! copies       copies, of objects and of parts
+//! uploads      uploads in parts
+//! lists        lists, merged of the shards'
+//! merge        the merge itself
+//! buckets      buckets and the list of them
+//! settings     what can be set of a bucket
+//! attributes   tags, access, retention of objects
+//! transfer     the bytes of objects, in and out
+//! forms        uploads by browsers' forms
+//! cors         requests of other origins
+//! ```
+//!
+//! s3s reads a request's head into a typed input and writes a typed output as an answer's head. It
+//! never sees the bytes of an object: those go from the client to partitions, and back, in
+//! [`transfer`].
+
+mod attributes;
+mod buckets;
+mod copies;
+mod cors;
+mod forms;
+mod lists;
+mod merge;
+mod objects;
+pub(crate) mod operations;
+pub(crate) mod service;
+mod session;
+mod settings;
+mod transfer;
+mod uploads;
+
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) use service::{Exchange, serve};
+#[cfg(any(test, target_arch = "wasm32"))]
+pub(crate) use session::Machine;

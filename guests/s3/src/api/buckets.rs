@@ -1,0 +1,165 @@
+//! Buckets, and the list of them.
+
+use recoil_sdk::Mode;
+use s3s::S3ErrorCode;
+use s3s::dto::{Bucket as ListedBucket, CreateBucketInput, ListBucketsInput, ListBucketsOutput, Owner};
+
+use super::session::{Session, unexpected};
+use crate::data::command::{Answer, Command};
+use crate::data::keys;
+use crate::data::policy::owner_id;
+use crate::data::rows::{Bucket, Configuration, Place, State, Versioning};
+use crate::fault::{Outcome, denied, fault, invalid, not_implemented};
+use crate::front::time::timestamp;
+
+/// Shards of a new bucket's index.
+const SHARDS: u16 = 16;
+/// Buckets of a page.
+const PAGE_MAX: i32 = 10_000;
+/// How often a shard is asked to close that still has something to do.
+const CLOSE_ATTEMPTS_MAX: u32 = 1000;
+
+impl Session {
+    pub(super) fn must_be_owner(&self) -> Outcome<()> {
+        if self.caller().owner { Ok(()) } else { Err(denied("Access Denied")) }
+    }
+
+    pub(super) fn create_bucket(&self, input: &CreateBucketInput) -> Outcome<()> {
+        self.must_be_owner()?;
+        let region = input.create_bucket_configuration.as_ref().and_then(|configuration| {
+            let unsupported = configuration.bucket.is_some() || configuration.location.is_some();
+            if unsupported {
+                Some(Err(not_implemented("directory buckets")))
+            } else {
+                configuration.location_constraint.clone().map(Ok)
+            }
+        });
+        if let Some(region) = region.transpose()?
+            && !region.as_str().is_empty()
+            && region.as_str() != self.region
+        {
+            let why = format!("The specified location-constraint is not valid: this is the region '{}'", self.region);
+            return Err(fault(S3ErrorCode::InvalidLocationConstraint, why));
+        }
+        let lock = input.object_lock_enabled_for_bucket.unwrap_or(false);
+        let configuration = Configuration {
+            acl: super::attributes::acl(input.acl.as_ref().map(|acl| acl.as_str()))?.unwrap_or_default(),
+            lock,
+            versioning: if lock { Versioning::Enabled } else { Versioning::Off },
+            ownership: input.object_ownership.as_ref().map(|ownership| ownership.as_str().to_owned()),
+            ..Default::default()
+        };
+        let new = Bucket {
+            id: self.id(),
+            name: input.bucket.clone(),
+            region: self.region.clone(),
+            created_us: 0,
+            shards: SHARDS,
+            state: State::Opening,
+            epoch: 1,
+            unsettled: false,
+            configuration,
+        };
+        let create = Command::CreateBucket { bucket: Box::new(new) };
+        let bucket = match self.write(keys::bucket_address(&input.bucket), &create)? {
+            Answer::Bucket { bucket, .. } => bucket,
+            other => return Err(unexpected(&other)),
+        };
+        if bucket.state == State::Open {
+            let why = format!(
+                "Your previous request to create the named bucket succeeded and you already own it: {}",
+                bucket.name
+            );
+            return Err(fault(S3ErrorCode::BucketAlreadyOwnedByYou, why));
+        }
+        self.open(*bucket)
+    }
+
+    /// Makes a bucket's shards, or opens them again.
+    fn open(&self, bucket: Bucket) -> Outcome<()> {
+        let was_closing = bucket.state == State::Closing;
+        let bucket = self.settle(bucket)?;
+        if was_closing {
+            self.reopen(&bucket)?;
+        }
+        let (name, id, created_us) = (bucket.name.clone(), bucket.id, bucket.created_us);
+        self.write(keys::list_address(), &Command::List { name: name.clone(), id, created_us })?;
+        let open = Command::SetState { name, id, state: State::Open };
+        self.write(keys::bucket_address(&bucket.name), &open).map(drop)
+    }
+
+    fn reopen(&self, bucket: &Bucket) -> Outcome<()> {
+        for shard in 0..bucket.shards {
+            let place = Place { bucket: bucket.id, shard };
+            self.write(keys::shard_address(&place), &Command::Reopen { place })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_bucket(&self, name: &str) -> Outcome<()> {
+        let bucket = self.bucket(name)?;
+        if !crate::data::policy::may(&bucket.configuration, name, &self.caller(), "s3:DeleteBucket", None) {
+            return Err(denied("you are not allowed to s3:DeleteBucket"));
+        }
+        let id = bucket.id;
+        let closing = Command::SetState { name: name.to_owned(), id, state: State::Closing };
+        self.write(keys::bucket_address(name), &closing)?;
+        for shard in 0..bucket.shards {
+            if !self.close(Place { bucket: id, shard })? {
+                self.reopen(&bucket)?;
+                let open = Command::SetState { name: name.to_owned(), id, state: State::Open };
+                self.write(keys::bucket_address(name), &open)?;
+                let why = "The bucket you tried to delete is not empty. You must delete all versions in the bucket.";
+                return Err(fault(S3ErrorCode::BucketNotEmpty, why));
+            }
+        }
+        self.write(keys::list_address(), &Command::Unlist { name: name.to_owned(), id })?;
+        for shard in 0..bucket.shards {
+            let place = Place { bucket: id, shard };
+            self.write(keys::shard_address(&place), &Command::Drop { place })?;
+        }
+        self.write(keys::bucket_address(name), &Command::RemoveBucket { name: name.to_owned(), id }).map(drop)
+    }
+
+    fn close(&self, place: Place) -> Outcome<bool> {
+        for _ in 0..CLOSE_ATTEMPTS_MAX {
+            match self.write(keys::shard_address(&place), &Command::Close { place })? {
+                Answer::Closed { again: true, .. } => {}
+                Answer::Closed { closed, .. } => return Ok(closed),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Err(fault(
+            S3ErrorCode::OperationAborted,
+            "the bucket has too many uploads under way to remove it at once; try again",
+        ))
+    }
+
+    pub(super) fn list_buckets(&self, input: ListBucketsInput) -> Outcome<ListBucketsOutput> {
+        self.must_be_owner()?;
+        let limit = input.max_buckets.unwrap_or(PAGE_MAX);
+        if !(1..=PAGE_MAX).contains(&limit) {
+            return Err(invalid(format!("Argument max-buckets must be an integer between 1 and {PAGE_MAX}")));
+        }
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let after = input.continuation_token.unwrap_or_default();
+        let command = Command::Names { prefix, after, limit: limit as u32 };
+        let (answer, _) = self.call(recoil_sdk::Address::Key(keys::list_address()), &command, b"", Mode::Read)?;
+        let Answer::Names { names, more } = answer else { return Err(unexpected(&answer)) };
+        let continuation_token = names.last().filter(|_| more).map(|(name, _)| name.clone());
+        let with_region = input.max_buckets.is_some() || input.bucket_region.is_some();
+        let wanted = input.bucket_region.is_none_or(|region| region == self.region);
+        let buckets = names.into_iter().filter(|_| wanted).map(|(name, created_us)| ListedBucket {
+            bucket_region: with_region.then(|| self.region.clone()),
+            creation_date: Some(timestamp(created_us)),
+            name: Some(name),
+        });
+        let owner = Owner { display_name: Some("root".to_owned()), id: Some(owner_id()) };
+        Ok(ListBucketsOutput {
+            buckets: Some(buckets.collect()),
+            continuation_token,
+            owner: Some(owner),
+            prefix: input.prefix,
+        })
+    }
+}

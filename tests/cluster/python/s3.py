@@ -1,0 +1,157 @@
+"""What applications and tools do with guests/s3: `s3.py STEP FOLDER PORT...`. The clients are boto3 and the AWS CLI, unchanged."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+step, folder, ports = sys.argv[1], sys.argv[2], [int(port) for port in sys.argv[3:]]
+KEYS = {"aws_access_key_id": "root-key", "aws_secret_access_key": "root-secret-key"}
+MIB = 1 << 20
+
+
+def client(port):
+    config = Config(retries={"max_attempts": 10, "mode": "standard"}, read_timeout=120, s3={"addressing_style": "path"})
+    return boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", config=config, **KEYS)
+
+
+def aws(port, *words):
+    names = {"AWS_ACCESS_KEY_ID": KEYS["aws_access_key_id"], "AWS_SECRET_ACCESS_KEY": KEYS["aws_secret_access_key"]}
+    environment = os.environ | names | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": "/dev/null"}
+    program = [sys.executable, "-m", "awscli", "--endpoint-url", f"http://127.0.0.1:{port}"]
+    ran = subprocess.run(program + list(words), env=environment, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, f"aws {' '.join(words)}: {ran.stdout}{ran.stderr}"
+    return ran.stdout
+
+
+def check(actual, expected):
+    assert actual == expected, f"expected {expected!r}, got {actual!r}"
+
+
+def code(function, **arguments):
+    try:
+        function(**arguments)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return None
+
+
+def write(name, size):
+    """A file of bytes that differ from each other."""
+    path = os.path.join(folder, name)
+    block = hashlib.sha512(name.encode()).digest() * (MIB // 64)
+    with open(path, "wb") as file:
+        for number in range(0, size, MIB):
+            file.write((number.to_bytes(8, "big") + block)[: min(MIB, size - number)])
+    return path
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def command_line():
+    small, large, back = write("small", 1024), write("large", 100 * MIB), os.path.join(folder, "back")
+    aws(ports[0], "s3", "mb", "s3://tools")
+    aws(ports[1], "s3", "cp", "--no-progress", small, "s3://tools/dir/small.txt")
+    aws(ports[2], "s3", "cp", "--no-progress", large, "s3://tools/large")
+    for port in ports:
+        listed = aws(port, "s3", "ls", "s3://tools")
+        assert "PRE dir/" in listed and "104857600 large" in listed, listed
+    for source, name in ((small, "dir/small.txt"), (large, "large")):
+        aws(ports[0], "s3", "cp", "--no-progress", f"s3://tools/{name}", back)
+        assert read(source) == read(back), name
+    aws(ports[1], "s3api", "get-object", "--bucket", "tools", "--key", "large", "--range", "bytes=8388600-8388615", back)
+    check(read(back), read(large)[8388600:8388616])
+    aws(ports[0], "s3", "mv", "--no-progress", "s3://tools/dir/small.txt", "s3://tools/a name+plus")
+    aws(ports[0], "s3", "sync", "--no-progress", folder, "s3://tools/synced", "--exclude", "*", "--include", "small")
+    aws(ports[2], "s3", "rm", "--recursive", "s3://tools")
+    check(aws(ports[0], "s3", "ls", "s3://tools"), "")
+    aws(ports[1], "s3", "rb", "s3://tools")
+    assert "tools" not in aws(ports[2], "s3", "ls")
+    print("the command line is served")
+
+
+def application():
+    first, second, third = (client(port) for port in ports)
+    first.create_bucket(Bucket="app")
+    check(code(second.create_bucket, Bucket="app"), "BucketAlreadyOwnedByYou")
+    check(code(second.get_object, Bucket="app", Key="absent"), "NoSuchKey")
+    put = first.put_object(Bucket="app", Key="a b/ü+", Body=b"text", Metadata={"name": "value"}, ContentType="text/plain")
+    got = second.get_object(Bucket="app", Key="a b/ü+")
+    check((got["Body"].read(), got["ETag"], got["ContentType"], got["Metadata"]), (b"text", put["ETag"], "text/plain", {"name": "value"}))
+    for algorithm in ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"):
+        try:
+            first.put_object(Bucket="app", Key=algorithm, Body=b"sum", ChecksumAlgorithm=algorithm)
+        except Exception as error:  # botocore needs another package for some.
+            assert "awscrt" in str(error) or "CRT" in str(error), error
+    # Of those who make the same key at once, one wins, whichever node it asked.
+    won = [code(each.put_object, Bucket="app", Key="once", Body=b"x", IfNoneMatch="*") for each in (first, second, third)]
+    check(won, [None, "PreconditionFailed", "PreconditionFailed"])
+    for number in range(30):
+        first.put_object(Bucket="app", Key=f"many/{number % 3}/{number:03}", Body=b"")
+    pages = third.get_paginator("list_objects_v2").paginate(Bucket="app", Prefix="many/", PaginationConfig={"PageSize": 7})
+    keys = [item["Key"] for page in pages for item in page["Contents"]]
+    check(keys, sorted(f"many/{number % 3}/{number:03}" for number in range(30)))
+    page = third.list_objects_v2(Bucket="app", Prefix="many/", Delimiter="/")
+    check([prefix["Prefix"] for prefix in page["CommonPrefixes"]], ["many/0/", "many/1/", "many/2/"])
+    url = second.generate_presigned_url("get_object", Params={"Bucket": "app", "Key": "a b/ü+"}, ExpiresIn=60)
+    check(urllib.request.urlopen(url, timeout=60).read(), b"text")
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/app/once", timeout=60)
+        raise AssertionError("anybody may read")
+    except urllib.error.HTTPError as error:
+        check(error.code, 403)
+    copied = second.copy_object(Bucket="app", Key="copy", CopySource={"Bucket": "app", "Key": "a b/ü+"})
+    check(copied["CopyObjectResult"]["ETag"], put["ETag"])
+    first.put_bucket_versioning(Bucket="app", VersioningConfiguration={"Status": "Enabled"})
+    first.put_object(Bucket="app", Key="copy", Body=b"newer")
+    second.delete_object(Bucket="app", Key="copy")
+    check(code(third.get_object, Bucket="app", Key="copy"), "NoSuchKey")
+    versions = third.list_object_versions(Bucket="app", Prefix="copy")
+    check((len(versions["Versions"]), len(versions["DeleteMarkers"])), (2, 1))
+    for listed in third.get_paginator("list_object_versions").paginate(Bucket="app"):
+        objects = [{"Key": item["Key"], "VersionId": item["VersionId"]} for kind in ("Versions", "DeleteMarkers") for item in listed.get(kind, [])]
+        deleted = third.delete_objects(Bucket="app", Delete={"Objects": objects, "Quiet": True})
+        check(deleted.get("Errors", []), [])
+    first.delete_bucket(Bucket="app")
+    print("the application is served")
+
+
+def begin():
+    client(ports[0]).create_bucket(Bucket="load")
+    print("the bucket is there")
+
+
+def upload():
+    """Puts and reads back through one node, whatever happens to the others."""
+    s3, path = client(ports[0]), write("load", 96 * MIB)
+    transfer = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=8 * MIB, max_concurrency=3)
+    for round_ in range(2):
+        s3.upload_file(path, "load", f"large-{round_}", Config=transfer)
+        s3.put_object(Bucket="load", Key=f"small-{round_}", Body=f"round {round_}".encode())
+    print("uploaded")
+
+
+def verify():
+    """Everything that was acknowledged, through every node."""
+    expected = read(os.path.join(folder, "load"))
+    for port in ports:
+        s3 = client(port)
+        keys = [item["Key"] for item in s3.list_objects_v2(Bucket="load")["Contents"]]
+        check(keys, ["large-0", "large-1", "small-0", "small-1"])
+        for round_ in range(2):
+            assert s3.get_object(Bucket="load", Key=f"large-{round_}")["Body"].read() == expected, f"{port} large-{round_}"
+            check(s3.get_object(Bucket="load", Key=f"small-{round_}")["Body"].read(), f"round {round_}".encode())
+    print("verified")
+
+
+{"cli": command_line, "application": application, "begin": begin, "upload": upload, "verify": verify}[step]()
