@@ -144,7 +144,7 @@ pub(crate) fn md5(data: &[u8]) -> [u8; 16] {
 }
 
 enum Running {
-    Crc(crc_fast::Digest),
+    Crc(Box<crc_fast::Digest>),
     Sha1(Box<Sha1>),
     Sha256(Box<Sha256>),
 }
@@ -158,7 +158,7 @@ pub(crate) struct Checksum {
 impl Checksum {
     pub(crate) fn new(algorithm: Algorithm) -> Self {
         let running = match (algorithm.crc(), algorithm) {
-            (Some(crc), _) => Running::Crc(crc_fast::Digest::new(crc)),
+            (Some(crc), _) => Running::Crc(Box::new(crc_fast::Digest::new(crc))),
             (None, Algorithm::Sha1) => Running::Sha1(Box::default()),
             (None, _) => Running::Sha256(Box::default()),
         };

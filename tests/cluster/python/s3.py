@@ -18,7 +18,8 @@ MIB = 1 << 20
 
 
 def client(port):
-    config = Config(retries={"max_attempts": 10, "mode": "standard"}, read_timeout=120, s3={"addressing_style": "path"})
+    # Version 4 by name: boto3 still signs URLs with version 2 where a region allows it.
+    config = Config(signature_version="s3v4", retries={"max_attempts": 10, "mode": "standard"}, read_timeout=120)
     return boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", config=config, **KEYS)
 
 
@@ -88,11 +89,10 @@ def application():
     put = first.put_object(Bucket="app", Key="a b/ü+", Body=b"text", Metadata={"name": "value"}, ContentType="text/plain")
     got = second.get_object(Bucket="app", Key="a b/ü+")
     check((got["Body"].read(), got["ETag"], got["ContentType"], got["Metadata"]), (b"text", put["ETag"], "text/plain", {"name": "value"}))
-    for algorithm in ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"):
-        try:
-            first.put_object(Bucket="app", Key=algorithm, Body=b"sum", ChecksumAlgorithm=algorithm)
-        except Exception as error:  # botocore needs another package for some.
-            assert "awscrt" in str(error) or "CRT" in str(error), error
+    for algorithm in ("CRC32", "SHA1", "SHA256"):
+        summed = first.put_object(Bucket="app", Key=algorithm, Body=b"sum", ChecksumAlgorithm=algorithm)
+        got = second.get_object(Bucket="app", Key=algorithm, ChecksumMode="ENABLED")
+        check((got["Body"].read(), got[f"Checksum{algorithm}"]), (b"sum", summed[f"Checksum{algorithm}"]))
     # Of those who make the same key at once, one wins, whichever node it asked.
     won = [code(each.put_object, Bucket="app", Key="once", Body=b"x", IfNoneMatch="*") for each in (first, second, third)]
     check(won, [None, "PreconditionFailed", "PreconditionFailed"])

@@ -166,12 +166,7 @@ pub fn run_within(limit: Duration, program: impl AsRef<OsStr>, arguments: &[&str
     run_until(None, limit, program, arguments)
 }
 
-fn run_until(
-    namespace: Option<&Namespace>,
-    limit: Duration,
-    program: impl AsRef<OsStr>,
-    arguments: &[&str],
-) -> Ran {
+fn run_until(namespace: Option<&Namespace>, limit: Duration, program: impl AsRef<OsStr>, arguments: &[&str]) -> Ran {
     let program = program.as_ref();
     let mut command = Command::new(program);
     if let Some(namespace) = namespace {

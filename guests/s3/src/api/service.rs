@@ -107,7 +107,7 @@ impl Request {
     fn run(mut self, source: Box<dyn Source>) -> Answer {
         let id = hex(&self.session.id()[..8]).to_ascii_uppercase();
         let original = self.head.clone();
-        let mut answer = self.answer(source).unwrap_or_else(|error| refused(error));
+        let mut answer = self.answer(source).unwrap_or_else(refused);
         complete(&mut answer, &original, &id, &self.session);
         answer
     }

@@ -190,7 +190,7 @@ impl Session {
 
     /// Frees what is due. Failing to is no failure of the request: it is due again the next time.
     pub(crate) fn clean(&self) {
-        if self.wrote.get() && self.machine.random()[0] % HOUSEKEEPING == 0 {
+        if self.wrote.get() && self.machine.random()[0].is_multiple_of(HOUSEKEEPING) {
             let count = self.router.partitions().len() as u64;
             let seed = self.machine.random();
             let chosen = u64::from_le_bytes([seed[0], seed[1], seed[2], seed[3], 0, 0, 0, 0]) % count.max(1);

@@ -245,13 +245,15 @@ mod tests {
         Chain { key: scope().key(SECRET), time: TIME.into(), scope: scope().text(), seed: seed.into() }
     }
 
-    fn decode(mut decoder: Decoder, body: &[u8], step: usize) -> Outcome<(Vec<u8>, Vec<(String, String)>)> {
+    type Decoded = (Vec<u8>, Vec<(String, String)>);
+
+    fn decode(mut decoder: Decoder, body: &[u8], step: usize) -> Outcome<Decoded> {
         let mut data = Vec::new();
         body.chunks(step).try_for_each(|piece| decoder.feed(piece, &mut data))?;
         Ok((data, decoder.finish()?))
     }
 
-    fn code(outcome: Outcome<(Vec<u8>, Vec<(String, String)>)>) -> String {
+    fn code(outcome: Outcome<Decoded>) -> String {
         outcome.unwrap_err().code().as_str().to_owned()
     }
 

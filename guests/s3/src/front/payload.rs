@@ -128,7 +128,7 @@ impl Body {
 /// A checksum that is only named.
 fn requested(head: &Head) -> Outcome<Option<Algorithm>> {
     let name = head.header("x-amz-sdk-checksum-algorithm").or(head.header("x-amz-checksum-algorithm"));
-    name.map(|name| algorithm(name)).transpose()
+    name.map(algorithm).transpose()
 }
 
 /// An algorithm by its name in a header.
