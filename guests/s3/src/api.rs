@@ -4,7 +4,9 @@
 //! service      a request from its head to its answer
 //! session      what all operations of a request share; calls to partitions
 //! operations   the operations by their names, as s3s calls them
-//! objects      put, get, head, delete
+//! given        what requests give of an object, and answers show of one
+//! objects      put and delete
+//! reads        get and head
 //! copies       copies, of objects and of parts
 //! uploads      uploads in parts
 //! lists        lists, merged of the shards'
@@ -26,10 +28,12 @@ mod buckets;
 mod copies;
 mod cors;
 mod forms;
+mod given;
 mod lists;
 mod merge;
 mod objects;
 pub(crate) mod operations;
+mod reads;
 pub(crate) mod service;
 mod session;
 mod settings;

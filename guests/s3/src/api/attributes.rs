@@ -4,7 +4,7 @@ use recoil_sdk::Mode;
 use s3s::S3ErrorCode;
 use s3s::dto::{AccessControlPolicy, Grant, Grantee, Owner, Permission, Tag, Timestamp, Type};
 
-use super::objects::version_text;
+use super::given::version_text;
 use super::session::{Session, unexpected};
 use crate::data::command::{Answer, AttributeChange, Found, Operation, VersionName, Wanted};
 use crate::data::policy::owner_id;
@@ -191,7 +191,7 @@ impl Session {
         action: &str,
     ) -> Outcome<(Bucket, Found)> {
         let row = self.bucket(bucket)?;
-        let name: Option<VersionName> = super::objects::version(version)?;
+        let name: Option<VersionName> = super::given::version(version)?;
         if !crate::data::policy::may(&row.configuration, bucket, &self.caller(), action, Some((key, Acl::Private))) {
             return Err(crate::fault::denied(format!("you are not allowed to {action} here")));
         }
@@ -209,7 +209,7 @@ impl Session {
         bypass: bool,
     ) -> Outcome<Option<String>> {
         let row = self.bucket(bucket)?;
-        let version = super::objects::version(version)?;
+        let version = super::given::version(version)?;
         let set = Operation::SetAttributes { version, change, bypass };
         match self.key(&row, key, set, Mode::Write)?.0 {
             Answer::Found(found) => Ok(version_text(&row, &found.details)),

@@ -49,6 +49,9 @@ impl Session {
             ownership: input.object_ownership.as_ref().map(|ownership| ownership.as_str().to_owned()),
             ..Default::default()
         };
+        if let Some((code, why)) = configuration.acl_refusal(configuration.acl) {
+            return Err(fault(code, why));
+        }
         let new = Bucket {
             id: self.id(),
             name: input.bucket.clone(),

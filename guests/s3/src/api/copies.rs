@@ -9,10 +9,10 @@ use s3s::dto::{
     UploadPartCopyInput, UploadPartCopyOutput,
 };
 
-use super::objects::{Given, check_key, etag, set_checksum, sum_text, sum_type, version, version_text};
+use super::given::{Given, check_key, etag, set_checksum, sum_text, sum_type, version, version_text};
 use super::session::Session;
 use super::transfer::{Bytestream, Copied, Download, Purpose};
-use crate::data::command::{ByteRange, Condition, Found, VersionName, Wanted};
+use crate::data::command::{ByteRange, Found, VersionName, Wanted};
 use crate::data::rows::{Attributes, Bucket};
 use crate::digest::{Algorithm, Digests, base64, hex};
 use crate::fault::{Outcome, fault, invalid, invalid_request, not_implemented};
@@ -145,7 +145,8 @@ impl Session {
             .map(|algorithm| crate::front::payload::algorithm(algorithm.as_str()))
             .transpose()?;
         let checksum = asked.or(source.found.details.version.checksum.map(|(algorithm, _)| algorithm));
-        let purpose = Purpose { bucket: &bucket, key: &input.key, upload: None, condition: Condition::default() };
+        let purpose =
+            Purpose { bucket: &bucket, key: &input.key, upload: None, condition: self.copy_condition.borrow().clone() };
         let bytes = std::mem::take(&mut source.bytes);
         let stored = self.store(&purpose, self.copied(&source, bytes, checksum))?;
         let details = self.commit(&purpose, stored, new)?;

@@ -7,7 +7,7 @@
 use futures::{FutureExt as _, StreamExt as _};
 use s3s::dto::{PostObjectInput, PostObjectOutput, StreamingBlob};
 
-use super::objects::{condition, etag, given, named_checksum, version_text};
+use super::given::{condition, etag, given, named_checksum, version_text};
 use super::session::Session;
 use crate::data::command::Condition;
 use crate::fault::{Outcome, denied, internal, invalid_request, not_implemented};
@@ -18,6 +18,9 @@ use crate::front::request::Head;
 /// Bytes of a form.
 pub(super) const FORM_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of its fields, before the file.
+const FIELDS_BYTES_MAX: usize = 256 << 10;
+
 /// True for the Content-Type of a form.
 pub(super) fn is_form(head: &Head) -> bool {
     let kind = head.header("content-type").unwrap_or("").trim_start().to_ascii_lowercase();
@@ -26,8 +29,12 @@ pub(super) fn is_form(head: &Head) -> bool {
 
 /// Refuses a form that is signed as of version 2.
 pub(super) fn check(form: &[u8]) -> Outcome<()> {
-    let text = String::from_utf8_lossy(form).to_ascii_lowercase();
+    let fields = &form[..form.len().min(FIELDS_BYTES_MAX)];
+    let text = String::from_utf8_lossy(fields).to_ascii_lowercase();
     let fields = text.split("name=\"file\"").next().unwrap_or(&text);
+    if fields.len() >= FIELDS_BYTES_MAX {
+        return Err(invalid_request(format!("the fields of a form may have {FIELDS_BYTES_MAX} bytes")));
+    }
     if fields.contains("name=\"awsaccesskeyid\"") || fields.contains("name=\"signature\"") {
         return Err(invalid_request("signatures of version 2 are not accepted; use AWS4-HMAC-SHA256"));
     }

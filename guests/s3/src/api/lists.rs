@@ -11,8 +11,8 @@ use s3s::dto::{
     ObjectStorageClass, ObjectVersion, ObjectVersionStorageClass, Owner, StorageClass,
 };
 
+use super::given::version as parse_version;
 use super::merge::{Next, merge};
-use super::objects::version as parse_version;
 use super::session::{Session, unexpected};
 use crate::data::command::{Answer, Behind, Command, Item, Listing, Page, VersionName, encode};
 use crate::data::keys;

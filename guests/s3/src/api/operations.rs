@@ -11,7 +11,7 @@ use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 use send_wrapper::SendWrapper;
 
 use super::attributes::{chosen_acl, grants, legal_hold, retention, shown_tags};
-use super::objects::{condition, etag, given, set_checksum, sum_text, sum_type, version_text};
+use super::given::{condition, etag, given, set_checksum, sum_text, sum_type, version_text};
 use super::session::Session;
 use super::settings::{shown_cors, shown_lifecycle, shown_lock};
 use crate::data::command::AttributeChange;
@@ -371,8 +371,9 @@ operations! {
     // What cannot be set is absent, and says so as the API does.
     get_bucket_encryption GetBucketEncryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput |session, input| {
         let found = session.bucket_for(&input.bucket, "s3:GetEncryptionConfiguration");
-        let (code, why) = ("ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found");
-        found.and_then(|_| Err(crate::fault::other(code, 404, why)))
+        let code = "ServerSideEncryptionConfigurationNotFoundError";
+        let missing = || crate::fault::other(code, 404, "The server side encryption configuration was not found");
+        found.and_then(|_| Err(missing()))
     };
     get_bucket_website GetBucketWebsite(GetBucketWebsiteInput) -> GetBucketWebsiteOutput |session, input| {
         let found = session.bucket_for(&input.bucket, "s3:GetBucketWebsite");

@@ -16,12 +16,15 @@ use http::HeaderValue;
 use recoil_sdk::{Router, settings};
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::dto::ETagCondition;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Error, S3ErrorCode};
 
+use super::given::condition;
 use super::operations::Operations;
 use super::session::{Machine, Session};
 use super::{cors, forms};
+use crate::data::command::Condition;
 use crate::digest::hex;
 use crate::fault::{Outcome, denied, fault, internal, invalid, invalid_request, other};
 use crate::front::authenticate::{Authenticated, Payload, Verifier, is_presigned_name};
@@ -164,6 +167,9 @@ impl Request {
         let is_put = head.method == "PUT" && target == Target::Object;
         let sub_resource = ["acl", "tagging", "retention", "legal-hold"].iter().any(|name| head.query(name).is_some());
         let is_copy = head.header("x-amz-copy-source").is_some();
+        if is_copy {
+            *self.session.copy_condition.borrow_mut() = copy_condition(head)?;
+        }
         if is_put && !sub_resource && !is_copy {
             *self.session.body.borrow_mut() = Some(Body::new(head, authenticated, source)?);
             return Ok(vec![]);
@@ -229,7 +235,11 @@ impl Request {
             pairs.map(|(name, value)| format!("{}={}", encode(&name, false), encode(&value, false))).collect();
         let uri = if pairs.is_empty() { path } else { format!("{path}?{}", pairs.join("&")) };
         let mut request = http::Request::builder().method(self.head.method.as_str()).uri(uri);
-        for (name, value) in self.head.headers.iter().filter(|(name, value)| is_for_s3s(name, value)) {
+        // Whether what a client has is still the same is not looked at: it gets the whole.
+        let whole = self.head.header("if-range").is_some();
+        let passed =
+            self.head.headers.iter().filter(|(name, value)| is_for_s3s(name, value) && !(whole && name == "range"));
+        for (name, value) in passed {
             request = request.header(
                 name,
                 HeaderValue::from_str(value)
@@ -274,6 +284,15 @@ impl Request {
         let headers = allowed.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes()));
         Ok(Answer { status: 200, headers: headers.collect(), body: vec![] })
     }
+}
+
+/// The condition on what a copy replaces, which s3s does not read.
+fn copy_condition(head: &Head) -> Outcome<Condition> {
+    let parse = |name: &str| {
+        let wrong = |_| invalid(format!("the header {name} is no ETag"));
+        head.header(name).map(|value| ETagCondition::parse_http_header(value.as_bytes()).map_err(wrong)).transpose()
+    };
+    condition(parse("if-match")?.as_ref(), parse("if-none-match")?.as_ref())
 }
 
 /// The owner's key, once it is set.

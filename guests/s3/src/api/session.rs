@@ -7,7 +7,7 @@ use recoil_sdk::{Address, CallError, Mode, RoutedCall, Router};
 use s3s::S3ErrorCode;
 
 use super::transfer::Download;
-use crate::data::command::{Answer, Command, Due, Operation, Reply, decode, encode, refusal};
+use crate::data::command::{Answer, Command, Condition, Due, Operation, Reply, decode, encode, refusal};
 use crate::data::keys;
 use crate::data::policy::Caller;
 use crate::data::rows::{Bucket, Id, Place, State};
@@ -48,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) wrote: Cell<bool>,
     /// The answer to a HEAD is of a range.
     pub(crate) partial: Cell<bool>,
+    /// What must hold of what a copy replaces.
+    pub(crate) copy_condition: RefCell<Condition>,
     /// The request is a form.
     pub(crate) form: Cell<bool>,
 }
@@ -65,6 +67,7 @@ impl Session {
             due: RefCell::default(),
             wrote: Cell::new(false),
             partial: Cell::new(false),
+            copy_condition: RefCell::default(),
             form: Cell::new(false),
         }
     }
@@ -116,6 +119,24 @@ impl Session {
             result => self.answer(call, result),
         });
         answers.map(|answer| Ok(answer?.0)).collect()
+    }
+
+    /// Many commands that write, at once; each succeeds or fails by itself.
+    pub(crate) fn write_many(&self, calls: &[RoutedCall]) -> Vec<Outcome<Answer>> {
+        let results = self.router.call_many(calls);
+        let answers = calls.iter().zip(results).map(|(call, result)| match result {
+            Err(error) if may_repeat(&error) => self.call_encoded(call).map(|(answer, _)| answer),
+            result => self.answer(call, result).map(|(answer, _)| answer),
+        });
+        answers.collect()
+    }
+
+    /// The call that writes to a key.
+    pub(crate) fn key_call(&self, bucket: &Bucket, key: &str, operation: Operation) -> Outcome<RoutedCall> {
+        let place = place(bucket, key);
+        let command = Command::Key { place, key: key.to_owned(), caller: self.caller(), operation };
+        let request = encode(&command, b"").map_err(|error| internal(error.message()))?;
+        Ok(RoutedCall::write(&keys::shard_address(&place), request))
     }
 
     pub(crate) fn answer(&self, call: &RoutedCall, result: Result<Vec<u8>, CallError>) -> Outcome<(Answer, Vec<u8>)> {

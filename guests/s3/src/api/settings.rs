@@ -79,8 +79,8 @@ impl Session {
 
     pub(super) fn set_bucket_acl(&self, name: &str, acl: Acl) -> Outcome<()> {
         self.configure(name, "s3:PutBucketAcl", |configuration| {
-            if acl.is_public() && configuration.public_access.is_some_and(|block| block.block_acls) {
-                return Err(denied("the bucket's public access block refuses public access control lists"));
+            if let Some((code, why)) = configuration.acl_refusal(acl) {
+                return Err(fault(code, why));
             }
             configuration.acl = acl;
             Ok(())

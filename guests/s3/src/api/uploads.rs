@@ -6,10 +6,8 @@ use s3s::dto::{
     Initiator, ListPartsInput, ListPartsOutput, Owner, Part, StorageClass, UploadPartInput, UploadPartOutput,
 };
 
+use super::given::{Given, check_key, condition, etag, named_checksum, set_checksum, sum_text, sum_type, version_text};
 use super::lists::{algorithm_name, checksum_type};
-use super::objects::{
-    Given, check_key, condition, etag, named_checksum, set_checksum, sum_text, sum_type, version_text,
-};
 use super::session::{Session, unexpected};
 use super::transfer::{Bytestream, Purpose};
 use crate::data::command::{Answer, Bytes, Condition, ListedPart, Operation};

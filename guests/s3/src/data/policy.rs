@@ -118,7 +118,7 @@ pub(crate) fn may(
     if found && !block.restrict {
         return true;
     }
-    !block.ignore_acls && acl_allows(configuration.acl, action, key.map(|(_, acl)| acl))
+    !block.ignore_acls && !configuration.has_no_acls() && acl_allows(configuration.acl, action, key.map(|(_, acl)| acl))
 }
 
 fn acl_allows(bucket: Acl, action: &str, object: Option<Acl>) -> bool {

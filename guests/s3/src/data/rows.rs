@@ -4,6 +4,7 @@
 //! own shard, or to chunks, which are written once under an id that never returns.
 
 use recoil_sdk::Error;
+use s3s::S3ErrorCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +169,26 @@ pub(crate) struct Configuration {
     pub(crate) ownership: Option<String>,
 }
 
+impl Configuration {
+    /// Access control lists are turned off: none can be set, and none gives anybody anything.
+    pub(crate) fn has_no_acls(&self) -> bool {
+        self.ownership.as_deref() == Some("BucketOwnerEnforced")
+    }
+
+    /// Why an access control list cannot be set; none if it can.
+    pub(crate) fn acl_refusal(&self, acl: Acl) -> Option<(S3ErrorCode, &'static str)> {
+        if !acl.is_public() {
+            return None;
+        }
+        if self.has_no_acls() {
+            return Some((S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
+        }
+        let blocked = self.public_access.is_some_and(|block| block.block_acls);
+        let why = "the bucket's public access block refuses public access control lists";
+        blocked.then_some((S3ErrorCode::AccessDenied, why))
+    }
+}
+
 /// A bucket, in the directory; every shard has a copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bucket {
@@ -240,6 +261,8 @@ pub(crate) struct Attributes {
 /// What is known of a version beside its row in the lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Details {
+    /// Shards may share a partition, and so the rows of details.
+    pub(crate) place: Place,
     pub(crate) key: String,
     pub(crate) version: Version,
     pub(crate) attributes: Attributes,

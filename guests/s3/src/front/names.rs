@@ -145,11 +145,31 @@ const HEADERS: &[&str] = &[
     "x-amz-user-agent",
 ];
 
+/// Headers beside those of S3 that a request has once.
+const ONCE: &[&str] = &[
+    "content-length",
+    "content-md5",
+    "content-type",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-unmodified-since",
+    "range",
+];
+
 /// Refuses what the request has that is not known. `signed` if its sender is.
 pub(crate) fn check(head: &Head, target: Target, signed: bool) -> Outcome<()> {
     let method = head.method.as_str();
     let mut parts: Vec<String> = Vec::new();
-    for (name, _) in head.query_pairs()? {
+    let pairs = head.query_pairs()?;
+    for (at, (name, _)) in pairs.iter().enumerate() {
+        // Which of two values holds is nobody's guess: a DELETE of two versions would be one of none.
+        if pairs[..at].iter().any(|(other, _)| other == name) {
+            return Err(invalid(format!("the query parameter '{name}' is there more than once")));
+        }
+    }
+    for (name, _) in pairs {
         // SDKs say by `x-id` which operation they mean.
         if name == "x-id" || is_presigned_name(&name) {
             continue;
@@ -172,7 +192,14 @@ pub(crate) fn check(head: &Head, target: Target, signed: bool) -> Outcome<()> {
     if method == "PUT" && target == Target::Object && upload[0] != upload[1] {
         return Err(invalid("partNumber and uploadId belong together"));
     }
-    head.headers.iter().try_for_each(|(name, value)| check_header(name, value))
+    for (at, (name, value)) in head.headers.iter().enumerate() {
+        let is_one = name.starts_with("x-amz-") || ONCE.contains(&name.as_str());
+        if is_one && head.headers[..at].iter().any(|(other, _)| other == name) {
+            return Err(invalid(format!("the header {name} is there more than once")));
+        }
+        check_header(name, value)?;
+    }
+    Ok(())
 }
 
 fn check_header(name: &str, value: &str) -> Outcome<()> {
@@ -227,6 +254,9 @@ mod tests {
         assert_eq!(code("PUT", Target::Object, "partNumber=1", &[]).as_deref(), Some("InvalidArgument"));
         assert_eq!(code("GET", Target::Bucket, "list-type=2&prefix=a&x-id=ListObjectsV2", &[]), None);
         assert_eq!(code("PUT", Target::Object, "partNumber=1&uploadId=a", &[]), None);
+        assert_eq!(code("DELETE", Target::Object, "versionId=a&versionId=b", &[]).as_deref(), Some("InvalidArgument"));
+        let twice = [("x-amz-acl", "private"), ("x-amz-acl", "public-read")];
+        assert_eq!(code("PUT", Target::Object, "", &twice).as_deref(), Some("InvalidArgument"));
         let anonymous = check(&head("GET", "/b/k", "response-content-type=a", &[]), Target::Object, false);
         assert_eq!(anonymous.unwrap_err().code().as_str(), "InvalidRequest");
     }

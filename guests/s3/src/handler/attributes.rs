@@ -29,9 +29,8 @@ impl Context<'_> {
             }
             AttributeChange::Acl(acl) => {
                 self.must("s3:PutObjectAcl")?;
-                if acl.is_public() && self.bucket.configuration.public_access.is_some_and(|block| block.block_acls) {
-                    let why = "the bucket's public access block refuses public access control lists";
-                    return Err(refuse(S3ErrorCode::AccessDenied, why));
+                if let Some((code, why)) = self.bucket.configuration.acl_refusal(acl) {
+                    return Err(refuse(code, why));
                 }
                 details.attributes.acl = acl;
             }

@@ -50,7 +50,8 @@ impl Context<'_> {
     }
 
     pub(super) fn details(&self, version: &Id) -> Result<Option<Details>, Error> {
-        Ok(read::<Details>(self.transaction, &keys::details(version))?.filter(|details| details.key == self.key))
+        let details: Option<Details> = read(self.transaction, &keys::details(version))?;
+        Ok(details.filter(|details| details.place == self.place && details.key == self.key))
     }
 
     /// Refuses a write whose condition the current version does not meet.
@@ -108,11 +109,8 @@ impl Context<'_> {
         if !configuration.lock && (attributes.retention.is_some() || attributes.legal_hold) {
             return Err(refuse(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"));
         }
-        if configuration.public_access.is_some_and(|block| block.block_acls) && attributes.acl.is_public() {
-            return Err(refuse(
-                S3ErrorCode::AccessDenied,
-                "the bucket's public access block refuses public access control lists",
-            ));
+        if let Some((code, why)) = configuration.acl_refusal(attributes.acl) {
+            return Err(refuse(code, why));
         }
         if attributes.retention.is_none()
             && let Some(default) = configuration.default_retention
@@ -125,7 +123,7 @@ impl Context<'_> {
         let null = configuration.versioning != Versioning::Enabled;
         let version = Version { id, null, marker: false, size, etag, time_us, checksum: kind };
         let (key, storage) = (self.key.clone(), Storage::Inline);
-        Ok(Details { key, version, attributes, checksum, storage, parts: None })
+        Ok(Details { place: self.place, key, version, attributes, checksum, storage, parts: None })
     }
 
     /// Makes a version the current one, and lets go of what it replaces.
@@ -378,7 +376,7 @@ impl Context<'_> {
             write(self.transaction, &keys::null(&self.place, key.as_bytes()), &time_us)?;
         }
         let (attributes, storage) = (rows::Attributes::default(), Storage::Inline);
-        let details = Details { key, version, attributes, checksum: None, storage, parts: None };
+        let details = Details { place: self.place, key, version, attributes, checksum: None, storage, parts: None };
         write(self.transaction, &keys::details(&id), &details)?;
         Ok(Answer::Deleted { marker: true, version: Some(VersionName::of(&details.version)) })
     }

@@ -13,7 +13,7 @@ use super::objects::Written;
 use super::{Context, lifecycle, read, space, write};
 use crate::data::command::{Answer, Condition, ListedPart, refuse};
 use crate::data::keys;
-use crate::data::rows::{self, Completed, ETag, Id, PartRow, Piece, Place, Sum, Upload, UploadedPart};
+use crate::data::rows::{self, Completed, Details, ETag, Id, PartRow, Piece, Place, Sum, Upload, UploadedPart};
 use crate::digest::{Algorithm, Checksum, hex, md5};
 
 /// Bytes that every part but the last has at least.
@@ -117,7 +117,7 @@ impl Context<'_> {
     pub(super) fn complete(&mut self, id: &Id, completion: Completion) -> Result<Answer, Error> {
         self.must("s3:PutObject")?;
         let completed: Option<Completed> = read(self.transaction, &keys::completed(id))?;
-        if let Some(completed) = completed.filter(|completed| completed.details.key == self.key) {
+        if let Some(completed) = completed.filter(|completed| self.is_mine(&completed.details)) {
             return Ok(Answer::Written { details: Box::new(completed.details) });
         }
         let upload = self.upload(id)?;
@@ -153,6 +153,10 @@ impl Context<'_> {
             space::arm(self.transaction)?;
         }
         Ok(answer)
+    }
+
+    fn is_mine(&self, details: &Details) -> bool {
+        details.place == self.place && details.key == self.key
     }
 
     fn uploaded(&self, id: &Id) -> Result<Vec<UploadedPart>, Error> {

@@ -179,3 +179,42 @@ fn a_bucket_may_be_named_by_the_host() {
     set_setting("domain", "");
     assert_eq!(store.list("bucket", "").0, ["dir/key"]);
 }
+
+/// Fails if a version of one bucket can be read by way of another that happens to share a partition.
+#[test]
+fn a_version_is_its_buckets_only() {
+    let store = Store::new();
+    let versioned = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    for bucket in ["open", "shut"] {
+        store.send("PUT", &format!("/{bucket}"), b"").ok();
+        store.send("PUT", &format!("/{bucket}?versioning"), versioned).ok();
+    }
+    let policy = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:GetObjectVersion",
+        "Resource":"arn:aws:s3:::open/*"}}"#;
+    store.send("PUT", "/open?policy", policy.as_bytes()).ok();
+    for n in 0..60 {
+        let key = format!("key-{n}");
+        let put = store.send("PUT", &format!("/shut/{key}"), b"secret").ok();
+        let version = put.header("x-amz-version-id").unwrap();
+        let reading = ask("GET", &format!("/open/{key}?versionId={version}"), b"").anonymous();
+        store.ask(reading).refused(404, "NoSuchVersion");
+    }
+}
+
+#[test]
+fn a_bucket_without_access_control_lists_takes_none() {
+    let store = Store::with("bucket");
+    store.ask(ask("PUT", "/bucket/key", b"x").header("x-amz-acl", "public-read")).ok();
+    let read = || store.ask(ask("GET", "/bucket/key", b"").anonymous());
+    read().ok();
+    let controls =
+        "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>";
+    store.send("PUT", "/bucket?ownershipControls", controls.as_bytes()).ok();
+    read().refused(403, "AccessDenied");
+    let public = |target: &str| store.ask(ask("PUT", target, b"").header("x-amz-acl", "public-read"));
+    for target in ["/bucket?acl", "/bucket/key?acl", "/bucket/other"] {
+        public(target).refused(400, "AccessControlListNotSupported");
+    }
+    store.send("DELETE", "/bucket?ownershipControls", b"").ok();
+    read().ok();
+}

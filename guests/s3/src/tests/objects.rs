@@ -66,6 +66,8 @@ fn a_range_is_those_bytes() {
     assert_eq!(range("small", "bytes=10-").refused(416, "InvalidRange").header("content-range"), Some("bytes */10"));
     range("empty", "bytes=0-").refused(416, "InvalidRange");
     assert_eq!((range("small", "bytes=0-1,3-4").status, range("small", "nonsense").status), (200, 200));
+    let changed = ask("GET", "/bucket/small", b"").header("range", "bytes=0-1").header("if-range", "\"other\"");
+    assert_eq!(store.ask(changed).ok().text(), "0123456789", "the whole is right whatever has changed");
     let head = store.ask(ask("HEAD", "/bucket/small", b"").header("range", "bytes=2-4"));
     assert_eq!((head.status, head.header("content-length")), (206, Some("3")));
 }
@@ -233,6 +235,8 @@ fn a_copy_is_an_object_of_its_own() {
     copy("/other/x", "/bucket/absent", &[]).refused(404, "NoSuchKey");
     copy("/other/x", "/absent/key", &[]).refused(404, "NoSuchBucket");
     copy("/other/x", "/other/copy", &[("x-amz-copy-source-if-match", "\"no\"")]).refused(412, "PreconditionFailed");
+    copy("/bucket/once", "/other/copy", &[("if-none-match", "*")]).ok();
+    copy("/bucket/once", "/other/copy", &[("if-none-match", "*")]).refused(412, "PreconditionFailed");
 }
 
 #[test]
