@@ -131,27 +131,34 @@ def begin():
     print("the bucket is there")
 
 
+ROUNDS_MAX = 12
+
+
 def upload():
-    """Puts and reads back through one node, whatever happens to the others."""
-    s3, path = client(ports[0]), write("load", 96 * MIB)
+    """Puts through one node, whatever happens to the others, until the file `stop` is there."""
+    s3, path = client(ports[0]), write("load", 32 * MIB)
     transfer = TransferConfig(multipart_threshold=8 * MIB, multipart_chunksize=8 * MIB, max_concurrency=3)
-    for round_ in range(2):
-        s3.upload_file(path, "load", f"large-{round_}", Config=transfer)
-        s3.put_object(Bucket="load", Key=f"small-{round_}", Body=f"round {round_}".encode())
+    for number in range(ROUNDS_MAX):
+        s3.upload_file(path, "load", f"large-{number:02}", Config=transfer)
+        s3.put_object(Bucket="load", Key=f"small-{number:02}", Body=f"round {number}".encode())
+        with open(os.path.join(folder, "rounds"), "w") as file:
+            file.write(str(number + 1))
+        if os.path.exists(os.path.join(folder, "stop")):
+            break
     print("uploaded")
 
 
 def verify():
     """Everything that was acknowledged, through every node."""
-    expected = read(os.path.join(folder, "load"))
+    expected, rounds = read(os.path.join(folder, "load")), int(read(os.path.join(folder, "rounds")))
+    names = [f"{kind}-{number:02}" for kind in ("large", "small") for number in range(rounds)]
     for port in ports:
         s3 = client(port)
-        keys = [item["Key"] for item in s3.list_objects_v2(Bucket="load")["Contents"]]
-        check(keys, ["large-0", "large-1", "small-0", "small-1"])
-        for round_ in range(2):
-            assert s3.get_object(Bucket="load", Key=f"large-{round_}")["Body"].read() == expected, f"{port} large-{round_}"
-            check(s3.get_object(Bucket="load", Key=f"small-{round_}")["Body"].read(), f"round {round_}".encode())
-    print("verified")
+        check([item["Key"] for item in s3.list_objects_v2(Bucket="load")["Contents"]], names)
+        for number in range(rounds):
+            assert s3.get_object(Bucket="load", Key=f"large-{number:02}")["Body"].read() == expected, f"{port} {number}"
+            check(s3.get_object(Bucket="load", Key=f"small-{number:02}")["Body"].read(), f"round {number}".encode())
+    print(f"verified {rounds} rounds")
 
 
 {"cli": command_line, "application": application, "begin": begin, "upload": upload, "verify": verify}[step]()

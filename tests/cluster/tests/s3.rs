@@ -61,12 +61,13 @@ fn an_upload_survives_nodes_that_are_killed() {
         std::thread::spawn(move || script(&folder, "upload", &ports[..1]))
     };
     for k in [1, 2] {
-        std::thread::sleep(Duration::from_secs(4));
+        std::thread::sleep(Duration::from_secs(3));
         cluster.kill(k);
         std::thread::sleep(Duration::from_secs(2));
         cluster.start_node(k);
         cluster.wait_serving(k);
     }
+    std::fs::write(folder.join("stop"), b"").unwrap();
     uploading.join().unwrap().ok();
     cluster.kill_all();
     for k in 0..Cluster::NODES {

@@ -166,6 +166,10 @@ impl Verifier<'_> {
                 _ => Err(malformed(format!("the query parameter {name} is there more than once"))),
             }
         };
+        if pairs.iter().any(|(name, _)| name == "X-Amz-Security-Token") {
+            let why = "The provided token is malformed or otherwise invalid: there are no temporary credentials";
+            return Err(fault(S3ErrorCode::InvalidToken, why));
+        }
         if parameter("X-Amz-Algorithm")? != ALGORITHM {
             return Err(malformed(format!("X-Amz-Algorithm only supports {ALGORITHM}")));
         }

@@ -125,6 +125,9 @@ fn a_presigned_request_holds_until_it_expires() {
     let mut partly = good.clone();
     partly.query = "X-Amz-Credential=a".into();
     assert_eq!(code(authenticate(&partly)), "AuthorizationQueryParametersError");
+    let mut token = good.clone();
+    token.query.push_str("&X-Amz-Security-Token=a");
+    assert_eq!(code(authenticate(&token)), "InvalidToken");
     let mut twice = good;
     twice.headers.push(("authorization".into(), "AWS4-HMAC-SHA256 Credential=a".into()));
     assert_eq!(code(authenticate(&twice)), "InvalidArgument");
