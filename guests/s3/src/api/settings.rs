@@ -273,13 +273,6 @@ fn lifecycle_rule(rule: ShownRule) -> Outcome<LifecycleRule> {
     if rule.id.as_ref().is_some_and(|id| id.len() > 255) {
         return Err(invalid("ID length should not exceed allowed limit of 255"));
     }
-    let days = |days: Option<i32>, least: i32, what: &str| match days {
-        None => Ok(None),
-        Some(days) if days >= least => Ok(Some(days as u32)),
-        Some(_) => Err(invalid(format!("'{what}' must be a positive integer"))),
-    };
-    let size =
-        |size: Option<i64>| size.map(|size| u64::try_from(size).map_err(|_| invalid("a size is negative"))).transpose();
     let mut new = LifecycleRule {
         id: rule.id,
         enabled,
@@ -296,58 +289,77 @@ fn lifecycle_rule(rule: ShownRule) -> Outcome<LifecycleRule> {
         noncurrent_kept: None,
         abort_days: None,
     };
-    match rule.filter {
-        Some(_) if new.old_prefix => return Err(malformed("a rule has a Filter or a Prefix")),
-        Some(filter) => {
-            let LifecycleRuleFilter { and, object_size_greater_than, object_size_less_than, prefix, tag } = filter;
-            let (above, below, set) = match and {
-                Some(and) => {
-                    new.and = true;
-                    new.prefix = and.prefix.unwrap_or_default();
-                    (and.object_size_greater_than, and.object_size_less_than, and.tags.unwrap_or_default())
-                }
-                None => {
-                    new.prefix = prefix.unwrap_or_default();
-                    (object_size_greater_than, object_size_less_than, tag.into_iter().collect())
-                }
-            };
-            (new.size_above, new.size_below) = (size(above)?, size(below)?);
-            new.tags = tags(set, 10)?;
-        }
-        None => {}
+    if let Some(filter) = rule.filter {
+        set_filter(&mut new, filter)?;
     }
     if let Some(expiration) = rule.expiration {
-        new.days = days(expiration.days, 1, "Days")?;
-        new.date_us = expiration.date.as_ref().map(microseconds);
-        new.expired_markers = expiration.expired_object_delete_marker.unwrap_or(false);
-        let given =
-            [new.days.is_some(), new.date_us.is_some(), new.expired_markers].into_iter().filter(|given| *given).count();
-        if given > 1 {
-            return Err(malformed("an Expiration has one of Days, Date and ExpiredObjectDeleteMarker"));
-        }
-        if new.date_us.is_some_and(|date_us| date_us % crate::handler::DAY_US != 0) {
-            return Err(invalid("'Date' must be at midnight GMT"));
-        }
+        set_expiration(&mut new, &expiration)?;
     }
     if let Some(noncurrent) = rule.noncurrent_version_expiration {
-        new.noncurrent_days = days(noncurrent.noncurrent_days, 1, "NoncurrentDays")?;
-        new.noncurrent_kept = days(noncurrent.newer_noncurrent_versions, 1, "NewerNoncurrentVersions")?;
+        new.noncurrent_days = days(noncurrent.noncurrent_days, "NoncurrentDays")?;
+        new.noncurrent_kept = days(noncurrent.newer_noncurrent_versions, "NewerNoncurrentVersions")?;
         if new.noncurrent_days.is_none() {
             return Err(malformed("a NoncurrentVersionExpiration has NoncurrentDays"));
         }
     }
     if let Some(abort) = rule.abort_incomplete_multipart_upload {
-        new.abort_days = days(abort.days_after_initiation, 1, "DaysAfterInitiation")?;
+        new.abort_days = days(abort.days_after_initiation, "DaysAfterInitiation")?;
+        // What is being uploaded has neither yet.
+        if !new.tags.is_empty() || new.size_above.is_some() || new.size_below.is_some() {
+            let why = "AbortIncompleteMultipartUpload cannot be specified with Tags or sizes.";
+            return Err(invalid_request(why));
+        }
     }
-    if new.days.is_none()
-        && new.date_us.is_none()
-        && !new.expired_markers
-        && new.noncurrent_days.is_none()
-        && new.abort_days.is_none()
-    {
+    let removes_objects = new.days.is_some() || new.date_us.is_some() || new.expired_markers;
+    if !removes_objects && new.noncurrent_days.is_none() && new.abort_days.is_none() {
         return Err(invalid_request("At least one action needs to be specified in a rule"));
     }
     Ok(new)
+}
+
+fn days(days: Option<i32>, what: &str) -> Outcome<Option<u32>> {
+    match days {
+        None => Ok(None),
+        Some(days) if days >= 1 => Ok(Some(days as u32)),
+        Some(_) => Err(invalid(format!("'{what}' must be a positive integer"))),
+    }
+}
+
+fn set_filter(rule: &mut LifecycleRule, filter: LifecycleRuleFilter) -> Outcome<()> {
+    if rule.old_prefix {
+        return Err(malformed("a rule has a Filter or a Prefix"));
+    }
+    let LifecycleRuleFilter { and, object_size_greater_than, object_size_less_than, prefix, tag } = filter;
+    let (above, below, set) = match and {
+        Some(and) => {
+            rule.and = true;
+            rule.prefix = and.prefix.unwrap_or_default();
+            (and.object_size_greater_than, and.object_size_less_than, and.tags.unwrap_or_default())
+        }
+        None => {
+            rule.prefix = prefix.unwrap_or_default();
+            (object_size_greater_than, object_size_less_than, tag.into_iter().collect())
+        }
+    };
+    let size =
+        |size: Option<i64>| size.map(|size| u64::try_from(size).map_err(|_| invalid("a size is negative"))).transpose();
+    (rule.size_above, rule.size_below) = (size(above)?, size(below)?);
+    rule.tags = tags(set, 10)?;
+    Ok(())
+}
+
+fn set_expiration(rule: &mut LifecycleRule, expiration: &LifecycleExpiration) -> Outcome<()> {
+    rule.days = days(expiration.days, "Days")?;
+    rule.date_us = expiration.date.as_ref().map(microseconds);
+    rule.expired_markers = expiration.expired_object_delete_marker.unwrap_or(false);
+    let given = [rule.days.is_some(), rule.date_us.is_some(), rule.expired_markers];
+    if given.into_iter().filter(|given| *given).count() > 1 {
+        return Err(malformed("an Expiration has one of Days, Date and ExpiredObjectDeleteMarker"));
+    }
+    if rule.date_us.is_some_and(|date_us| !date_us.is_multiple_of(crate::handler::DAY_US)) {
+        return Err(invalid("'Date' must be at midnight GMT"));
+    }
+    Ok(())
 }
 
 pub(super) fn shown_lifecycle(rule: &LifecycleRule) -> ShownRule {
@@ -442,6 +454,11 @@ mod tests {
         }
         assert!(lifecycle_rule(rule(None, Some(0))).is_err());
         assert!(lifecycle_rule(rule(None, None)).is_err(), "it does nothing");
+        let tag = Tag { key: Some("k".into()), value: Some("v".into()) };
+        let mut aborts = rule(Some(LifecycleRuleFilter { tag: Some(tag), ..Default::default() }), Some(1));
+        aborts.abort_incomplete_multipart_upload =
+            Some(AbortIncompleteMultipartUpload { days_after_initiation: Some(1) });
+        assert_eq!(lifecycle_rule(aborts).unwrap_err().code().as_str(), "InvalidRequest");
         let mut moves = rule(None, Some(1));
         moves.transitions = Some(vec![Default::default()]);
         assert_eq!(lifecycle_rule(moves).unwrap_err().code().as_str(), "NotImplemented");
