@@ -13,7 +13,11 @@
 //! merge        the merge itself
 //! buckets      buckets and the list of them
 //! settings     what can be set of a bucket
-//! attributes   tags, access, retention of objects
+//! lifecycle    the rules of a bucket's lifecycle, in and out
+//! attributes   tags and retention of objects
+//! access       access control lists, in and out
+//! facts        what conditions of policies may look at
+//! users        whom an access key stands for
 //! transfer     the bytes of objects, in and out
 //! forms        uploads by browsers' forms
 //! cors         requests of other origins
@@ -23,12 +27,15 @@
 //! never sees the bytes of an object: those go from the client to partitions, and back, in
 //! [`transfer`].
 
+mod access;
 mod attributes;
 mod buckets;
 mod copies;
 mod cors;
+mod facts;
 mod forms;
 mod given;
+mod lifecycle;
 mod lists;
 mod merge;
 mod objects;
@@ -39,8 +46,11 @@ mod session;
 mod settings;
 mod transfer;
 mod uploads;
+mod users;
 
 #[cfg(any(test, target_arch = "wasm32"))]
 pub(crate) use service::{Exchange, serve};
-#[cfg(any(test, target_arch = "wasm32"))]
-pub(crate) use session::Machine;
+pub(crate) use session::{Machine, call_patiently};
+#[cfg(test)]
+pub(crate) use users::forget;
+pub(crate) use users::{SECRET_CHARACTERS_MIN, root_key};

@@ -4,6 +4,7 @@
 
 pub(crate) mod authenticate;
 mod chunked;
+pub(crate) mod form;
 pub(crate) mod names;
 pub(crate) mod payload;
 pub(crate) mod request;

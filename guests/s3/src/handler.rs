@@ -10,6 +10,7 @@
 //! space        bytes that are being written, and bytes that nobody refers to any more
 //! chunks       the bytes themselves
 //! lifecycle    what goes by itself
+//! users        access keys, and whom they stand for
 //! ```
 //!
 //! Invariant: what a command is allowed to do is decided in the transaction that does it, by the
@@ -26,6 +27,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod users;
 
 pub(crate) use lifecycle::DAY_US;
 pub(crate) use uploads::PARTS_MAX;
@@ -52,6 +54,14 @@ pub(crate) fn handle(transaction: &mut dyn Transaction, request: &[u8]) -> Resul
         | Command::List { .. }
         | Command::Unlist { .. }
         | Command::Names { .. } => answer = directory::carry_out(transaction, command)?,
+        Command::AccessKey { .. }
+        | Command::PutAccessKey { .. }
+        | Command::RemoveAccessKey { .. }
+        | Command::Register { .. }
+        | Command::Unregister { .. }
+        | Command::RegisteredKey { .. }
+        | Command::Registered { .. }
+        | Command::FindUsers { .. } => answer = users::carry_out(transaction, command)?,
         Command::Open { place, bucket } => shard::open(transaction, &place, *bucket)?,
         Command::Close { place } => answer = shard::close(transaction, &place)?,
         Command::Reopen { place } => shard::reopen(transaction, &place)?,
@@ -106,7 +116,9 @@ impl Context<'_> {
             Operation::Touch { content } => self.touch(&content),
             Operation::Discard { content } => self.discard(&content),
             Operation::Put(version) => self.put(*version, attached),
-            Operation::Get { version, part, wanted, with_parts } => self.get(version, part, wanted, with_parts, out),
+            Operation::Get { action, version, part, wanted, with_parts } => {
+                self.get(action.as_deref(), version, part, wanted, with_parts, out)
+            }
             Operation::Manifest { version, from } => self.manifest(&version, from),
             Operation::Delete { version, marker, condition, bypass } => {
                 self.delete(version, marker, &condition, bypass)

@@ -1,6 +1,7 @@
 //! An object store with the S3 API on Recoil.
 //!
 //! ```text
+//! admin      commands for the operator
 //! shell      wasi:http: a request's head and body, an answer; clocks and randomness
 //! front      a request before it is an operation: signatures, chunked bodies, names; no I/O
 //! api        what requests do, in terms of commands to partitions
@@ -17,6 +18,7 @@
 // Only the component has an entry for requests, and only tests have another.
 #![cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code))]
 
+pub mod admin;
 mod api;
 mod data;
 mod digest;

@@ -61,7 +61,8 @@ fn head(request: &IncomingRequest) -> Result<Head, String> {
     Ok(Head { method, path: path.to_owned(), query: query.to_owned(), headers })
 }
 
-struct Host;
+/// Clocks and randomness of the host.
+pub(crate) struct Host;
 
 impl Machine for Host {
     fn now_us(&self) -> u64 {

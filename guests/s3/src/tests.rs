@@ -2,9 +2,11 @@
 //! s3s, to handlers, and back.
 
 mod buckets;
+mod forms;
 mod lists;
 mod objects;
 mod uploads;
+mod users;
 mod versions;
 
 use std::cell::Cell;
@@ -117,7 +119,9 @@ impl Response {
 struct Ask {
     head: Head,
     body: Vec<u8>,
-    signed: bool,
+    /// The access key and its secret; none for an anonymous request.
+    key: Option<(String, String)>,
+    region: &'static str,
 }
 
 impl Ask {
@@ -127,7 +131,18 @@ impl Ask {
     }
 
     fn anonymous(mut self) -> Self {
-        self.signed = false;
+        self.key = None;
+        self
+    }
+
+    /// Signed by another key than the root key. Its secret is made of it, as [`Store::user`] does.
+    fn by(mut self, access: &str) -> Self {
+        self.key = Some((access.to_owned(), format!("{access}-secret")));
+        self
+    }
+
+    fn in_region(mut self, region: &'static str) -> Self {
+        self.region = region;
         self
     }
 }
@@ -137,11 +152,16 @@ fn ask(method: &str, target: &str, body: &[u8]) -> Ask {
     let headers =
         vec![("host".to_owned(), "localhost:9000".to_owned()), ("content-length".to_owned(), body.len().to_string())];
     let head = Head { method: method.to_owned(), path: path.to_owned(), query: query.to_owned(), headers };
-    Ask { head, body: body.to_vec(), signed: true }
+    let key = Some((ACCESS.to_owned(), SECRET.to_owned()));
+    Ask { head, body: body.to_vec(), key, region: "us-east-1" }
 }
 
 /// Signs every header, as clients do.
 fn sign(head: &mut Head, body: &[u8], now_s: i64) {
+    sign_by(head, body, now_s, (ACCESS, SECRET), "us-east-1");
+}
+
+fn sign_by(head: &mut Head, body: &[u8], now_s: i64, (access, secret): (&str, &str), region: &str) {
     let time = time::compact(now_s);
     let payload = hex(&sha256(body));
     head.headers.push(("x-amz-date".to_owned(), time.clone()));
@@ -158,11 +178,11 @@ fn sign(head: &mut Head, body: &[u8], now_s: i64) {
         .collect();
     query.sort();
     let canonical = format!("{}\n{}\n{}\n{values}\n{names}\n{payload}", head.method, head.path, query.join("&"));
-    let scope = Scope { date: time[..8].to_owned(), region: "us-east-1".to_owned(), service: "s3".to_owned() };
+    let scope = Scope { date: time[..8].to_owned(), region: region.to_owned(), service: "s3".to_owned() };
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{}\n{}", scope.text(), hex(&sha256(canonical.as_bytes())));
-    let signature = hex(&hmac(&scope.key(SECRET), text.as_bytes()));
+    let signature = hex(&hmac(&scope.key(secret), text.as_bytes()));
     let value =
-        format!("AWS4-HMAC-SHA256 Credential={ACCESS}/{}, SignedHeaders={names}, Signature={signature}", scope.text());
+        format!("AWS4-HMAC-SHA256 Credential={access}/{}, SignedHeaders={names}, Signature={signature}", scope.text());
     head.headers.push(("authorization".to_owned(), value));
 }
 
@@ -170,6 +190,7 @@ impl Store {
     fn new() -> Self {
         set_setting("root-access-key", ACCESS);
         set_setting("root-secret-key", SECRET);
+        crate::api::forget();
         let clock = Clock { now_us: Cell::new(1_750_000_000_000_000), drawn: Cell::new(0) };
         Store { cluster: Rc::new(FakeCluster::new::<S3>(PARTITIONS, 3)), clock: Rc::new(clock) }
     }
@@ -186,13 +207,26 @@ impl Store {
     }
 
     fn ask(&self, mut ask: Ask) -> Response {
-        if ask.signed {
-            sign(&mut ask.head, &ask.body, i64::try_from(self.clock.now_us.get() / 1_000_000).unwrap());
+        if let Some((access, secret)) = &ask.key {
+            let now_s = i64::try_from(self.clock.now_us.get() / 1_000_000).unwrap();
+            sign_by(&mut ask.head, &ask.body, now_s, (access, secret), ask.region);
         }
         let mut response = Response::default();
         let source = Box::new(Pieces(ask.body, 20_000));
         serve(ask.head, source, &mut response, self.cluster.clone(), self.clock.clone());
         response
+    }
+
+    /// Carries out a command of the operator, of words separated by spaces.
+    fn admin(&self, line: &str) -> Result<String, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        crate::admin::run_on(&*self.cluster, &*self.clock, &words)
+    }
+
+    /// Makes a key with this name, access key and canonical id.
+    fn user(&self, name: &str, options: &str) {
+        let fixed = format!("--access-key {name} --secret-key {name}-secret --canonical-id {name}-id");
+        self.admin(&format!("key create {name} {fixed} {options}")).unwrap();
     }
 
     /// Keys of a page, with common prefixes, and the token of the next.
@@ -231,7 +265,8 @@ fn bytes(count: usize, seed: u32) -> Vec<u8> {
 fn nothing_is_answered_without_a_key() {
     let store = Store::with("bucket");
     set_setting("root-secret-key", "");
-    store.send("GET", "/", b"").refused(403, "AccessDenied");
+    let refused = store.send("GET", "/", b"").refused(403, "AccessDenied");
+    assert!(refused.text().contains("root-secret-key"), "{}", refused.text());
     set_setting("root-secret-key", SECRET);
     store.send("GET", "/", b"").ok();
     store.ask(ask("GET", "/", b"").anonymous()).refused(403, "AccessDenied");
@@ -247,7 +282,7 @@ fn a_changed_request_does_nothing() {
     let store = Store::with("bucket");
     let mut changed = ask("PUT", "/bucket/key", b"text");
     sign(&mut changed.head, &changed.body, i64::try_from(store.clock.now_us.get() / 1_000_000).unwrap());
-    changed.signed = false;
+    changed.key = None;
     let mut body = changed.clone();
     body.body = b"tex7".to_vec();
     store.ask(body).refused(400, "XAmzContentSHA256Mismatch");
@@ -301,7 +336,7 @@ fn operations() -> String {
     table
 }
 
-/// Red when the README does not say what there is. `RECOIL_BLESS=1` writes it.
+/// Fails if the README does not say what there is. `RECOIL_BLESS=1` writes it.
 #[test]
 fn the_readme_names_the_operations() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");

@@ -1,112 +1,20 @@
-//! Tags, access and retention of objects.
+//! Tags and retention of objects, and changes of objects that are there.
 
 use recoil_sdk::Mode;
 use s3s::S3ErrorCode;
-use s3s::dto::{AccessControlPolicy, Grant, Grantee, Owner, Permission, Tag, Timestamp, Type};
+use s3s::dto::{Tag, Timestamp};
 
 use super::given::version_text;
 use super::session::{Session, unexpected};
 use crate::data::command::{Answer, AttributeChange, Found, Operation, VersionName, Wanted};
-use crate::data::policy::owner_id;
-use crate::data::rows::{Acl, Bucket, LockMode, Retention};
-use crate::fault::{Outcome, fault, invalid, not_implemented, other};
+use crate::data::rows::{Bucket, LockMode, Retention};
+use crate::fault::{Outcome, fault, invalid, other};
 use crate::front::request::Head;
 use crate::front::time::microseconds;
 
-const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 /// Tags of an object, and of a bucket.
 const OBJECT_TAGS_MAX: usize = 10;
 pub(super) const BUCKET_TAGS_MAX: usize = 50;
-
-/// A canned access control list.
-pub(super) fn acl(text: Option<&str>) -> Outcome<Option<Acl>> {
-    match text {
-        None => Ok(None),
-        // Everything belongs to one owner, so these give nobody anything.
-        Some("private" | "bucket-owner-read" | "bucket-owner-full-control") => Ok(Some(Acl::Private)),
-        Some("public-read") => Ok(Some(Acl::PublicRead)),
-        Some("public-read-write") => Ok(Some(Acl::PublicReadWrite)),
-        Some(name @ ("authenticated-read" | "aws-exec-read" | "log-delivery-write")) => {
-            Err(not_implemented(&format!("the access control list {name}")))
-        }
-        Some(other) => Err(invalid(format!("there is no access control list '{other}': use {}", Acl::NAMES))),
-    }
-}
-
-fn owner() -> Owner {
-    Owner { display_name: Some("root".to_owned()), id: Some(owner_id()) }
-}
-
-/// An access control list as it is shown.
-pub(super) fn grants(acl: Acl) -> (Vec<Grant>, Owner) {
-    let to = |grantee: Grantee, permission: &'static str| Grant {
-        grantee: Some(grantee),
-        permission: Some(Permission::from_static(permission)),
-    };
-    let all = || Grantee {
-        display_name: None,
-        email_address: None,
-        id: None,
-        type_: Type::from_static(Type::GROUP),
-        uri: Some(ALL_USERS.to_owned()),
-    };
-    let user = Grantee {
-        display_name: Some("root".to_owned()),
-        email_address: None,
-        id: Some(owner_id()),
-        type_: Type::from_static(Type::CANONICAL_USER),
-        uri: None,
-    };
-    let mut grants = vec![to(user, Permission::FULL_CONTROL)];
-    if acl.is_public() {
-        grants.push(to(all(), Permission::READ));
-    }
-    if acl == Acl::PublicReadWrite {
-        grants.push(to(all(), Permission::WRITE));
-    }
-    (grants, owner())
-}
-
-/// The canned list that grants come to; others are refused.
-pub(super) fn acl_of(policy: &AccessControlPolicy) -> Outcome<Acl> {
-    let (mut read, mut write) = (false, false);
-    for grant in policy.grants.iter().flatten() {
-        let permission = grant.permission.as_ref().map_or("", Permission::as_str);
-        let grantee =
-            grant.grantee.as_ref().ok_or_else(|| fault(S3ErrorCode::MalformedACLError, "a grant has no grantee"))?;
-        match (grantee.uri.as_deref(), grantee.id.as_deref(), permission) {
-            (Some(ALL_USERS), _, Permission::READ) => read = true,
-            (Some(ALL_USERS), _, Permission::WRITE) => write = true,
-            (None, Some(id), _) if id == owner_id() => {}
-            _ => {
-                return Err(not_implemented(
-                    "an access control list that is none of private, public-read and public-read-write",
-                ));
-            }
-        }
-    }
-    match (read, write) {
-        (false, false) => Ok(Acl::Private),
-        (true, false) => Ok(Acl::PublicRead),
-        (true, true) => Ok(Acl::PublicReadWrite),
-        (false, true) => Err(not_implemented("an access control list that lets all users write and not read")),
-    }
-}
-
-/// What is set by a header, or else by a body.
-pub(super) fn chosen_acl(canned: Option<&str>, policy: Option<&AccessControlPolicy>) -> Outcome<Acl> {
-    match (acl(canned)?, policy) {
-        (Some(_), Some(_)) => Err(fault(
-            S3ErrorCode::UnexpectedContent,
-            "an access control list is set by the header x-amz-acl or by the body",
-        )),
-        (Some(acl), None) => Ok(acl),
-        (None, Some(policy)) => acl_of(policy),
-        (None, None) => {
-            Err(fault(S3ErrorCode::MissingSecurityHeader, "the request has neither the header x-amz-acl nor a body"))
-        }
-    }
-}
 
 pub(super) fn mode(text: &str) -> Outcome<LockMode> {
     match text {
@@ -192,10 +100,14 @@ impl Session {
     ) -> Outcome<(Bucket, Found)> {
         let row = self.bucket(bucket)?;
         let name: Option<VersionName> = super::given::version(version)?;
-        if !crate::data::policy::may(&row.configuration, bucket, &self.caller(), action, Some((key, Acl::Private))) {
-            return Err(crate::fault::denied(format!("you are not allowed to {action} here")));
-        }
-        let (found, _) = self.find(&row, key, name, None, Wanted::Nothing, true)?;
+        let get = Operation::Get {
+            action: Some(action.to_owned()),
+            version: name,
+            part: None,
+            wanted: Wanted::Nothing,
+            with_parts: true,
+        };
+        let (found, _) = self.find_by(&row, key, get)?;
         Ok((row, found))
     }
 
@@ -246,20 +158,9 @@ mod tests {
         assert!(parse_tagging(&format!("k={}", "v".repeat(257))).is_err());
     }
 
-    /// Fails if a list that is put comes back as another one.
     #[test]
-    fn lists_of_access_survive_and_others_are_refused() {
-        for list in [Acl::Private, Acl::PublicRead, Acl::PublicReadWrite] {
-            let (grants, owner) = grants(list);
-            assert_eq!(acl_of(&AccessControlPolicy { grants: Some(grants), owner: Some(owner) }).unwrap(), list);
-        }
-        let (mut other, _) = grants(Acl::PublicRead);
-        other[1].permission = Some(Permission::from_static(Permission::FULL_CONTROL));
-        assert_eq!(
-            acl_of(&AccessControlPolicy { grants: Some(other), owner: None }).unwrap_err().code().as_str(),
-            "NotImplemented"
-        );
-        assert!(acl(Some("authenticated-read")).is_err() && acl(Some("x")).is_err());
-        assert!(retention(Some("GOVERNANCE"), None).is_err());
+    fn a_retention_has_a_mode_and_an_end() {
+        assert!(retention(Some("GOVERNANCE"), None).is_err() && retention(None, None).unwrap().is_none());
+        assert!(mode("governance").is_err() && legal_hold(Some("on")).is_err());
     }
 }

@@ -2,12 +2,13 @@
 
 use recoil_sdk::Mode;
 use s3s::S3ErrorCode;
-use s3s::dto::{Bucket as ListedBucket, CreateBucketInput, ListBucketsInput, ListBucketsOutput, Owner};
+use s3s::dto::{Bucket as ListedBucket, CreateBucketInput, ListBucketsInput, ListBucketsOutput};
 
+use super::access::{given_acl, shown_owner};
 use super::session::{Session, unexpected};
+use crate::data::access::{Owner, User};
 use crate::data::command::{Answer, Command};
 use crate::data::keys;
-use crate::data::policy::owner_id;
 use crate::data::rows::{Bucket, Configuration, Place, State, Versioning};
 use crate::fault::{Outcome, denied, fault, invalid, not_implemented};
 use crate::front::time::timestamp;
@@ -20,12 +21,16 @@ const PAGE_MAX: i32 = 10_000;
 const CLOSE_ATTEMPTS_MAX: u32 = 1000;
 
 impl Session {
-    pub(super) fn must_be_owner(&self) -> Outcome<()> {
-        if self.caller().owner { Ok(()) } else { Err(denied("Access Denied")) }
+    /// Who asks, if it is somebody with a key.
+    fn user(&self) -> Outcome<User> {
+        self.caller().user.ok_or_else(|| denied("Access Denied"))
     }
 
-    pub(super) fn create_bucket(&self, input: &CreateBucketInput) -> Outcome<()> {
-        self.must_be_owner()?;
+    pub(super) fn create_bucket(&self, input: &mut CreateBucketInput) -> Outcome<()> {
+        let user = self.user()?;
+        if user.grants.read_only || !user.grants.buckets.is_empty() {
+            return Err(denied("this key was made for certain buckets, or for reading, and makes no buckets"));
+        }
         let region = input.create_bucket_configuration.as_ref().and_then(|configuration| {
             let unsupported = configuration.bucket.is_some() || configuration.location.is_some();
             if unsupported {
@@ -42,19 +47,21 @@ impl Session {
             return Err(fault(S3ErrorCode::InvalidLocationConstraint, why));
         }
         let lock = input.object_lock_enabled_for_bucket.unwrap_or(false);
+        let acl = self.given_acl(&given_acl!(input, with_write), None)?.unwrap_or_default();
         let configuration = Configuration {
-            acl: super::attributes::acl(input.acl.as_ref().map(|acl| acl.as_str()))?.unwrap_or_default(),
+            acl: acl.of_owner(&user.owner),
             lock,
             versioning: if lock { Versioning::Enabled } else { Versioning::Off },
             ownership: input.object_ownership.as_ref().map(|ownership| ownership.as_str().to_owned()),
             ..Default::default()
         };
-        if let Some((code, why)) = configuration.acl_refusal(configuration.acl) {
-            return Err(fault(code, why));
+        if configuration.has_no_acls() && configuration.acl.is_shared() {
+            return Err(shared_without_acls());
         }
         let new = Bucket {
             id: self.id(),
             name: input.bucket.clone(),
+            owner: user.owner.clone(),
             region: self.region.clone(),
             created_us: 0,
             shards: SHARDS,
@@ -63,19 +70,41 @@ impl Session {
             unsettled: false,
             configuration,
         };
+        let wanted = new.configuration.clone();
         let create = Command::CreateBucket { bucket: Box::new(new) };
         let bucket = match self.write(keys::bucket_address(&input.bucket), &create)? {
             Answer::Bucket { bucket, .. } => bucket,
             other => return Err(unexpected(&other)),
         };
+        if bucket.owner.id != user.owner.id {
+            let why = format!("The requested bucket name is not available, somebody else has it: {}", bucket.name);
+            return Err(fault(S3ErrorCode::BucketAlreadyExists, why));
+        }
         if bucket.state == State::Open {
+            return self.create_again(&bucket, &wanted);
+        }
+        self.open(*bucket)
+    }
+
+    /// Making a bucket that one has: in the first region that is no error, as it is none in S3,
+    /// unless the new one would be another.
+    fn create_again(&self, bucket: &Bucket, wanted: &Configuration) -> Outcome<()> {
+        if self.region != "us-east-1" {
             let why = format!(
                 "Your previous request to create the named bucket succeeded and you already own it: {}",
                 bucket.name
             );
             return Err(fault(S3ErrorCode::BucketAlreadyOwnedByYou, why));
         }
-        self.open(*bucket)
+        let known = &bucket.configuration;
+        let is_same = known.acl == wanted.acl
+            && (!wanted.lock || known.lock)
+            && (wanted.ownership.is_none() || known.ownership == wanted.ownership);
+        if is_same {
+            return Ok(());
+        }
+        let why = format!("The bucket {} exists, with another access control list or other settings", bucket.name);
+        Err(fault(S3ErrorCode::BucketAlreadyExists, why))
     }
 
     /// Makes a bucket's shards, or opens them again.
@@ -86,7 +115,8 @@ impl Session {
             self.reopen(&bucket)?;
         }
         let (name, id, created_us) = (bucket.name.clone(), bucket.id, bucket.created_us);
-        self.write(keys::list_address(), &Command::List { name: name.clone(), id, created_us })?;
+        let owner = bucket.owner.id.clone();
+        self.write(keys::list_address(), &Command::List { owner, name: name.clone(), id, created_us })?;
         let open = Command::SetState { name, id, state: State::Open };
         self.write(keys::bucket_address(&bucket.name), &open).map(drop)
     }
@@ -100,10 +130,7 @@ impl Session {
     }
 
     pub(super) fn delete_bucket(&self, name: &str) -> Outcome<()> {
-        let bucket = self.bucket(name)?;
-        if !crate::data::policy::may(&bucket.configuration, name, &self.caller(), "s3:DeleteBucket", None) {
-            return Err(denied("you are not allowed to s3:DeleteBucket"));
-        }
+        let bucket = self.bucket_for(name, "s3:DeleteBucket")?;
         let id = bucket.id;
         let closing = Command::SetState { name: name.to_owned(), id, state: State::Closing };
         self.write(keys::bucket_address(name), &closing)?;
@@ -116,7 +143,8 @@ impl Session {
                 return Err(fault(S3ErrorCode::BucketNotEmpty, why));
             }
         }
-        self.write(keys::list_address(), &Command::Unlist { name: name.to_owned(), id })?;
+        let owner = bucket.owner.id.clone();
+        self.write(keys::list_address(), &Command::Unlist { owner, name: name.to_owned(), id })?;
         for shard in 0..bucket.shards {
             let place = Place { bucket: id, shard };
             self.write(keys::shard_address(&place), &Command::Drop { place })?;
@@ -139,16 +167,22 @@ impl Session {
     }
 
     pub(super) fn list_buckets(&self, input: ListBucketsInput) -> Outcome<ListBucketsOutput> {
-        self.must_be_owner()?;
+        let user = self.user()?;
         let limit = input.max_buckets.unwrap_or(PAGE_MAX);
         if !(1..=PAGE_MAX).contains(&limit) {
             return Err(invalid(format!("Argument max-buckets must be an integer between 1 and {PAGE_MAX}")));
         }
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.unwrap_or_default();
-        let command = Command::Names { prefix, after, limit: limit as u32 };
-        let (answer, _) = self.call(recoil_sdk::Address::Key(keys::list_address()), &command, b"", Mode::Read)?;
-        let Answer::Names { names, more } = answer else { return Err(unexpected(&answer)) };
+        let (mut names, mut more) = self.owned_names(&user.owner, &prefix, &after, limit)?;
+        if !user.grants.buckets.is_empty() {
+            let granted = user.grants.buckets.iter().filter(|name| name.starts_with(&prefix) && **name > after);
+            names.extend(granted.filter_map(|name| Some((name.clone(), self.bucket(name).ok()?.created_us))));
+            names.sort();
+            names.dedup();
+            more |= names.len() > limit as usize;
+            names.truncate(limit as usize);
+        }
         let continuation_token = names.last().filter(|_| more).map(|(name, _)| name.clone());
         let with_region = input.max_buckets.is_some() || input.bucket_region.is_some();
         let wanted = input.bucket_region.is_none_or(|region| region == self.region);
@@ -157,12 +191,28 @@ impl Session {
             creation_date: Some(timestamp(created_us)),
             name: Some(name),
         });
-        let owner = Owner { display_name: Some("root".to_owned()), id: Some(owner_id()) };
         Ok(ListBucketsOutput {
             buckets: Some(buckets.collect()),
             continuation_token,
-            owner: Some(owner),
+            owner: Some(shown_owner(&user.owner)),
             prefix: input.prefix,
         })
     }
+
+    /// Names and births of somebody's buckets, and whether there are more of them.
+    fn owned_names(&self, owner: &Owner, prefix: &str, after: &str, limit: i32) -> Outcome<(Vec<(String, u64)>, bool)> {
+        let (prefix, after) = (prefix.to_owned(), after.to_owned());
+        let command = Command::Names { owner: owner.id.clone(), prefix, after, limit: limit as u32 };
+        let (answer, _) = self.call(recoil_sdk::Address::Key(keys::list_address()), &command, b"", Mode::Read)?;
+        match answer {
+            Answer::Names { names, more } => Ok((names, more)),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// A bucket's list gives something to others, and lists are to be turned off.
+pub(super) fn shared_without_acls() -> s3s::S3Error {
+    let why = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
+    crate::fault::other("InvalidBucketAclWithObjectOwnership", 400, why)
 }

@@ -70,7 +70,7 @@ impl Session {
             return Err(not_implemented("copying from an access point"));
         };
         check_key(key)?;
-        let row = self.bucket(bucket)?;
+        let row = self.source_bucket(bucket)?;
         let name: Option<VersionName> = version(version_id.as_deref())?;
         let (found, bytes) = self.find(&row, key, name, None, wanted, false)?;
         let modified_s = i64::try_from(found.details.version.time_us / 1_000_000).unwrap_or(0);
@@ -132,7 +132,7 @@ impl Session {
             return Err(invalid_request(why));
         }
         let old = source.found.details.attributes.clone();
-        let mut new: Attributes = given.attributes()?;
+        let mut new: Attributes = self.attributes(given, &bucket)?;
         if !replaces {
             (new.headers, new.metadata) = (old.headers, old.metadata);
         }

@@ -1,25 +1,28 @@
-//! Forms that browsers send: a POST with a policy that its owner has signed.
+//! Forms that browsers send.
 //!
-//! s3s takes the form apart, verifies the policy's signature and compares the form with it; a form without a
-//! signed policy is refused by it. What is here stores the file. A form is held in memory, so that
-//! its file is bounded by [`FORM_BYTES_MAX`].
+//! A form is a PUT of its file: its fields become the headers that they are named after, and what
+//! is refused of headers is refused of fields. A form with a policy is sent by whoever signed that;
+//! one without is anonymous. Forms are held in memory, so that a file is bounded by
+//! [`FORM_BYTES_MAX`].
 
-use futures::{FutureExt as _, StreamExt as _};
-use s3s::dto::{PostObjectInput, PostObjectOutput, StreamingBlob};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use s3s::S3ErrorCode;
+use s3s::dto::Tagging;
+use s3s::xml::{Deserialize as _, Deserializer};
 
-use super::given::{condition, etag, given, named_checksum, version_text};
+use super::service::Answer;
 use super::session::Session;
-use crate::data::command::Condition;
-use crate::fault::{Outcome, denied, internal, invalid_request, not_implemented};
-use crate::front::authenticate::{Authenticated, Payload};
-use crate::front::payload::{Body, Source};
-use crate::front::request::Head;
+use crate::data::access::User;
+use crate::fault::{Outcome, fault, invalid};
+use crate::front::authenticate::{credential, is_same, is_same_in_base64};
+use crate::front::form::{Form, Policy};
+use crate::front::payload::Source;
+use crate::front::request::{Head, KEY_BYTES_MAX};
+use crate::front::signature::{ALGORITHM, encode, hmac, hmac_sha1};
 
 /// Bytes of a form.
 pub(super) const FORM_BYTES_MAX: usize = 16 << 20;
-
-/// Bytes of its fields, before the file.
-const FIELDS_BYTES_MAX: usize = 256 << 10;
 
 /// True for the Content-Type of a form.
 pub(super) fn is_form(head: &Head) -> bool {
@@ -27,22 +30,8 @@ pub(super) fn is_form(head: &Head) -> bool {
     head.method == "POST" && kind.starts_with("multipart/form-data")
 }
 
-/// Refuses a form that is signed as of version 2.
-pub(super) fn check(form: &[u8]) -> Outcome<()> {
-    let fields = &form[..form.len().min(FIELDS_BYTES_MAX)];
-    let text = String::from_utf8_lossy(fields).to_ascii_lowercase();
-    let fields = text.split("name=\"file\"").next().unwrap_or(&text);
-    if fields.len() >= FIELDS_BYTES_MAX {
-        return Err(invalid_request(format!("the fields of a form may have {FIELDS_BYTES_MAX} bytes")));
-    }
-    if fields.contains("name=\"awsaccesskeyid\"") || fields.contains("name=\"signature\"") {
-        return Err(invalid_request("signatures of version 2 are not accepted; use AWS4-HMAC-SHA256"));
-    }
-    Ok(())
-}
-
 /// A file that is all there.
-struct File(Vec<u8>);
+pub(super) struct File(pub(super) Vec<u8>);
 
 impl Source for File {
     fn read(&mut self, limit: usize) -> Result<Vec<u8>, String> {
@@ -51,63 +40,183 @@ impl Source for File {
     }
 }
 
-fn collect(mut blob: StreamingBlob) -> Outcome<Vec<u8>> {
-    let mut file = Vec::new();
-    // All of it is in memory already.
-    while let Some(Some(piece)) = blob.next().now_or_never() {
-        file.extend_from_slice(&piece.map_err(|error| internal(format!("a form's file cannot be read: {error}")))?);
-    }
-    Ok(file)
+/// What a form asks for.
+pub(super) struct Posted {
+    /// Of the PUT that it comes to.
+    pub(super) head: Head,
+    pub(super) key: String,
+    pub(super) file: Vec<u8>,
+    /// Who signed its policy.
+    pub(super) signer: Option<User>,
+    redirect: Option<String>,
+    status: Option<String>,
 }
 
-/// What a header would be refused for.
-fn check_fields(input: &PostObjectInput) -> Outcome<()> {
-    let encrypted = input.server_side_encryption.is_some()
-        || input.sse_customer_algorithm.is_some()
-        || input.ssekms_key_id.is_some()
-        || input.ssekms_encryption_context.is_some();
-    let granted = input.grant_full_control.is_some()
-        || input.grant_read.is_some()
-        || input.grant_read_acp.is_some()
-        || input.grant_write_acp.is_some();
-    let stored_elsewhere = input.storage_class.as_ref().is_some_and(|class| class.as_str() != "STANDARD");
-    for (given, what) in [
-        (encrypted, "server-side encryption"),
-        (granted, "a grant in a form"),
-        (stored_elsewhere, "a storage class other than STANDARD"),
-        (input.website_redirect_location.is_some(), "a website's redirection"),
-        (input.write_offset_bytes.is_some(), "appending to an object"),
-        (input.key.contains("${filename}"), "the variable ${filename} in a key"),
-    ] {
-        if given {
-            return Err(not_implemented(what));
+impl Posted {
+    /// Takes a form apart, and sees to it that its policy allows it.
+    pub(super) fn open(session: &Session, head: &Head, bucket: &str, body: &[u8]) -> Outcome<Self> {
+        let form = Form::parse(head.header("content-type").unwrap_or(""), body)?;
+        let key = form.key()?;
+        if key.len() > KEY_BYTES_MAX {
+            return Err(fault(S3ErrorCode::KeyTooLongError, "Your key is too long"));
         }
+        let signer = signer(session, &form)?;
+        if let Some(text) = form.field("policy") {
+            let wrong = |_| fault(S3ErrorCode::InvalidPolicyDocument, "Invalid Policy: it is not in base64");
+            let document = STANDARD.decode(text.split_whitespace().collect::<String>()).map_err(wrong)?;
+            let now_s = i64::try_from(session.machine.now_us() / 1_000_000).unwrap_or(i64::MAX);
+            Policy::parse(&document)?.check(&form, bucket, &key, now_s)?;
+        }
+        let mut headers = vec![("content-length".to_owned(), form.file.len().to_string())];
+        headers.extend(head.header("host").map(|host| ("host".to_owned(), host.to_owned())));
+        for (name, value) in &form.fields {
+            headers.extend(header(name, value)?);
+        }
+        let path = format!("/{}/{}", encode(bucket, false), encode(&key, true));
+        let text = |name: &str| form.field(name).filter(|value| !value.is_empty()).map(str::to_owned);
+        let redirect = text("success_action_redirect").or_else(|| text("redirect"));
+        Ok(Posted {
+            head: Head { method: "PUT".to_owned(), path, query: String::new(), headers },
+            redirect: redirect.filter(|url| url.starts_with("http://") || url.starts_with("https://")),
+            status: text("success_action_status"),
+            signer,
+            key,
+            file: form.file,
+        })
     }
-    Ok(())
+
+    /// What the form's sender gets, once the file is there.
+    pub(super) fn answer(&self, mut put: Answer, bucket: &str) -> Answer {
+        let etag = put.headers.iter().find(|(name, _)| name == "etag").map(|(_, value)| value.clone());
+        let etag = String::from_utf8(etag.unwrap_or_default()).unwrap_or_default();
+        let host = self.head.header("host").unwrap_or("localhost");
+        let mut location = format!("http://{host}{}", self.head.path);
+        put.status = match (&self.redirect, self.status.as_deref()) {
+            (Some(url), _) => {
+                let (before, fragment) =
+                    url.split_once('#').map_or((url.as_str(), None), |(url, end)| (url, Some(end)));
+                let separator = if before.contains('?') { '&' } else { '?' };
+                let pairs = [("bucket", bucket), ("key", &self.key), ("etag", &etag)];
+                let pairs = pairs.map(|(name, value)| format!("{name}={}", encode(value, false)));
+                location = format!("{before}{separator}{}", pairs.join("&"));
+                if let Some(fragment) = fragment {
+                    location.push_str(&format!("#{fragment}"));
+                }
+                303
+            }
+            (None, Some("200")) => 200,
+            (None, Some("201")) => 201,
+            (None, _) => 204,
+        };
+        if put.status == 201 {
+            let (bucket, key, etag) = (super::service::escape(bucket), super::service::escape(&self.key), etag);
+            let etag = super::service::escape(&etag);
+            let shown = super::service::escape(&location);
+            put.headers.push(("content-type".to_owned(), b"application/xml".to_vec()));
+            put.body = format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?><PostResponse><Location>{shown}</Location><Bucket>{bucket}\
+                 </Bucket><Key>{key}</Key><ETag>{etag}</ETag></PostResponse>"
+            )
+            .into_bytes();
+        }
+        put.headers.push(("location".to_owned(), location.into_bytes()));
+        put
+    }
 }
 
-impl Session {
-    pub(super) fn post_object(&self, mut input: PostObjectInput) -> Outcome<PostObjectOutput> {
-        if !self.form.get() {
-            return Err(denied("this is no form"));
+/// The header that a field stands for.
+fn header(name: &str, value: &str) -> Outcome<Option<(String, String)>> {
+    let named = |name: &str, value: &str| Ok(Some((name.to_owned(), value.to_owned())));
+    match name {
+        "acl" => named("x-amz-acl", value),
+        "tagging" => named("x-amz-tagging", &tagging(value)?),
+        "cache-control"
+        | "content-disposition"
+        | "content-encoding"
+        | "content-language"
+        | "content-md5"
+        | "content-type"
+        | "expires" => named(name, value),
+        "x-amz-algorithm" | "x-amz-credential" | "x-amz-date" | "x-amz-signature" => Ok(None),
+        name if name.starts_with("x-amz-") => named(name, value),
+        _ => Ok(None),
+    }
+}
+
+/// A form has tags as XML, a header as a query.
+fn tagging(text: &str) -> Outcome<String> {
+    let malformed = || fault(S3ErrorCode::MalformedXML, "the field tagging is no Tagging in XML");
+    if text.to_ascii_lowercase().contains("<!doctype") {
+        return Err(malformed());
+    }
+    let set = Tagging::deserialize(&mut Deserializer::new(text.as_bytes())).map_err(|_| malformed())?.tag_set;
+    let pairs = set.into_iter().map(|tag| {
+        let (key, value) = (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
+        format!("{}={}", encode(&key, false), encode(&value, false))
+    });
+    Ok(pairs.collect::<Vec<_>>().join("&"))
+}
+
+/// Who signed the policy of a form; none if it has no policy.
+fn signer(session: &Session, form: &Form) -> Outcome<Option<User>> {
+    let signature_fields = ["x-amz-signature", "signature"].map(|name| form.field(name));
+    let missing = |name: &str| invalid(format!("Bucket POST must contain a field named '{name}'."));
+    let Some(policy) = form.field("policy") else {
+        return if signature_fields == [None, None] { Ok(None) } else { Err(missing("policy")) };
+    };
+    if form.field("x-amz-security-token").is_some() {
+        let why = "The provided token is malformed or otherwise invalid: there are no temporary credentials";
+        return Err(fault(S3ErrorCode::InvalidToken, why));
+    }
+    let unknown = || fault(S3ErrorCode::InvalidAccessKeyId, "there is no such access key");
+    let field = |name: &str| form.field(name).ok_or_else(|| missing(name));
+    let (known, is_good) = if form.field("x-amz-algorithm").is_some() || form.field("x-amz-credential").is_some() {
+        if field("x-amz-algorithm")? != ALGORITHM {
+            return Err(invalid(format!("X-Amz-Algorithm only supports {ALGORITHM}")));
         }
-        check_fields(&input)?;
-        // s3s has verified who signed the policy, and refused a form without one: whoever signed it
-        // allows what it says.
-        self.caller.borrow_mut().owner = true;
-        let file = input.body.take().map(collect).transpose()?.unwrap_or_default();
-        let mut headers = vec![("content-length".to_owned(), file.len().to_string())];
-        headers.extend(input.content_md5.take().map(|md5| ("content-md5".to_owned(), md5)));
-        for (algorithm, value) in named_checksum!(input) {
-            headers.extend(value.map(|value| (algorithm.header().to_owned(), value.to_owned())));
+        let (access_key, scope) = credential(field("x-amz-credential")?, &session.region).map_err(invalid)?;
+        let (date, signature) = (field("x-amz-date")?, field("x-amz-signature")?);
+        if !date.starts_with(&scope.date) {
+            return Err(invalid("the credential's date is not that of x-amz-date"));
         }
-        let head = Head { headers, ..Default::default() };
-        let authenticated = Authenticated { access_key: None, payload: Payload::Unsigned, chain: None };
-        *self.body.borrow_mut() = Some(Body::new(&head, &authenticated, Box::new(File(file)))?);
-        let wanted: Condition = condition(input.if_match.as_ref(), input.if_none_match.as_ref())?;
-        let (bucket, key) = (input.bucket.clone(), input.key.clone());
-        let (bucket, details) = self.put_object(&bucket, &key, given!(input), wanted)?;
-        let version_id = version_text(&bucket, &details);
-        Ok(PostObjectOutput { e_tag: Some(etag(&details)), version_id, ..Default::default() })
+        let known = session.known(&access_key)?.ok_or_else(unknown)?;
+        let expected = hmac(&scope.key(&known.secret), policy.as_bytes());
+        (known, is_same(signature, &expected))
+    } else {
+        let (access_key, signature) = (field("awsaccesskeyid")?, field("signature")?);
+        let known = session.known(access_key)?.ok_or_else(unknown)?;
+        let expected = hmac_sha1(known.secret.as_bytes(), policy.as_bytes());
+        (known, is_same_in_base64(signature, &expected))
+    };
+    if is_good {
+        return Ok(Some(known.user));
+    }
+    let why = "the signature is not that of the form's policy: check the secret key";
+    Err(fault(S3ErrorCode::SignatureDoesNotMatch, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::hex;
+
+    #[test]
+    fn fields_stand_for_headers() {
+        let of = |name: &str, value: &str| header(name, value).unwrap();
+        let pair = |name: &str, value: &str| Some((name.to_owned(), value.to_owned()));
+        assert_eq!(of("acl", "private"), pair("x-amz-acl", "private"));
+        assert_eq!(of("x-amz-meta-a", "b"), pair("x-amz-meta-a", "b"));
+        assert_eq!(of("x-amz-server-side-encryption", "AES256"), pair("x-amz-server-side-encryption", "AES256"));
+        assert_eq!((of("submit", "Send"), of("x-amz-date", "d"), of("host", "h")), (None, None, None));
+        let tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>&amp;</Value></Tag></TagSet></Tagging>";
+        assert_eq!(of("tagging", tags), pair("x-amz-tagging", "a%20b=%26"));
+        assert!(header("tagging", "<Tagging>").is_err() && header("tagging", "<!DOCTYPE x>").is_err());
+    }
+
+    #[test]
+    fn signatures_are_written_in_two_ways() {
+        let digest = [7; 20];
+        assert!(is_same_in_base64(&STANDARD.encode(digest), &digest));
+        assert!(!is_same_in_base64(&hex(&digest), &digest) && !is_same_in_base64("", &digest));
     }
 }

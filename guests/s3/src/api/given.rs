@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use s3s::S3ErrorCode;
 use s3s::dto::{ChecksumType, ETag, ETagCondition, Timestamp};
 
+use super::access::GivenAcl;
+use super::session::Session;
+use crate::data::access::Acl;
 use crate::data::command::{Condition, VersionName};
 use crate::data::rows::{Attributes, Bucket, Details, Sum, Versioning};
 use crate::digest::base64;
@@ -18,7 +21,7 @@ const METADATA_BYTES_MAX: usize = 2048;
 /// What a client says about an object that it puts, copies or begins to upload.
 #[derive(Default)]
 pub(super) struct Given {
-    pub(super) acl: Option<String>,
+    pub(super) acl: GivenAcl,
     pub(super) cache_control: Option<String>,
     pub(super) content_disposition: Option<String>,
     pub(super) content_encoding: Option<String>,
@@ -36,7 +39,7 @@ pub(super) struct Given {
 macro_rules! given {
     ($input:expr) => {
         $crate::api::given::Given {
-            acl: $input.acl.take().map(|acl| acl.as_str().to_owned()),
+            acl: $crate::api::access::given_acl!($input),
             cache_control: $input.cache_control.take(),
             content_disposition: $input.content_disposition.take(),
             content_encoding: $input.content_encoding.take(),
@@ -53,8 +56,20 @@ macro_rules! given {
 }
 pub(super) use given;
 
+impl Session {
+    /// What an object in this bucket is going to have.
+    pub(super) fn attributes(&self, given: Given, bucket: &Bucket) -> Outcome<Attributes> {
+        let mut named = given.acl.clone();
+        // A grant that says nothing of an object, which s3s does not read but lists show.
+        let write = |(name, value): &(String, String)| (name == "s3:x-amz-grant-write").then(|| value.clone());
+        named.write = named.write.or_else(|| self.caller().facts.iter().find_map(write));
+        let acl = self.given_acl(&named, Some(&bucket.owner))?;
+        given.attributes(acl)
+    }
+}
+
 impl Given {
-    pub(super) fn attributes(self) -> Outcome<Attributes> {
+    fn attributes(self, acl: Option<Acl>) -> Outcome<Attributes> {
         let mut headers = Vec::new();
         let mut keep = |name: &str, value: Option<String>| {
             headers.extend(value.filter(|value| !value.is_empty()).map(|value| (name.to_owned(), value)))
@@ -76,7 +91,6 @@ impl Given {
             return Err(fault(S3ErrorCode::MetadataTooLarge, why));
         }
         let tags = self.tagging.map(|text| super::attributes::parse_tagging(&text)).transpose()?.unwrap_or_default();
-        let acl = super::attributes::acl(self.acl.as_deref())?.unwrap_or_default();
         let retention = super::attributes::retention(self.lock_mode.as_deref(), self.lock_until.as_ref())?;
         let legal_hold = super::attributes::legal_hold(self.legal_hold.as_deref())?;
         Ok(Attributes { headers, metadata, tags, acl, retention, legal_hold })
@@ -104,7 +118,7 @@ pub(super) fn condition(matches: Option<&ETagCondition>, none_match: Option<&ETa
         ETagCondition::Any => "*".to_owned(),
         ETagCondition::ETag(etag) => etag.value().to_owned(),
     });
-    Ok(Condition { matches, absent })
+    Ok(Condition { matches, absent, ..Default::default() })
 }
 
 pub(super) fn version(text: Option<&str>) -> Outcome<Option<VersionName>> {

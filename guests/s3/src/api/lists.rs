@@ -11,13 +11,13 @@ use s3s::dto::{
     ObjectStorageClass, ObjectVersion, ObjectVersionStorageClass, Owner, StorageClass,
 };
 
+use super::access::shown_owner;
 use super::given::version as parse_version;
 use super::merge::{Next, merge};
 use super::session::{Session, unexpected};
 use crate::data::command::{Answer, Behind, Command, Item, Listing, Page, VersionName, encode};
 use crate::data::keys;
-use crate::data::policy::{Caller, owner_id};
-use crate::data::rows::{Bucket, Place, Version};
+use crate::data::rows::{Bucket, Place, Upload, Version};
 use crate::digest::Algorithm;
 use crate::fault::{Outcome, internal, invalid};
 use crate::front::signature::encode as percent_encode;
@@ -57,8 +57,10 @@ impl Names {
     }
 }
 
-fn owner() -> Owner {
-    Owner { display_name: Some("root".to_owned()), id: Some(owner_id()) }
+/// Whose a version is.
+fn owner(bucket: &Bucket, version: &Version) -> Owner {
+    let own = version.owner.as_ref().filter(|_| !bucket.configuration.has_no_acls());
+    shown_owner(own.unwrap_or(&bucket.owner))
 }
 
 fn limit(given: Option<i32>, what: &str) -> Outcome<i32> {
@@ -78,7 +80,7 @@ fn behind(last: &Item) -> Next {
         Item::Prefix(_) => (prefix_end(name.as_bytes()).unwrap_or_else(|| vec![0xff; 1025]), None),
         Item::Object { .. } => ([name.as_bytes(), &[0]].concat(), None),
         Item::Version { version, .. } => (name.as_bytes().to_vec(), Some(Behind::Version(VersionName::of(version)))),
-        Item::Upload { id, .. } => (name.as_bytes().to_vec(), Some(Behind::Upload(*id))),
+        Item::Upload { upload, .. } => (name.as_bytes().to_vec(), Some(Behind::Upload(upload.id))),
     }
 }
 
@@ -128,7 +130,7 @@ impl Session {
         list: &List<'_>,
         wanted: &[(u16, Next, u32)],
     ) -> Outcome<Vec<(Vec<Item>, Option<Next>)>> {
-        let caller = Caller { prefix: Some(list.prefix.to_owned()), ..self.caller() };
+        let caller = self.caller().with("s3:prefix", list.prefix);
         let call = |(shard, (start, behind), limit): &(u16, Next, u32)| {
             let place = Place { bucket: bucket.id, shard: *shard };
             let page = Page {
@@ -165,7 +167,7 @@ impl Session {
         let (items, next) = self.list(&bucket, list)?;
         let key_count = Some(i32::try_from(items.len()).unwrap_or(i32::MAX));
         let with_owner = input.fetch_owner.unwrap_or(false);
-        let (contents, common_prefixes) = objects(items, &names, with_owner);
+        let (contents, common_prefixes) = objects(&bucket, items, &names, with_owner);
         Ok(ListObjectsV2Output {
             name: Some(input.bucket),
             prefix: Some(names.show(&prefix)),
@@ -195,7 +197,7 @@ impl Session {
         // Without a delimiter the last key is the marker, and clients take it from there.
         let last = items.last().map(|item| names.show(item.name()));
         let next_marker = last.filter(|_| next.is_some() && !delimiter.is_empty());
-        let (contents, common_prefixes) = objects(items, &names, true);
+        let (contents, common_prefixes) = objects(&bucket, items, &names, true);
         Ok(ListObjectsOutput {
             name: Some(input.bucket),
             prefix: Some(names.show(&prefix)),
@@ -255,10 +257,12 @@ impl Session {
                     is_latest: Some(latest),
                     key: Some(names.show(&key)),
                     last_modified: Some(timestamp(version.time_us)),
-                    owner: Some(owner()),
+                    owner: Some(owner(&bucket, &version)),
                     version_id: Some(VersionName::of(&version).text()),
                 }),
-                Item::Version { key, version, latest } => versions.push(listed_version(&names, &key, &version, latest)),
+                Item::Version { key, version, latest } => {
+                    versions.push(listed_version(&bucket, &names, &key, &version, latest));
+                }
                 Item::Object { .. } | Item::Upload { .. } => {}
             }
         }
@@ -300,23 +304,23 @@ impl Session {
         };
         if let Some(last) = items.last().filter(|_| next.is_some()) {
             output.next_key_marker = Some(names.show(last.name()));
-            if let Item::Upload { id, .. } = last {
-                output.next_upload_id_marker = Some(crate::digest::hex(id));
+            if let Item::Upload { upload, .. } = last {
+                output.next_upload_id_marker = Some(crate::digest::hex(&upload.id));
             }
         }
         let (mut uploads, mut prefixes) = (Vec::new(), Vec::new());
         for item in items {
             match item {
                 Item::Prefix(prefix) => prefixes.push(CommonPrefix { prefix: Some(names.show(&prefix)) }),
-                Item::Upload { key, id, initiated_us, checksum } => uploads.push(MultipartUpload {
-                    checksum_algorithm: checksum.map(|(algorithm, _)| algorithm_name(algorithm)),
-                    checksum_type: checksum.map(|(_, composite)| checksum_type(composite)),
-                    initiated: Some(timestamp(initiated_us)),
-                    initiator: Some(Initiator { display_name: Some("root".to_owned()), id: Some(owner_id()) }),
+                Item::Upload { key, upload } => uploads.push(MultipartUpload {
+                    checksum_algorithm: upload.checksum.map(|(algorithm, _)| algorithm_name(algorithm)),
+                    checksum_type: upload.checksum.map(|(_, composite)| checksum_type(composite)),
+                    initiated: Some(timestamp(upload.initiated_us)),
+                    initiator: Some(initiator(&bucket, &upload)),
                     key: Some(names.show(&key)),
-                    owner: Some(owner()),
+                    owner: Some(shown_owner(upload.owner.as_ref().unwrap_or(&bucket.owner))),
                     storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-                    upload_id: Some(crate::digest::hex(&id)),
+                    upload_id: Some(crate::digest::hex(&upload.id)),
                 }),
                 Item::Object { .. } | Item::Version { .. } => {}
             }
@@ -334,7 +338,13 @@ pub(super) fn checksum_type(composite: bool) -> ChecksumType {
     ChecksumType::from_static(if composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT })
 }
 
-fn objects(items: Vec<Item>, names: &Names, with_owner: bool) -> (Vec<Object>, Vec<CommonPrefix>) {
+/// Who began an upload.
+pub(super) fn initiator(bucket: &Bucket, upload: &Upload) -> Initiator {
+    let Owner { display_name, id } = shown_owner(upload.initiator.as_ref().unwrap_or(&bucket.owner));
+    Initiator { display_name, id }
+}
+
+fn objects(bucket: &Bucket, items: Vec<Item>, names: &Names, with_owner: bool) -> (Vec<Object>, Vec<CommonPrefix>) {
     let (mut contents, mut prefixes) = (Vec::new(), Vec::new());
     for item in items {
         match item {
@@ -345,7 +355,7 @@ fn objects(items: Vec<Item>, names: &Names, with_owner: bool) -> (Vec<Object>, V
                 e_tag: Some(ETag::Strong(version.etag.text())),
                 key: Some(names.show(&key)),
                 last_modified: Some(timestamp(version.time_us)),
-                owner: with_owner.then(owner),
+                owner: with_owner.then(|| owner(bucket, &version)),
                 restore_status: None,
                 size: i64::try_from(version.size).ok(),
                 storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
@@ -356,7 +366,7 @@ fn objects(items: Vec<Item>, names: &Names, with_owner: bool) -> (Vec<Object>, V
     (contents, prefixes)
 }
 
-fn listed_version(names: &Names, key: &str, version: &Version, latest: bool) -> ObjectVersion {
+fn listed_version(bucket: &Bucket, names: &Names, key: &str, version: &Version, latest: bool) -> ObjectVersion {
     ObjectVersion {
         checksum_algorithm: version.checksum.map(|(algorithm, _)| vec![algorithm_name(algorithm)]),
         checksum_type: version.checksum.map(|(_, composite)| checksum_type(composite)),
@@ -364,7 +374,7 @@ fn listed_version(names: &Names, key: &str, version: &Version, latest: bool) -> 
         is_latest: Some(latest),
         key: Some(names.show(key)),
         last_modified: Some(timestamp(version.time_us)),
-        owner: Some(owner()),
+        owner: Some(owner(bucket, version)),
         restore_status: None,
         size: i64::try_from(version.size).ok(),
         storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),

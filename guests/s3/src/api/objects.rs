@@ -12,7 +12,8 @@ use super::session::{Session, unexpected};
 use super::transfer::{Purpose, Stored};
 use crate::data::command::{Answer, Bytes, Condition, NewVersion, Operation, VersionName};
 use crate::data::rows::{Attributes, Bucket, Details, Sum};
-use crate::fault::{Outcome, fault, internal, not_implemented};
+use crate::fault::{Outcome, fault, internal, invalid};
+use crate::front::time::seconds;
 
 /// Keys that one request may delete.
 const DELETED_MAX: usize = 1000;
@@ -27,7 +28,7 @@ impl Session {
     ) -> Outcome<(Bucket, Details)> {
         check_key(key)?;
         let bucket = self.bucket(bucket)?;
-        let attributes = given.attributes()?;
+        let attributes = self.attributes(given, &bucket)?;
         let body = Box::new(self.take_body()?);
         let purpose = Purpose { bucket: &bucket, key, upload: None, condition };
         let stored = self.store(&purpose, body)?;
@@ -61,11 +62,10 @@ impl Session {
     }
 
     pub(super) fn delete_object(&self, input: &DeleteObjectInput) -> Outcome<DeleteObjectOutput> {
-        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-            return Err(not_implemented("deleting by size or time"));
-        }
         let bucket = self.bucket(&input.bucket)?;
-        let condition = condition(input.if_match.as_ref(), None)?;
+        let mut condition = condition(input.if_match.as_ref(), None)?;
+        condition.size = size(input.if_match_size)?;
+        condition.modified_s = input.if_match_last_modified_time.as_ref().map(seconds);
         let bypass = input.bypass_governance_retention.unwrap_or(false);
         let version = version(input.version_id.as_deref())?;
         let (marker, name) = self.delete(&bucket, &input.key, version, condition, bypass)?;
@@ -122,16 +122,21 @@ impl Session {
 
     /// The call that deletes one of many.
     fn delete_listed(&self, bucket: &Bucket, object: &ObjectIdentifier, bypass: bool) -> Outcome<RoutedCall> {
-        if object.last_modified_time.is_some() || object.size.is_some() {
-            return Err(not_implemented("deleting by size or time"));
-        }
         check_key(&object.key)?;
-        let matches = object.e_tag.as_ref().map(|etag| etag.value().to_owned());
-        let condition = Condition { matches, absent: false };
+        let condition = Condition {
+            matches: object.e_tag.as_ref().map(|etag| etag.value().to_owned()),
+            absent: false,
+            size: size(object.size)?,
+            modified_s: object.last_modified_time.as_ref().map(seconds),
+        };
         let version = version(object.version_id.as_deref())?;
         let delete = Operation::Delete { version, marker: self.id(), condition, bypass };
         self.key_call(bucket, &object.key, delete)
     }
+}
+
+fn size(size: Option<i64>) -> Outcome<Option<u64>> {
+    size.map(|size| u64::try_from(size).map_err(|_| invalid("a size is negative"))).transpose()
 }
 
 /// Whether what was deleted, or what came to be, is a delete marker, and the version's name.

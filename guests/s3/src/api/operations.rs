@@ -10,10 +10,12 @@ use s3s::dto::*;
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 use send_wrapper::SendWrapper;
 
-use super::attributes::{chosen_acl, grants, legal_hold, retention, shown_tags};
+use super::access::{given_acl, shown_grants, shown_object_acl, shown_owner};
+use super::attributes::{legal_hold, retention, shown_tags};
 use super::given::{condition, etag, given, set_checksum, sum_text, sum_type, version_text};
+use super::lifecycle::shown_lifecycle;
 use super::session::Session;
-use super::settings::{shown_cors, shown_lifecycle, shown_lock};
+use super::settings::{shown_cors, shown_lock};
 use crate::data::command::AttributeChange;
 use crate::data::policy::is_public;
 use crate::data::rows::{LockMode, Versioning};
@@ -32,9 +34,9 @@ impl Operations {
 /// Defines operations, and the list of their names.
 macro_rules! operations {
     ($( $method:ident $name:ident ($input:ident) -> $output:ident |$session:ident, $given:ident| $body:expr; )*) => {
-        /// The operations that there are.
+        /// The operations that there are. Forms become a PutObject before s3s sees them.
         #[cfg(test)]
-        pub(crate) const NAMES: &[&str] = &[$( stringify!($name) ),*];
+        pub(crate) const NAMES: &[&str] = &["PostObject", $( stringify!($name) ),*];
 
         #[async_trait::async_trait]
         #[allow(unused_mut, unused_variables)]
@@ -55,7 +57,7 @@ operations! {
     list_buckets ListBuckets(ListBucketsInput) -> ListBucketsOutput |session, input| session.list_buckets(input);
     create_bucket CreateBucket(CreateBucketInput) -> CreateBucketOutput |session, input| {
         let location = Some(format!("/{}", input.bucket));
-        session.create_bucket(&input).map(|()| CreateBucketOutput { location })
+        session.create_bucket(&mut input).map(|()| CreateBucketOutput { location })
     };
     delete_bucket DeleteBucket(DeleteBucketInput) -> DeleteBucketOutput |session, input| {
         session.delete_bucket(&input.bucket).map(|()| Default::default())
@@ -85,7 +87,6 @@ operations! {
             output
         })
     };
-    post_object PostObject(PostObjectInput) -> PostObjectOutput |session, input| session.post_object(input);
     get_object GetObject(GetObjectInput) -> GetObjectOutput |session, input| session.get_object(&input);
     head_object HeadObject(HeadObjectInput) -> HeadObjectOutput |session, input| {
         session.head_object(&input).map(|(output, partial)| {
@@ -157,18 +158,15 @@ operations! {
         set.map(|version_id| DeleteObjectTaggingOutput { version_id })
     };
     get_object_acl GetObjectAcl(GetObjectAclInput) -> GetObjectAclOutput |session, input| {
-        session.look_at(&input.bucket, &input.key, input.version_id.as_deref(), "s3:GetObjectAcl").map(|(_, found)| {
-            let (grants, owner) = grants(found.details.attributes.acl);
+        session.look_at(&input.bucket, &input.key, input.version_id.as_deref(), "s3:GetObjectAcl").map(|(bucket, found)| {
+            let (grants, owner) = shown_object_acl(&bucket, &found.details);
             GetObjectAclOutput { grants: Some(grants), owner: Some(owner), request_charged: None }
         })
     };
     put_object_acl PutObjectAcl(PutObjectAclInput) -> PutObjectAclOutput |session, input| {
-        let acl = chosen_acl(input.acl.as_ref().map(|acl| acl.as_str()), input.access_control_policy.as_ref());
-        let set = acl.and_then(|acl| {
-            let change = AttributeChange::Acl(acl);
-            session.set_attributes(&input.bucket, &input.key, input.version_id.as_deref(), change, false)
-        });
-        set.map(|_| Default::default())
+        let given = given_acl!(input, with_write);
+        let (policy, version) = (input.access_control_policy.take(), input.version_id.as_deref());
+        session.set_object_acl(&input.bucket, &input.key, version, &given, policy).map(|()| Default::default())
     };
     get_object_retention GetObjectRetention(GetObjectRetentionInput) -> GetObjectRetentionOutput |session, input| {
         let found = session.look_at(&input.bucket, &input.key, input.version_id.as_deref(), "s3:GetObjectRetention");
@@ -230,13 +228,14 @@ operations! {
     };
     get_bucket_acl GetBucketAcl(GetBucketAclInput) -> GetBucketAclOutput |session, input| {
         session.bucket_for(&input.bucket, "s3:GetBucketAcl").map(|bucket| {
-            let (grants, owner) = grants(bucket.configuration.acl);
-            GetBucketAclOutput { grants: Some(grants), owner: Some(owner) }
+            let grants = Some(shown_grants(&bucket.configuration.acl, &bucket.owner));
+            GetBucketAclOutput { grants, owner: Some(shown_owner(&bucket.owner)) }
         })
     };
     put_bucket_acl PutBucketAcl(PutBucketAclInput) -> PutBucketAclOutput |session, input| {
-        let acl = chosen_acl(input.acl.as_ref().map(|acl| acl.as_str()), input.access_control_policy.as_ref());
-        acl.and_then(|acl| session.set_bucket_acl(&input.bucket, acl)).map(|()| Default::default())
+        let given = given_acl!(input, with_write);
+        let policy = input.access_control_policy.take();
+        session.set_bucket_acl(&input.bucket, &given, policy).map(|()| Default::default())
     };
     get_bucket_policy GetBucketPolicy(GetBucketPolicyInput) -> GetBucketPolicyOutput |session, input| {
         session.bucket_for(&input.bucket, "s3:GetBucketPolicy").and_then(|bucket| {
@@ -255,9 +254,10 @@ operations! {
         GetBucketPolicyStatusInput
     ) -> GetBucketPolicyStatusOutput |session, input| {
         session.bucket_for(&input.bucket, "s3:GetBucketPolicyStatus").and_then(|bucket| {
-            let missing = || fault(S3ErrorCode::NoSuchBucketPolicy, "The bucket policy does not exist");
-            let (_, statements) = bucket.configuration.policy.ok_or_else(missing)?;
-            let status = PolicyStatus { is_public: Some(is_public(&statements)) };
+            let configuration = &bucket.configuration;
+            let by_policy = configuration.policy.iter().any(|(_, statements)| is_public(statements));
+            let by_list = !configuration.has_no_acls() && configuration.acl.is_public();
+            let status = PolicyStatus { is_public: Some(by_policy || by_list) };
             Ok(GetBucketPolicyStatusOutput { policy_status: Some(status) })
         })
     };
@@ -419,6 +419,9 @@ impl Session {
             Some(_) => return Err(fault(S3ErrorCode::MalformedXML, "ownership controls have one rule")),
         };
         self.configure(name, "s3:PutBucketOwnershipControls", |configuration| {
+            if ownership.as_deref() == Some("BucketOwnerEnforced") && configuration.acl.is_shared() {
+                return Err(super::buckets::shared_without_acls());
+            }
             configuration.ownership = ownership;
             Ok(())
         })

@@ -101,7 +101,11 @@ impl Session {
         wanted: Wanted,
         with_parts: bool,
     ) -> Outcome<(Found, Vec<u8>)> {
-        let get = Operation::Get { version, part, wanted, with_parts };
+        self.find_by(bucket, key, Operation::Get { action: None, version, part, wanted, with_parts })
+    }
+
+    /// What a [`Operation::Get`] finds.
+    pub(super) fn find_by(&self, bucket: &Bucket, key: &str, get: Operation) -> Outcome<(Found, Vec<u8>)> {
         match self.key(bucket, key, get, Mode::Read)? {
             (Answer::Found(found), bytes) => Ok((*found, bytes)),
             (Answer::Absent, _) => Err(no_such_key(key)),

@@ -7,26 +7,26 @@
 //! Invariant: a request is verified before a byte of its body is read, so that a client waits for
 //! `100 Continue` and sends nothing for nothing.
 
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderValue;
 use recoil_sdk::{Router, settings};
-use s3s::auth::SimpleAuth;
-use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::ETagCondition;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Error, S3ErrorCode};
 
+use super::forms::{File, Posted};
 use super::given::condition;
 use super::operations::Operations;
 use super::session::{Machine, Session};
-use super::{cors, forms};
+use super::{cors, facts, forms};
 use crate::data::command::Condition;
+use crate::data::policy::Caller;
 use crate::digest::hex;
-use crate::fault::{Outcome, denied, fault, internal, invalid, invalid_request, other};
+use crate::fault::{Outcome, fault, internal, invalid, invalid_request, other};
 use crate::front::authenticate::{Authenticated, Payload, Verifier, is_presigned_name};
 use crate::front::names::{self, Target};
 use crate::front::payload::{Body, Source};
@@ -36,10 +36,6 @@ use crate::front::time::parse_http_date;
 
 /// Bytes of a body that is XML or JSON: a thousand keys to delete, say, or ten thousand parts.
 const DOCUMENT_BYTES_MAX: usize = 8 << 20;
-/// The longest that a signed policy of a form may hold.
-const FORM_AGE_MAX_S: u32 = 604_800;
-/// A secret key has at least so many characters.
-const SECRET_CHARACTERS_MIN: usize = 8;
 
 /// Where an answer goes.
 pub(crate) trait Exchange {
@@ -53,9 +49,9 @@ pub(crate) trait Exchange {
 
 /// An answer but for the bytes of an object.
 pub(crate) struct Answer {
-    status: u16,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Vec<u8>,
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) body: Vec<u8>,
 }
 
 /// Answers a request.
@@ -121,7 +117,9 @@ impl Request {
             return self.preflight();
         }
         let authenticated = self.authenticate()?;
-        self.session.caller.borrow_mut().owner = authenticated.access_key.is_some();
+        let expected = |name: &str| self.head.header(name).map(str::to_owned);
+        *self.session.expected_owner.borrow_mut() = expected("x-amz-expected-bucket-owner");
+        *self.session.expected_source_owner.borrow_mut() = expected("x-amz-source-expected-bucket-owner");
         self.rewrite_host()?;
         let (bucket, key) = self.head.place()?;
         let target = match (bucket.as_str(), key.as_str()) {
@@ -131,15 +129,44 @@ impl Request {
         };
         names::check(&self.head, target, authenticated.access_key.is_some())?;
         let document = self.take_in(target, &authenticated, source)?;
-        let answer = self.operate(&bucket, &key, document)?;
+        let answer = match self.session.form.get() {
+            true => self.post(&bucket, &document)?,
+            false => self.operate(&bucket, &key, document)?,
+        };
         Ok(self.with_cors(answer, &bucket))
     }
 
+    /// A form: the PUT that it comes to, and an answer of its own.
+    fn post(&self, bucket: &str, form: &[u8]) -> Outcome<Answer> {
+        let mut posted = Posted::open(&self.session, &self.head, bucket, form)?;
+        let is_signed = posted.signer.is_some();
+        if let Some(signer) = posted.signer.take() {
+            self.session.caller.borrow_mut().user = Some(signer);
+        }
+        let put = Request { head: posted.head.clone(), session: self.session.clone() };
+        self.session.caller.borrow_mut().facts = facts::of(&put.head, is_signed);
+        names::check(&put.head, Target::Object, is_signed)?;
+        let authenticated = Authenticated { access_key: None, payload: Payload::Unsigned, chain: None };
+        let file = Box::new(File(std::mem::take(&mut posted.file)));
+        *self.session.body.borrow_mut() = Some(Body::new(&put.head, &authenticated, file)?);
+        let answer = put.operate(bucket, &posted.key, vec![])?;
+        Ok(if answer.status == 200 { posted.answer(answer, bucket) } else { answer })
+    }
+
     fn authenticate(&self) -> Outcome<Authenticated> {
-        let (access, secret) = keys()?;
-        let lookup = |key: &str| (key == access).then(|| secret.clone());
+        let found = RefCell::new(None);
+        let lookup = |key: &str| {
+            let known = self.session.known(key)?;
+            *found.borrow_mut() = known.clone();
+            Ok(known.map(|known| known.secret))
+        };
         let now_s = i64::try_from(self.session.machine.now_us() / 1_000_000).unwrap_or(i64::MAX);
-        Verifier { secret: &lookup, region: &self.session.region, now_s }.authenticate(&self.head)
+        let verifier = Verifier { secret: &lookup, region: &self.session.region, now_s };
+        let authenticated = verifier.authenticate(&self.head)?;
+        let user = found.into_inner().map(|known| known.user).filter(|_| authenticated.access_key.is_some());
+        let facts = facts::of(&self.head, user.is_some());
+        *self.session.caller.borrow_mut() = Caller { user, facts };
+        Ok(authenticated)
     }
 
     /// Makes a request to `BUCKET.domain` one to `/BUCKET`.
@@ -186,7 +213,6 @@ impl Request {
         }
         if target == Target::Bucket && forms::is_form(head) {
             let (form, _) = Body::new(head, authenticated, source)?.read_all(forms::FORM_BYTES_MAX)?;
-            forms::check(&form)?;
             self.session.form.set(true);
             return Ok(form);
         }
@@ -200,16 +226,7 @@ impl Request {
     /// Has s3s read the head, carry out the operation, and write the answer's head.
     fn operate(&self, bucket: &str, key: &str, document: Vec<u8>) -> Outcome<Answer> {
         let request = self.for_s3s(bucket, key, document)?;
-        let mut builder = S3ServiceBuilder::new(Operations::new(self.session.clone()));
-        if self.session.form.get() {
-            let (access, secret) = keys()?;
-            builder.set_auth(SimpleAuth::from_single(access, secret));
-            // How long a form holds is what its policy says.
-            let mut config = S3Config::default();
-            config.presigned_url_max_skew_time_secs = FORM_AGE_MAX_S;
-            builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        }
-        let service = builder.build();
+        let service = S3ServiceBuilder::new(Operations::new(self.session.clone())).build();
         // Nothing in it waits but calls to partitions, and those block.
         let called = service
             .call(request)
@@ -295,19 +312,6 @@ fn copy_condition(head: &Head) -> Outcome<Condition> {
     condition(parse("if-match")?.as_ref(), parse("if-none-match")?.as_ref())
 }
 
-/// The owner's key, once it is set.
-fn keys() -> Outcome<(String, String)> {
-    let access = settings::text("root-access-key").unwrap_or_default();
-    let secret = settings::text("root-secret-key").unwrap_or_default();
-    if access.is_empty() || secret.chars().count() < SECRET_CHARACTERS_MIN {
-        return Err(denied(format!(
-            "this store has no key yet: set root-access-key, and root-secret-key with at least {SECRET_CHARACTERS_MIN} \
-             characters, with `recoilctl set`"
-        )));
-    }
-    Ok((access, secret))
-}
-
 /// Headers that are not s3s's business, or that it would refuse where they are to be ignored.
 fn is_for_s3s(name: &str, value: &str) -> bool {
     match name {
@@ -391,7 +395,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

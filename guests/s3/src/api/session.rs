@@ -7,11 +7,12 @@ use recoil_sdk::{Address, CallError, Mode, RoutedCall, Router};
 use s3s::S3ErrorCode;
 
 use super::transfer::Download;
+use crate::data::access::{ACCOUNT, Owner};
 use crate::data::command::{Answer, Command, Condition, Due, Operation, Reply, decode, encode, refusal};
 use crate::data::keys;
 use crate::data::policy::Caller;
 use crate::data::rows::{Bucket, Id, Place, State};
-use crate::fault::{Outcome, fault, internal, other};
+use crate::fault::{Outcome, denied, fault, internal, other};
 use crate::front::payload::Body;
 
 /// How often a call is made that comes to nothing for now.
@@ -48,6 +49,9 @@ pub(crate) struct Session {
     pub(crate) wrote: Cell<bool>,
     /// The answer to a HEAD is of a range.
     pub(crate) partial: Cell<bool>,
+    /// Whose the bucket is, by the request's header, and whose the bucket of a copy's source.
+    pub(crate) expected_owner: RefCell<Option<String>>,
+    pub(crate) expected_source_owner: RefCell<Option<String>>,
     /// What must hold of what a copy replaces.
     pub(crate) copy_condition: RefCell<Condition>,
     /// The request is a form.
@@ -59,7 +63,7 @@ impl Session {
         Session {
             router,
             machine,
-            caller: RefCell::new(Caller { owner: false, prefix: None }),
+            caller: RefCell::default(),
             region,
             body: RefCell::default(),
             download: RefCell::default(),
@@ -67,6 +71,8 @@ impl Session {
             due: RefCell::default(),
             wrote: Cell::new(false),
             partial: Cell::new(false),
+            expected_owner: RefCell::default(),
+            expected_source_owner: RefCell::default(),
             copy_condition: RefCell::default(),
             form: Cell::new(false),
         }
@@ -97,17 +103,7 @@ impl Session {
     }
 
     pub(crate) fn call_encoded(&self, call: &RoutedCall) -> Outcome<(Answer, Vec<u8>)> {
-        let mut result = self.router.call(call);
-        let mut attempt = 1;
-        while let Err(error) = &result
-            && attempt < ATTEMPTS_MAX
-            && may_repeat(error)
-        {
-            self.machine.sleep_ms(20 << attempt);
-            attempt += 1;
-            result = self.router.call(call);
-        }
-        self.answer(call, result)
+        self.answer(call, call_patiently(&*self.router, &*self.machine, call))
     }
 
     /// Many commands that only read, at once.
@@ -158,8 +154,28 @@ impl Session {
         Ok(self.call(Address::Key(to), command, b"", Mode::Read)?.0)
     }
 
-    /// The bucket of a name.
+    /// The bucket that a request is about.
     pub(crate) fn bucket(&self, name: &str) -> Outcome<Bucket> {
+        let expected = self.expected_owner.borrow().clone();
+        self.owned_bucket(name, expected.as_deref())
+    }
+
+    /// The bucket that a copy comes from.
+    pub(crate) fn source_bucket(&self, name: &str) -> Outcome<Bucket> {
+        let expected = self.expected_source_owner.borrow().clone();
+        self.owned_bucket(name, expected.as_deref())
+    }
+
+    fn owned_bucket(&self, name: &str, expected: Option<&str>) -> Outcome<Bucket> {
+        let bucket = self.find_bucket(name)?;
+        let is_owner = |id: &str| id == bucket.owner.id || (id == ACCOUNT && bucket.owner.id == Owner::root().id);
+        match expected {
+            Some(id) if !is_owner(id) => Err(denied("the bucket has another owner than the request expects")),
+            _ => Ok(bucket),
+        }
+    }
+
+    fn find_bucket(&self, name: &str) -> Outcome<Bucket> {
         let command = Command::Bucket { name: name.to_owned() };
         let missing = || fault(S3ErrorCode::NoSuchBucket, format!("The specified bucket does not exist: {name}"));
         let Answer::Bucket { bucket, .. } = self.read(keys::bucket_address(name), &command)? else {
@@ -230,6 +246,25 @@ impl Session {
             }
         }
     }
+}
+
+/// Makes a call, and again while that can help.
+pub(crate) fn call_patiently(
+    router: &dyn Router,
+    machine: &dyn Machine,
+    call: &RoutedCall,
+) -> Result<Vec<u8>, CallError> {
+    let mut result = router.call(call);
+    let mut attempt = 1;
+    while let Err(error) = &result
+        && attempt < ATTEMPTS_MAX
+        && may_repeat(error)
+    {
+        machine.sleep_ms(20 << attempt);
+        attempt += 1;
+        result = router.call(call);
+    }
+    result
 }
 
 /// The shard of a key.

@@ -3,15 +3,15 @@
 use recoil_sdk::Mode;
 use s3s::dto::{
     CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart, CreateMultipartUploadOutput, ETag,
-    Initiator, ListPartsInput, ListPartsOutput, Owner, Part, StorageClass, UploadPartInput, UploadPartOutput,
+    ListPartsInput, ListPartsOutput, Part, StorageClass, UploadPartInput, UploadPartOutput,
 };
 
+use super::access::shown_owner;
 use super::given::{Given, check_key, condition, etag, named_checksum, set_checksum, sum_text, sum_type, version_text};
-use super::lists::{algorithm_name, checksum_type};
+use super::lists::{algorithm_name, checksum_type, initiator};
 use super::session::{Session, unexpected};
 use super::transfer::{Bytestream, Purpose};
 use crate::data::command::{Answer, Bytes, Condition, ListedPart, Operation};
-use crate::data::policy::owner_id;
 use crate::data::rows::{Bucket, Id, Piece, Upload, UploadedPart};
 use crate::digest::{Algorithm, base64, hex, unhex};
 use crate::fault::{Outcome, fault, invalid, invalid_request};
@@ -81,7 +81,9 @@ impl Session {
             key: key.to_owned(),
             id: self.id(),
             initiated_us: 0,
-            attributes: given.attributes()?,
+            attributes: self.attributes(given, &row)?,
+            owner: None,
+            initiator: None,
             checksum: algorithm.zip(composite),
         };
         let id = upload.id;
@@ -211,17 +213,16 @@ impl Session {
             }
             shown
         });
-        let (display_name, id) = (Some("root".to_owned()), Some(owner_id()));
         Ok(ListPartsOutput {
             bucket: Some(input.bucket),
             checksum_algorithm: upload.checksum.map(|(algorithm, _)| algorithm_name(algorithm)),
             checksum_type: upload.checksum.map(|(_, composite)| checksum_type(composite)),
-            initiator: Some(Initiator { display_name: display_name.clone(), id: id.clone() }),
+            initiator: Some(initiator(&row, &upload)),
             is_truncated: Some(more && limit > 0),
             key: Some(input.key),
             max_parts: Some(limit),
             next_part_number_marker: Some(last),
-            owner: Some(Owner { display_name, id }),
+            owner: Some(shown_owner(upload.owner.as_ref().unwrap_or(&row.owner))),
             part_number_marker: Some(marker),
             parts: Some(listed.collect()),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),

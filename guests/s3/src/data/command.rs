@@ -12,10 +12,10 @@ use s3s::S3ErrorCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::access::{Acl, KeyRow, Owner};
 use super::policy::Caller;
 use super::rows::{
-    Acl, Attributes, Bucket, Configuration, Details, Id, Piece, Place, Retention, State, Sum, Upload, UploadedPart,
-    Version,
+    Attributes, Bucket, Configuration, Details, Id, Piece, Place, Retention, State, Sum, Upload, UploadedPart, Version,
 };
 use crate::digest::{Algorithm, hex, unhex};
 
@@ -56,6 +56,10 @@ pub(crate) struct Condition {
     pub(crate) matches: Option<String>,
     /// There is none.
     pub(crate) absent: bool,
+    /// If there is one, it has so many bytes.
+    pub(crate) size: Option<u64>,
+    /// If there is one, it was written in this second since the Unix epoch.
+    pub(crate) modified_s: Option<i64>,
 }
 
 /// A range of bytes as a client gives it.
@@ -136,6 +140,8 @@ pub(crate) enum Operation {
     },
     Put(Box<NewVersion>),
     Get {
+        /// What must be allowed, if it is not reading the bytes: `s3:GetObjectTagging`, say.
+        action: Option<String>,
         version: Option<VersionName>,
         part: Option<u16>,
         wanted: Wanted,
@@ -223,7 +229,7 @@ pub(crate) enum Item {
     Prefix(String),
     Object { key: String, version: Version },
     Version { key: String, version: Version, latest: bool },
-    Upload { key: String, id: Id, initiated_us: u64, checksum: Option<(Algorithm, bool)> },
+    Upload { key: String, upload: Box<Upload> },
 }
 
 impl Item {
@@ -278,18 +284,54 @@ pub(crate) enum Command {
     },
 
     List {
+        owner: String,
         name: String,
         id: Id,
         created_us: u64,
     },
     Unlist {
+        owner: String,
         name: String,
         id: Id,
     },
     Names {
+        owner: String,
         prefix: String,
         after: String,
         limit: u32,
+    },
+
+    /// The row of an access key.
+    AccessKey {
+        access_key: String,
+    },
+    PutAccessKey {
+        key: Box<KeyRow>,
+    },
+    RemoveAccessKey {
+        access_key: String,
+    },
+    /// Keeps a key, without its secret, in the list of keys, unless there is another one with its
+    /// name, its access key or its e-mail address.
+    Register {
+        key: Box<KeyRow>,
+    },
+    Unregister {
+        name: String,
+    },
+    /// A key of the list.
+    RegisteredKey {
+        name: String,
+    },
+    /// Keys of the list whose names come after this one.
+    Registered {
+        after: String,
+        limit: u32,
+    },
+    /// Who has these canonical ids, and these e-mail addresses.
+    FindUsers {
+        ids: Vec<String>,
+        emails: Vec<String>,
     },
 
     /// Makes the shard, or gives it a newer configuration.
@@ -380,6 +422,13 @@ pub(crate) enum Answer {
         names: Vec<(String, u64)>,
         more: bool,
     },
+    AccessKey(Option<Box<KeyRow>>),
+    Keys {
+        keys: Vec<KeyRow>,
+        more: bool,
+    },
+    /// Whom each of the ids, and then of the addresses, belongs to.
+    Users(Vec<Option<Owner>>),
     /// Whether the shard is closed; if not, whether it only has to be asked again.
     Closed {
         closed: bool,

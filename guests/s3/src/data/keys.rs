@@ -3,7 +3,9 @@
 //! ```text
 //! address      rows
 //! b name       B name                       -> a bucket
-//! l            A name                       -> a bucket's id and birth, for the list of all buckets
+//! l            A owner name                 -> a bucket's id and birth, for the list of an owner's buckets
+//! y access-key Y access-key                 -> a key with its secret, and whom it stands for
+//! u            W name                       -> a key without its secret, for the list of keys
 //! i bid shard  S bid shard                  -> the shard's copy of the bucket
 //!              O bid shard key              -> the current version, if it is not a delete marker
 //!              V bid shard key ~time        -> versions that are not in O: older ones, and markers, newest first
@@ -45,6 +47,14 @@ pub(crate) fn list_address() -> Vec<u8> {
     b"l".to_vec()
 }
 
+pub(crate) fn access_key_address(access_key: &str) -> Vec<u8> {
+    [b"y", access_key.as_bytes()].concat()
+}
+
+pub(crate) fn users_address() -> Vec<u8> {
+    b"u".to_vec()
+}
+
 pub(crate) fn shard_address(place: &Place) -> Vec<u8> {
     at(b'i', place)
 }
@@ -75,8 +85,21 @@ pub(crate) fn bucket(name: &str) -> Vec<u8> {
     [b"B", name.as_bytes()].concat()
 }
 
-pub(crate) fn listed(name: &str) -> Vec<u8> {
-    [b"A", name.as_bytes()].concat()
+pub(crate) fn listed(owner: &str, name: &str) -> Vec<u8> {
+    [&Key::new(b'A').bytes(owner.as_bytes()).finish()[..], name.as_bytes()].concat()
+}
+
+/// The name in a row of [`listed`].
+pub(crate) fn listed_name<'a>(owner: &str, row: &'a [u8]) -> &'a [u8] {
+    row.get(listed(owner, "").len()..).unwrap_or_default()
+}
+
+pub(crate) fn access_key(access_key: &str) -> Vec<u8> {
+    [b"Y", access_key.as_bytes()].concat()
+}
+
+pub(crate) fn registered(name: &str) -> Vec<u8> {
+    [b"W", name.as_bytes()].concat()
 }
 
 pub(crate) fn shard(place: &Place) -> Vec<u8> {
@@ -214,6 +237,20 @@ mod tests {
     use super::*;
 
     const PLACE: Place = Place { bucket: [7; 16], shard: 3 };
+
+    /// Fails if the list of one owner's buckets shows another's.
+    #[test]
+    fn the_buckets_of_an_owner_are_a_range_of_their_own() {
+        let rows = [listed("a", "b"), listed("a", "c"), listed("a\0", "a"), listed("ab", "a")];
+        assert!(rows.is_sorted());
+        let within = KeyRange::prefix(&listed("a", ""));
+        let owned: Vec<&[u8]> = rows
+            .iter()
+            .filter(|row| **row >= within.start && within.end.as_ref().is_none_or(|end| *row < end))
+            .map(|row| listed_name("a", row))
+            .collect();
+        assert_eq!(owned, [b"b", b"c"]);
+    }
 
     #[test]
     fn versions_sort_by_key_and_then_newest_first() {

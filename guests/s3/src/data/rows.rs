@@ -8,6 +8,7 @@ use s3s::S3ErrorCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::access::{Acl, Grantee, Owner, Permission};
 use super::policy::Statement;
 use crate::digest::{Algorithm, hex};
 
@@ -52,23 +53,6 @@ impl ETag {
             None => hex(&self.md5),
             Some(parts) => format!("{}-{parts}", hex(&self.md5)),
         }
-    }
-}
-
-/// Who may do what without being named: the API's canned access control lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Acl {
-    #[default]
-    Private,
-    PublicRead,
-    PublicReadWrite,
-}
-
-impl Acl {
-    pub(crate) const NAMES: &str = "private, public-read, public-read-write";
-
-    pub(crate) fn is_public(self) -> bool {
-        self != Acl::Private
     }
 }
 
@@ -174,19 +158,6 @@ impl Configuration {
     pub(crate) fn has_no_acls(&self) -> bool {
         self.ownership.as_deref() == Some("BucketOwnerEnforced")
     }
-
-    /// Why an access control list cannot be set; none if it can.
-    pub(crate) fn acl_refusal(&self, acl: Acl) -> Option<(S3ErrorCode, &'static str)> {
-        if !acl.is_public() {
-            return None;
-        }
-        if self.has_no_acls() {
-            return Some((S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
-        }
-        let blocked = self.public_access.is_some_and(|block| block.block_acls);
-        let why = "the bucket's public access block refuses public access control lists";
-        blocked.then_some((S3ErrorCode::AccessDenied, why))
-    }
 }
 
 /// A bucket, in the directory; every shard has a copy.
@@ -194,6 +165,7 @@ impl Configuration {
 pub(crate) struct Bucket {
     pub(crate) id: Id,
     pub(crate) name: String,
+    pub(crate) owner: Owner,
     pub(crate) region: String,
     pub(crate) created_us: u64,
     pub(crate) shards: u16,
@@ -203,6 +175,28 @@ pub(crate) struct Bucket {
     /// Shards may have an older configuration.
     pub(crate) unsettled: bool,
     pub(crate) configuration: Configuration,
+}
+
+impl Bucket {
+    /// Why an access control list cannot be set; none if it can.
+    pub(crate) fn acl_refusal(&self, acl: &Acl) -> Option<(S3ErrorCode, &'static str)> {
+        // Where lists are turned off, the one that says what is true anyway may be named.
+        let is_owners = |grantee: &Grantee| match grantee {
+            Grantee::Owner => true,
+            Grantee::User(user) => user.id == self.owner.id,
+            Grantee::All | Grantee::Authenticated => false,
+        };
+        let says_nothing = || {
+            acl.gives_all_to(&self.owner)
+                && acl.0.iter().all(|grant| grant.permission == Permission::Full && is_owners(&grant.grantee))
+        };
+        if self.configuration.has_no_acls() && !says_nothing() {
+            return Some((S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs"));
+        }
+        let blocked = self.configuration.public_access.is_some_and(|block| block.block_acls) && acl.is_public();
+        let why = "the bucket's public access block refuses public access control lists";
+        blocked.then_some((S3ErrorCode::AccessDenied, why))
+    }
 }
 
 /// An object or a delete marker as lists show it: the row of a current version, and of an older
@@ -218,6 +212,8 @@ pub(crate) struct Version {
     pub(crate) time_us: u64,
     /// Which checksum it has, and whether that is one of its parts' checksums.
     pub(crate) checksum: Option<(Algorithm, bool)>,
+    /// Who wrote it, unless it is the bucket's owner's.
+    pub(crate) owner: Option<Owner>,
 }
 
 /// A checksum with its value.
@@ -253,7 +249,8 @@ pub(crate) struct Attributes {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) metadata: Vec<(String, String)>,
     pub(crate) tags: Vec<(String, String)>,
-    pub(crate) acl: Acl,
+    /// None for the list that gives the owner everything, and nobody else anything.
+    pub(crate) acl: Option<Acl>,
     pub(crate) retention: Option<Retention>,
     pub(crate) legal_hold: bool,
 }
@@ -308,6 +305,10 @@ pub(crate) struct Upload {
     pub(crate) id: Id,
     pub(crate) initiated_us: u64,
     pub(crate) attributes: Attributes,
+    /// Whose the object will be, unless the bucket's owner's.
+    pub(crate) owner: Option<Owner>,
+    /// Who began it, unless the bucket's owner did.
+    pub(crate) initiator: Option<Owner>,
     /// The checksum that parts have, and whether the object's is one of its parts' checksums.
     pub(crate) checksum: Option<(Algorithm, bool)>,
 }
@@ -333,6 +334,11 @@ pub(crate) struct Completed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::access::{Grant, KeyGrants, KeyRow};
+
+    fn owner() -> Owner {
+        Owner { id: "id".into(), name: "o".into() }
+    }
 
     fn version() -> Version {
         let etag = ETag { md5: [2; 16], parts: Some(3) };
@@ -344,16 +350,19 @@ mod tests {
             etag,
             time_us: 5,
             checksum: Some((Algorithm::Crc32, true)),
+            owner: None,
         }
     }
 
-    const OTHERS: [&str; 6] = [
+    const OTHERS: [&str; 7] = [
         "010303030303030303030303030303030305036b6579010101010101010101010101010101010100ac020202020202020202\
-         0202020202020202010305010001000001016b0176000001010301070102010200ac020102",
-        "01036b657904040404040404040404040404040404ac02000001016b0176000001010200",
+         020202020202020201030501000100000001016b0176000001010301070102010200ac020102",
+        "01036b657904040404040404040404040404040404ac02000001016b017600000101026964016f00010200",
         "010205050505050505050505050505050505060909090909090909090909090909090980804000",
-        "0103030303030303030303030303030303046e616d650172011002020101000100000000000000",
+        "0103030303030303030303030303030303046e616d65026964016f0172011002020103000401026964016f00020300010000\
+         0000000000",
         "01036b65790102",
+        "01016e01610173026964016f000101620101ac02",
         "01010808080808080808080808080808080801010909090909090909090909090909090980804003",
     ];
 
@@ -363,7 +372,7 @@ mod tests {
     fn the_bytes_of_rows_stay_as_they_are() {
         let row = encode(&version()).unwrap();
         let expected =
-            "010101010101010101010101010101010101".to_owned() + "00ac02" + &"02".repeat(16) + "01030501" + "0001";
+            "010101010101010101010101010101010101".to_owned() + "00ac02" + &"02".repeat(16) + "01030501" + "000100";
         let expected =
             expected.replacen("010101010101010101010101010101010101", &format!("01{}01", "01".repeat(16)), 1);
         assert_eq!(hex(&row), expected);
@@ -387,19 +396,37 @@ mod tests {
             id: [4; 16],
             initiated_us: 300,
             attributes,
+            owner: Some(owner()),
+            initiator: None,
             checksum: Some((Algorithm::Crc64Nvme, false)),
         };
         let part = UploadedPart { number: 2, md5: [5; 16], time_us: 6, piece, checksum: None };
+        let acl = Acl(vec![
+            Grant::new(Grantee::Owner, Permission::Full),
+            Grant::new(Grantee::User(owner()), Permission::Read),
+            Grant::new(Grantee::All, Permission::WriteAcp),
+        ]);
+        let key = KeyRow {
+            name: "n".into(),
+            access_key: "a".into(),
+            secret_key: "s".into(),
+            owner: owner(),
+            email: None,
+            grants: KeyGrants { buckets: vec!["b".into()], read_only: true },
+            enabled: true,
+            created_us: 300,
+        };
         let bucket = Bucket {
             id: [3; 16],
             name: "name".into(),
+            owner: owner(),
             region: "r".into(),
             created_us: 1,
             shards: 16,
             state: State::Closing,
             epoch: 2,
             unsettled: true,
-            configuration: Configuration { acl: Acl::PublicRead, lock: true, ..Default::default() },
+            configuration: Configuration { acl, lock: true, ..Default::default() },
         };
         let others = [
             encode(&details),
@@ -407,6 +434,7 @@ mod tests {
             encode(&part),
             encode(&bucket),
             encode(&Intent { key: "key".into(), reserved: 1, expires_us: 2 }),
+            encode(&key),
             encode(&Tombstone { version: Some(([8; 16], 1)), pieces: vec![piece], freed: 3 }),
         ];
         let others: Vec<String> = others.map(|row| hex(&row.unwrap())).into();

@@ -7,7 +7,7 @@
 //! value the signature contains by itself.
 //!
 //! Deliberately absent: signatures of version 2, which have no region and no expiry worth the name,
-//! and SigV4A.
+//! but for policies of forms, which have an end; and SigV4A.
 
 use s3s::{S3Error, S3ErrorCode};
 
@@ -80,8 +80,8 @@ pub(crate) struct Authenticated {
 
 /// What requests are verified against.
 pub(crate) struct Verifier<'a> {
-    /// The secret of an access key.
-    pub(crate) secret: &'a dyn Fn(&str) -> Option<String>,
+    /// The secret of an access key; none if there is no such key.
+    pub(crate) secret: &'a dyn Fn(&str) -> Outcome<Option<String>>,
     pub(crate) region: &'a str,
     /// Seconds since the Unix epoch.
     pub(crate) now_s: i64,
@@ -126,7 +126,7 @@ impl Verifier<'_> {
             let found = fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
             found.ok_or_else(|| malformed(&format!("it has no {name}")))
         };
-        let (access_key, scope) = self.credential(field("Credential")?).map_err(|why| malformed(&why))?;
+        let (access_key, scope) = credential(field("Credential")?, self.region).map_err(|why| malformed(&why))?;
         let (signed_headers, signature) = (field("SignedHeaders")?, field("Signature")?);
         let time = match head.header("x-amz-date") {
             Some(text) => text.to_owned(),
@@ -173,7 +173,7 @@ impl Verifier<'_> {
         if parameter("X-Amz-Algorithm")? != ALGORITHM {
             return Err(malformed(format!("X-Amz-Algorithm only supports {ALGORITHM}")));
         }
-        let (access_key, scope) = self.credential(parameter("X-Amz-Credential")?).map_err(malformed)?;
+        let (access_key, scope) = credential(parameter("X-Amz-Credential")?, self.region).map_err(malformed)?;
         let (signed_headers, signature) = (parameter("X-Amz-SignedHeaders")?, parameter("X-Amz-Signature")?);
         let (time, expires) = (parameter("X-Amz-Date")?, parameter("X-Amz-Expires")?);
         let at = time::parse_compact(time)
@@ -199,25 +199,6 @@ impl Verifier<'_> {
         Ok(Authenticated { access_key: Some(seal.access_key), payload, chain: Some(chain) })
     }
 
-    /// `KEY/20260131/REGION/s3/aws4_request`. An access key may contain slashes.
-    fn credential(&self, text: &str) -> Result<(String, Scope), String> {
-        let mut fields = text.rsplitn(5, '/');
-        let (end, service, region, date) = (fields.next(), fields.next(), fields.next(), fields.next());
-        let (Some("aws4_request"), Some(service), Some(region), Some(date), Some(key)) =
-            (end, service, region, date, fields.next())
-        else {
-            return Err(format!("the credential '{text}' is not KEY/DATE/REGION/s3/aws4_request"));
-        };
-        if service != "s3" {
-            return Err(format!("the credential is for the service '{service}'; expecting 's3'"));
-        }
-        if region != self.region {
-            return Err(format!("the region '{region}' is wrong; expecting '{}'", self.region));
-        }
-        let scope = Scope { date: date.to_owned(), region: region.to_owned(), service: service.to_owned() };
-        Ok((key.to_owned(), scope))
-    }
-
     /// Verifies the signature over any of `payloads`.
     fn verify(&self, head: &Head, seal: &Seal<'_>, payloads: &[&str]) -> Outcome<Chain> {
         let mut names: Vec<String> = seal.signed_headers.split(';').map(str::to_ascii_lowercase).collect();
@@ -225,7 +206,7 @@ impl Verifier<'_> {
         names.dedup();
         check_signed_headers(head, &names)?;
         let unknown = || fault(S3ErrorCode::InvalidAccessKeyId, "there is no such access key");
-        let secret = (self.secret)(&seal.access_key).ok_or_else(unknown)?;
+        let secret = (self.secret)(&seal.access_key)?.ok_or_else(unknown)?;
         let key = seal.scope.key(&secret);
         for payload in payloads {
             let signed = Signed { head, signed_headers: &names, payload, time: seal.time, scope: &seal.scope };
@@ -238,6 +219,25 @@ impl Verifier<'_> {
             "the signature is not that of this request: check the secret key, and that no proxy changes what is signed";
         Err(fault(S3ErrorCode::SignatureDoesNotMatch, why))
     }
+}
+
+/// `KEY/20260131/REGION/s3/aws4_request`. An access key may contain slashes.
+pub(crate) fn credential(text: &str, expected_region: &str) -> Result<(String, Scope), String> {
+    let mut fields = text.rsplitn(5, '/');
+    let (end, service, region, date) = (fields.next(), fields.next(), fields.next(), fields.next());
+    let (Some("aws4_request"), Some(service), Some(region), Some(date), Some(key)) =
+        (end, service, region, date, fields.next())
+    else {
+        return Err(format!("the credential '{text}' is not KEY/DATE/REGION/s3/aws4_request"));
+    };
+    if service != "s3" {
+        return Err(format!("the credential is for the service '{service}'; expecting 's3'"));
+    }
+    if region != expected_region {
+        return Err(format!("the region '{region}' is wrong; expecting '{expected_region}'"));
+    }
+    let scope = Scope { date: date.to_owned(), region: region.to_owned(), service: service.to_owned() };
+    Ok((key.to_owned(), scope))
 }
 
 /// A signature and what belongs to it.
@@ -283,6 +283,12 @@ fn check_signed_headers(head: &Head, names: &[String]) -> Outcome<()> {
 pub(crate) fn is_same(signature: &str, expected: &[u8; 32]) -> bool {
     use subtle::ConstantTimeEq as _;
     bool::from(hex(expected).as_bytes().ct_eq(signature.as_bytes()))
+}
+
+/// The same of a signature of version 2.
+pub(crate) fn is_same_in_base64(signature: &str, expected: &[u8]) -> bool {
+    use subtle::ConstantTimeEq as _;
+    bool::from(crate::digest::base64(expected).as_bytes().ct_eq(signature.as_bytes()))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use crate::front::signature::tests::{ACCESS, EMPTY, SECRET, head, scope};
 const NOW_S: i64 = 1_369_353_600;
 const TIME: &str = "20130524T000000Z";
 
-fn secret(key: &str) -> Option<String> {
-    (key == ACCESS).then(|| SECRET.to_owned())
+fn secret(key: &str) -> Outcome<Option<String>> {
+    Ok((key == ACCESS).then(|| SECRET.to_owned()))
 }
 
 fn authenticate_at(head: &Head, now_s: i64) -> Outcome<Authenticated> {

@@ -6,7 +6,7 @@
 
 use super::authenticate::is_presigned_name;
 use super::request::Head;
-use crate::fault::{Outcome, denied, fault, invalid, invalid_request, not_implemented};
+use crate::fault::{Outcome, fault, invalid, invalid_request, not_implemented};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,13 @@ const HEADERS: &[&str] = &[
     "x-amz-date",
     "x-amz-decoded-content-length",
     "x-amz-expected-bucket-owner",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size",
     "x-amz-max-parts",
     "x-amz-metadata-directive",
     "x-amz-mp-object-size",
@@ -215,10 +222,6 @@ fn check_header(name: &str, value: &str) -> Outcome<()> {
             s3s::S3ErrorCode::InvalidStorageClass,
             format!("there is no storage class '{value}': use STANDARD"),
         )),
-        ("x-amz-expected-bucket-owner" | "x-amz-source-expected-bucket-owner", value) => {
-            let is_owner = value == crate::data::policy::ACCOUNT || value == crate::data::policy::owner_id();
-            if is_owner { Ok(()) } else { Err(denied(format!("the header {name} is not the bucket's owner"))) }
-        }
         (name, _) if HEADERS.contains(&name) => Ok(()),
         (name, _) => Err(not_implemented(&format!("the header {name}"))),
     }
@@ -267,10 +270,9 @@ mod tests {
         assert_eq!(header("x-amz-meta-anything", "a"), None);
         assert_eq!(header("x-amz-acl", "private"), None);
         assert_eq!(header("x-amz-server-side-encryption", "AES256").as_deref(), Some("NotImplemented"));
-        assert_eq!(header("x-amz-grant-read", "id=a").as_deref(), Some("NotImplemented"));
+        assert_eq!(header("x-amz-grant-read", "id=a"), None);
         assert_eq!(header("x-amz-storage-class", "GLACIER").as_deref(), Some("InvalidStorageClass"));
         assert_eq!(header("x-amz-storage-class", "STANDARD"), None);
         assert_eq!(header("x-amz-security-token", "a").as_deref(), Some("InvalidToken"));
-        assert_eq!(header("x-amz-expected-bucket-owner", "123").as_deref(), Some("AccessDenied"));
     }
 }

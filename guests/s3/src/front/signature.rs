@@ -25,6 +25,13 @@ pub(crate) fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+/// As version 2 signs policies of forms.
+pub(crate) fn hmac_sha1(key: &[u8], data: &[u8]) -> [u8; 20] {
+    let Ok(mut mac) = Hmac::<sha1::Sha1>::new_from_slice(key) else { return [0; 20] };
+    mac.update(data);
+    mac.finalize().into_bytes().into()
+}
+
 /// Where and when a signature holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {

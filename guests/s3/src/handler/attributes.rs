@@ -22,26 +22,31 @@ impl Context<'_> {
                 return Ok(answer);
             }
         };
+        let action = match &change {
+            AttributeChange::Tags(tags) if tags.is_empty() => "s3:DeleteObjectTagging",
+            AttributeChange::Tags(_) => "s3:PutObjectTagging",
+            AttributeChange::Acl(_) => "s3:PutObjectAcl",
+            AttributeChange::Retention(_) => "s3:PutObjectRetention",
+            AttributeChange::LegalHold(_) => "s3:PutObjectLegalHold",
+        };
+        self.must_to(action, &details)?;
         match change {
             AttributeChange::Tags(tags) => {
-                self.must(if tags.is_empty() { "s3:DeleteObjectTagging" } else { "s3:PutObjectTagging" })?;
                 details.attributes.tags = tags;
             }
             AttributeChange::Acl(acl) => {
-                self.must("s3:PutObjectAcl")?;
-                if let Some((code, why)) = self.bucket.configuration.acl_refusal(acl) {
+                if let Some((code, why)) = self.bucket.acl_refusal(&acl) {
                     return Err(refuse(code, why));
                 }
-                details.attributes.acl = acl;
+                let owner = details.version.owner.as_ref().unwrap_or(&self.bucket.owner);
+                details.attributes.acl = Some(acl.of_owner(owner));
             }
             AttributeChange::Retention(retention) => {
-                self.must("s3:PutObjectRetention")?;
                 self.must_have_lock()?;
                 self.check_retention(&details, retention, bypass)?;
                 details.attributes.retention = retention;
             }
             AttributeChange::LegalHold(hold) => {
-                self.must("s3:PutObjectLegalHold")?;
                 self.must_have_lock()?;
                 details.attributes.legal_hold = hold;
             }

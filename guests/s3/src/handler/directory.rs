@@ -12,7 +12,7 @@ use s3s::S3ErrorCode;
 use super::{read, write};
 use crate::data::command::{Answer, Change, Command, refuse};
 use crate::data::keys;
-use crate::data::policy::{Caller, may};
+use crate::data::policy::{Caller, Question};
 use crate::data::rows::{self, Bucket, Id};
 
 /// Buckets that there may be.
@@ -46,8 +46,8 @@ pub(super) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> 
             }
             Ok(Answer::Done)
         }
-        Command::List { name, id, created_us } => {
-            let row = keys::listed(&name);
+        Command::List { owner, name, id, created_us } => {
+            let row = keys::listed(&owner, &name);
             if transaction.get(&row)?.is_none()
                 && transaction.entries(KeyRange::prefix(b"A")).take(BUCKETS_MAX).count() >= BUCKETS_MAX
             {
@@ -57,14 +57,14 @@ pub(super) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> 
             write(transaction, &row, &(id, created_us))?;
             Ok(Answer::Done)
         }
-        Command::Unlist { name, id } => {
-            let row = keys::listed(&name);
+        Command::Unlist { owner, name, id } => {
+            let row = keys::listed(&owner, &name);
             if read::<(Id, u64)>(transaction, &row)?.is_some_and(|(known, _)| known == id) {
                 transaction.remove(&row)?;
             }
             Ok(Answer::Done)
         }
-        Command::Names { prefix, after, limit } => names(transaction, &prefix, &after, limit),
+        Command::Names { owner, prefix, after, limit } => names(transaction, &owner, &prefix, &after, limit),
         other => Err(Error::new(format!("not a command about buckets: {other:?}"))),
     }
 }
@@ -95,7 +95,9 @@ fn configure(
     let Some(mut bucket) = read::<Bucket>(transaction, &row)?.filter(|bucket| bucket.id == *id) else {
         return Ok(Answer::Absent);
     };
-    if !may(&bucket.configuration, name, caller, &change.action, None) {
+    let now_us = transaction.now_us();
+    let question = Question { bucket: &bucket, caller, action: &change.action, key: None, object: None, now_us };
+    if !question.may() {
         return Err(refuse(S3ErrorCode::AccessDenied, &format!("you are not allowed to {}", change.action)));
     }
     let is_repeated = bucket.epoch == change.epoch + 1 && bucket.configuration == change.configuration;
@@ -112,10 +114,10 @@ fn configure(
     Ok(Answer::Bucket { bucket: Box::new(bucket), created: false })
 }
 
-fn names(transaction: &dyn Transaction, prefix: &str, after: &str, limit: u32) -> Result<Answer, Error> {
-    let mut within = KeyRange::prefix(&keys::listed(prefix));
+fn names(transaction: &dyn Transaction, owner: &str, prefix: &str, after: &str, limit: u32) -> Result<Answer, Error> {
+    let mut within = KeyRange::prefix(&keys::listed(owner, prefix));
     if !after.is_empty() {
-        within.start = within.start.max([&keys::listed(after)[..], &[0]].concat());
+        within.start = within.start.max([&keys::listed(owner, after)[..], &[0]].concat());
     }
     let mut names = Vec::new();
     for entry in transaction.entries(within) {
@@ -124,7 +126,7 @@ fn names(transaction: &dyn Transaction, prefix: &str, after: &str, limit: u32) -
             return Ok(Answer::Names { names, more: true });
         }
         let (_, created_us): (Id, u64) = rows::decode(&entry.value)?;
-        names.push((String::from_utf8_lossy(&entry.key[1..]).into_owned(), created_us));
+        names.push((String::from_utf8_lossy(keys::listed_name(owner, &entry.key)).into_owned(), created_us));
     }
     Ok(Answer::Names { names, more: false })
 }

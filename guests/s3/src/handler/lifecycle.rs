@@ -69,7 +69,7 @@ pub(super) fn step(transaction: &mut dyn Transaction, place: &Place, payload: &[
             keys::ordered_key(&entry.key).ok_or_else(damaged)?
         };
         let key = String::from_utf8(key).map_err(|_| damaged())?;
-        let caller = Caller { owner: true, prefix: None };
+        let caller = Caller::root();
         let mut context =
             Context { transaction: &mut *transaction, place: *place, bucket: bucket.clone(), key, caller };
         match phase {

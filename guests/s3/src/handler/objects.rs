@@ -11,9 +11,10 @@ use recoil_sdk::Error;
 use s3s::S3ErrorCode;
 
 use super::{Context, lifecycle, read, space, write};
+use crate::data::access::{Acl, Owner};
 use crate::data::command::{Answer, Bytes, Condition, Found, NewVersion, VersionName, Wanted, refuse};
 use crate::data::keys;
-use crate::data::policy::may;
+use crate::data::policy::{Caller, Object, Question};
 use crate::data::rows::{
     self, Details, ETag, Id, LockMode, Piece, Retention, SEGMENT_PIECES, Storage, Sum, Version, Versioning,
 };
@@ -30,13 +31,44 @@ pub(super) struct Written {
 }
 
 impl Context<'_> {
+    fn may(&self, caller: &Caller, action: &str, key: Option<&str>, object: Option<Object<'_>>) -> bool {
+        Question { bucket: &self.bucket, caller, action, key, object, now_us: self.transaction.now_us() }.may()
+    }
+
     /// Refuses what the caller may not do to the key.
     pub(super) fn must(&self, action: &str) -> Result<(), Error> {
-        let key = Some((self.key.as_str(), rows::Acl::Private));
-        if may(&self.bucket.configuration, &self.bucket.name, &self.caller, action, key) {
+        self.allowed(self.may(&self.caller, action, Some(&self.key), None), action)
+    }
+
+    /// Refuses what the caller may not do to an object that is there.
+    pub(super) fn must_to(&self, action: &str, details: &Details) -> Result<(), Error> {
+        let attributes = &details.attributes;
+        let (owner, acl) = (details.version.owner.as_ref(), attributes.acl.as_ref());
+        self.must_to_object(action, Object { owner, acl, tags: &attributes.tags })
+    }
+
+    pub(super) fn must_to_object(&self, action: &str, object: Object<'_>) -> Result<(), Error> {
+        self.allowed(self.may(&self.caller, action, Some(&self.key), Some(object)), action)
+    }
+
+    fn allowed(&self, allowed: bool, action: &str) -> Result<(), Error> {
+        if allowed {
             return Ok(());
         }
         Err(refuse(S3ErrorCode::AccessDenied, &format!("you are not allowed to {action} here")))
+    }
+
+    /// Whose a new object is; none for the bucket's owner.
+    pub(super) fn new_owner(&self, acl: Option<&Acl>) -> Option<Owner> {
+        let user = self.caller.user.as_ref()?;
+        let ownership = self.bucket.configuration.ownership.as_deref();
+        // A key that was made for a bucket acts for the bucket's owner.
+        let is_bucket_owners = user.owner.id == self.bucket.owner.id
+            || user.is_granted(&self.bucket.name)
+            || self.bucket.configuration.has_no_acls()
+            || (ownership == Some("BucketOwnerPreferred")
+                && acl.is_some_and(|acl| acl.gives_all_to(&self.bucket.owner)));
+        (!is_bucket_owners).then(|| user.owner.clone())
     }
 
     pub(super) fn current(&self) -> Result<Option<Version>, Error> {
@@ -71,6 +103,14 @@ impl Context<'_> {
             }
             _ => {}
         }
+        if let Some(current) = current {
+            if condition.size.is_some_and(|size| size != current.size) {
+                return Err(failed("x-amz-if-match-size is another size"));
+            }
+            if condition.modified_s.is_some_and(|at_s| at_s != (current.time_us / 1_000_000) as i64) {
+                return Err(failed("x-amz-if-match-last-modified-time is another time"));
+            }
+        }
         if condition.absent && current.is_some() {
             return Err(failed("If-None-Match is *, and the key exists"));
         }
@@ -91,7 +131,8 @@ impl Context<'_> {
             Bytes::Attached => (attached.to_vec(), vec![]),
             Bytes::Content(content) => (vec![], vec![self.take(&content, new.size)?]),
         };
-        let details = self.new_details(new.id, etag, new.size, new.attributes, new.checksum)?;
+        let owner = self.new_owner(new.attributes.acl.as_ref());
+        let details = self.new_details(new.id, etag, new.size, owner, new.attributes, new.checksum)?;
         let written = Written { details, manifest, inline, parts: vec![] };
         self.write_version(written)
     }
@@ -101,6 +142,7 @@ impl Context<'_> {
         id: Id,
         etag: ETag,
         size: u64,
+        owner: Option<Owner>,
         mut attributes: rows::Attributes,
         checksum: Option<Sum>,
     ) -> Result<Details, Error> {
@@ -109,8 +151,16 @@ impl Context<'_> {
         if !configuration.lock && (attributes.retention.is_some() || attributes.legal_hold) {
             return Err(refuse(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"));
         }
-        if let Some((code, why)) = configuration.acl_refusal(attributes.acl) {
-            return Err(refuse(code, why));
+        if let Some(acl) = attributes.acl.take() {
+            if let Some((code, why)) = self.bucket.acl_refusal(&acl) {
+                return Err(refuse(code, why));
+            }
+            let acl = acl.of_owner(owner.as_ref().unwrap_or(&self.bucket.owner));
+            let is_for_bucket = self.caller.user.as_ref().is_some_and(|user| user.is_granted(&self.bucket.name));
+            if is_for_bucket && acl.is_shared() {
+                self.must("s3:PutObjectAcl")?;
+            }
+            attributes.acl = (acl != Acl::default()).then_some(acl);
         }
         if attributes.retention.is_none()
             && let Some(default) = configuration.default_retention
@@ -121,7 +171,7 @@ impl Context<'_> {
         }
         let kind = checksum.as_ref().map(|sum| (sum.algorithm, sum.composite.is_some()));
         let null = configuration.versioning != Versioning::Enabled;
-        let version = Version { id, null, marker: false, size, etag, time_us, checksum: kind };
+        let version = Version { id, null, marker: false, size, etag, time_us, checksum: kind, owner };
         let (key, storage) = (self.key.clone(), Storage::Inline);
         Ok(Details { place: self.place, key, version, attributes, checksum, storage, parts: None })
     }
@@ -236,7 +286,8 @@ impl Context<'_> {
 
     /// What somebody who may not see whether a key exists is told instead of its absence.
     pub(super) fn must_see_absence(&self) -> Result<(), Error> {
-        if may(&self.bucket.configuration, &self.bucket.name, &self.caller, "s3:ListBucket", None) {
+        let caller = self.caller.clone().with("s3:prefix", &self.key);
+        if self.may(&caller, "s3:ListBucket", None, None) {
             return Ok(());
         }
         Err(refuse(S3ErrorCode::AccessDenied, "Access Denied"))
@@ -244,6 +295,7 @@ impl Context<'_> {
 
     pub(super) fn get(
         &mut self,
+        action: Option<&str>,
         name: Option<VersionName>,
         part: Option<u16>,
         wanted: Wanted,
@@ -257,11 +309,8 @@ impl Context<'_> {
                 return Ok(answer);
             }
         };
-        let action = if name.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
-        let key = Some((self.key.as_str(), details.attributes.acl));
-        if !may(&self.bucket.configuration, &self.bucket.name, &self.caller, action, key) {
-            return Err(refuse(S3ErrorCode::AccessDenied, &format!("you are not allowed to {action} here")));
-        }
+        let action = action.unwrap_or(if name.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" });
+        self.must_to(action, &details)?;
         let id = details.version.id;
         let size = details.version.size;
         let mut parts: Vec<rows::PartRow> = vec![];
@@ -369,7 +418,7 @@ impl Context<'_> {
         let null = self.bucket.configuration.versioning != Versioning::Enabled;
         let time_us = self.transaction.now_us();
         let etag = ETag { md5: [0; 16], parts: None };
-        let version = Version { id, null, marker: true, size: 0, etag, time_us, checksum: None };
+        let version = Version { id, null, marker: true, size: 0, etag, time_us, checksum: None, owner: None };
         let key = self.key.clone();
         write(self.transaction, &keys::older(&self.place, key.as_bytes(), time_us), &version)?;
         if null {

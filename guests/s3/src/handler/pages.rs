@@ -12,7 +12,7 @@ use s3s::S3ErrorCode;
 use super::read;
 use crate::data::command::{Answer, Behind, Item, Listing, Page, VersionName, refuse};
 use crate::data::keys;
-use crate::data::policy::{Caller, may};
+use crate::data::policy::{Caller, Question};
 use crate::data::rows::{self, Bucket, Place, Upload, Version};
 
 /// Rows that a walk looks at.
@@ -30,7 +30,8 @@ pub(super) fn walk(
         Listing::Versions => "s3:ListBucketVersions",
         Listing::Uploads => "s3:ListBucketMultipartUploads",
     };
-    if !may(&bucket.configuration, &bucket.name, caller, action, None) {
+    let question = Question { bucket, caller, action, key: None, object: None, now_us: transaction.now_us() };
+    if !question.may() {
         return Err(refuse(S3ErrorCode::AccessDenied, &format!("you are not allowed to {action} here")));
     }
     let mut walk = Walk { transaction, place, page, items: Vec::new(), rows: 0 };
@@ -140,13 +141,13 @@ impl Walk<'_> {
             if !upload.key.starts_with(&self.page.prefix) {
                 return Ok(None);
             }
-            let Upload { key, id, initiated_us, checksum, .. } = upload;
+            let key = upload.key.clone();
             // Of a key that the page ends within, what was shown is named by the item before.
             let last = self.items.last().and_then(|item| match item {
-                Item::Upload { key: other, id, .. } if *other == key => Some(Behind::Upload(*id)),
+                Item::Upload { key: other, upload } if *other == key => Some(Behind::Upload(upload.id)),
                 _ => behind.filter(|_| key.as_bytes() == start),
             });
-            let item = Item::Upload { key: key.clone(), id, initiated_us, checksum };
+            let item = Item::Upload { key: key.clone(), upload: Box::new(upload) };
             match self.step(&key, last, || Ok(vec![item]))? {
                 Step::Next => {}
                 step => return Ok(Some(step)),

@@ -20,6 +20,7 @@ impl Shard {
         let bucket = Bucket {
             id: PLACE.bucket,
             name: "bucket".into(),
+            owner: crate::data::access::Owner::root(),
             region: "us-east-1".into(),
             created_us: 0,
             shards: 1,
@@ -41,7 +42,7 @@ impl Shard {
     }
 
     fn key(&mut self, operation: Operation, attached: &[u8]) -> Result<Answer, String> {
-        let caller = Caller { owner: true, prefix: None };
+        let caller = Caller::root();
         self.ask(&Command::Key { place: PLACE, key: "key".into(), caller, operation }, attached)
     }
 
@@ -67,7 +68,7 @@ impl Shard {
 #[test]
 fn a_repeated_commit_is_one() {
     let mut shard = Shard::new(Versioning::Enabled);
-    let absent = Condition { matches: None, absent: true };
+    let absent = Condition { absent: true, ..Default::default() };
     let first = shard.put([1; 16], absent.clone()).unwrap();
     assert_eq!(shard.put([1; 16], absent.clone()).unwrap(), first);
     assert_eq!(shard.put([2; 16], absent), Err("PreconditionFailed".into()), "another one is not the same");

@@ -13,6 +13,7 @@ use super::objects::Written;
 use super::{Context, lifecycle, read, space, write};
 use crate::data::command::{Answer, Condition, ListedPart, refuse};
 use crate::data::keys;
+use crate::data::policy::Object;
 use crate::data::rows::{self, Completed, Details, ETag, Id, PartRow, Piece, Place, Sum, Upload, UploadedPart};
 use crate::digest::{Algorithm, Checksum, hex, md5};
 
@@ -47,6 +48,11 @@ impl Context<'_> {
         row.ok_or_else(|| refuse(S3ErrorCode::NoSuchUpload, why))
     }
 
+    /// Refuses what the caller may not do, to an upload that belongs to whoever began it.
+    fn must_or_began(&self, action: &str, upload: &Upload) -> Result<(), Error> {
+        self.must_to_object(action, Object { owner: upload.initiator.as_ref(), acl: None, tags: &[] })
+    }
+
     pub(super) fn create_upload(&mut self, mut upload: Upload) -> Result<Answer, Error> {
         self.must("s3:PutObject")?;
         let row = keys::upload(&self.place, self.key.as_bytes(), &upload.id);
@@ -55,7 +61,11 @@ impl Context<'_> {
         }
         // What would be refused when it is completed is refused now.
         let etag = ETag { md5: [0; 16], parts: None };
-        self.new_details(upload.id, etag, 0, upload.attributes.clone(), None)?;
+        let owner = self.new_owner(upload.attributes.acl.as_ref());
+        self.new_details(upload.id, etag, 0, owner.clone(), upload.attributes.clone(), None)?;
+        upload.owner = owner;
+        let initiator = self.caller.user.as_ref().map(|user| user.owner.clone());
+        upload.initiator = initiator.filter(|initiator| initiator.id != self.bucket.owner.id);
         upload.initiated_us = self.transaction.now_us();
         write(self.transaction, &row, &upload)?;
         Ok(Answer::Done)
@@ -91,8 +101,8 @@ impl Context<'_> {
     }
 
     pub(super) fn parts(&self, id: &Id, after: u16, limit: u32) -> Result<Answer, Error> {
-        self.must("s3:ListMultipartUploadParts")?;
         let upload = self.upload(id)?;
+        self.must_or_began("s3:ListMultipartUploadParts", &upload)?;
         let mut within = keys::upload_parts(id);
         if let Some(next) = after.checked_add(1) {
             within.start = keys::part(id, next);
@@ -108,8 +118,8 @@ impl Context<'_> {
     }
 
     pub(super) fn abort(&mut self, id: &Id) -> Result<Answer, Error> {
-        self.must("s3:AbortMultipartUpload")?;
         let upload = self.upload(id)?;
+        self.must_or_began("s3:AbortMultipartUpload", &upload)?;
         remove(self.transaction, &self.place, &upload, &[])?;
         Ok(Answer::Done)
     }
@@ -136,7 +146,8 @@ impl Context<'_> {
         compare(&completion.checksum, checksum.as_ref())?;
         let md5s: Vec<u8> = used.iter().flat_map(|part| part.md5).collect();
         let etag = ETag { md5: md5(&md5s), parts: Some(used.len() as u32) };
-        let details = self.new_details(completion.version, etag, size, upload.attributes.clone(), checksum)?;
+        let (owner, attributes) = (upload.owner.clone(), upload.attributes.clone());
+        let details = self.new_details(completion.version, etag, size, owner, attributes, checksum)?;
         let manifest = used.iter().map(|part| part.piece).filter(|piece| piece.length > 0).collect();
         let parts = used.iter().map(|part| PartRow {
             number: part.number,

@@ -7,7 +7,12 @@ use recoil_sdk::CallError;
 fn a_bucket_is_made_listed_and_removed() {
     let store = Store::with("photos");
     store.send("PUT", "/films", b"").ok();
-    store.send("PUT", "/photos", b"").refused(409, "BucketAlreadyOwnedByYou");
+    store.send("PUT", "/photos", b"").ok();
+    store.ask(ask("PUT", "/photos", b"").header("x-amz-acl", "public-read")).refused(409, "BucketAlreadyExists");
+    set_setting("region", "eu-west-1");
+    let elsewhere = ask("PUT", "/photos", b"").in_region("eu-west-1");
+    store.ask(elsewhere).refused(409, "BucketAlreadyOwnedByYou");
+    set_setting("region", "");
     assert_eq!(store.send("GET", "/", b"").ok().elements("Name"), ["films", "photos"]);
     let page = store.send("GET", "/?max-buckets=1", b"").ok();
     assert_eq!(
@@ -76,7 +81,7 @@ fn a_policy_is_enforced_where_the_data_are() {
     store.ask(ask("PUT", "/bucket/pub/a", b"x").anonymous()).refused(403, "AccessDenied");
     store.ask(ask("GET", "/bucket?list-type=2", b"").anonymous()).refused(403, "AccessDenied");
     let odd =
-        policy.replace("GetObject\"", "GetObject\",\"Condition\":{\"IpAddress\":{\"aws:SourceIp\":\"10.0.0.0/8\"}}");
+        policy.replace("GetObject\"", "GetObject\",\"Condition\":{\"NotIpAddress\":{\"aws:SourceIp\":\"10.0.0.0/8\"}}");
     store.send("PUT", "/bucket?policy", odd.as_bytes()).refused(400, "MalformedPolicy");
     let block = "<PublicAccessBlockConfiguration><RestrictPublicBuckets>true</RestrictPublicBuckets>\
         <BlockPublicPolicy>true</BlockPublicPolicy></PublicAccessBlockConfiguration>";
@@ -103,7 +108,7 @@ fn a_public_bucket_is_listed_and_written_by_anybody() {
     let shown = store.send("GET", "/bucket?acl", b"").ok();
     store.send("PUT", "/bucket?acl", &shown.body).ok();
     anonymous("DELETE", "/bucket/key").ok();
-    store.ask(ask("PUT", "/bucket?acl", b"").header("x-amz-acl", "authenticated-read")).refused(501, "NotImplemented");
+    store.ask(ask("PUT", "/bucket?acl", b"").header("x-amz-acl", "aws-exec-read")).refused(501, "NotImplemented");
 }
 
 #[test]
