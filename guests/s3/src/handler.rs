@@ -29,7 +29,7 @@ mod tests;
 mod uploads;
 mod users;
 
-pub(crate) use lifecycle::DAY_US;
+pub(crate) use lifecycle::{DAY_US, day_after};
 pub(crate) use uploads::PARTS_MAX;
 
 use recoil_sdk::{Error, Transaction};

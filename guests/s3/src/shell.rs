@@ -52,7 +52,9 @@ fn head(request: &IncomingRequest) -> Result<Head, String> {
     let mut headers = Vec::new();
     for (name, value) in request.headers().entries() {
         let name = name.to_ascii_lowercase();
-        let value = String::from_utf8(value).map_err(|_| format!("the header {name} is not UTF-8\n"))?;
+        // Old clients send what they mean as Latin-1, and sign it as UTF-8.
+        let value = String::from_utf8(value)
+            .unwrap_or_else(|error| error.as_bytes().iter().map(|byte| char::from(*byte)).collect());
         headers.push((name, value.trim().to_owned()));
     }
     if !headers.iter().any(|(name, _)| name == "host") {

@@ -2,7 +2,9 @@
 //! s3s, to handlers, and back.
 
 mod buckets;
+mod details;
 mod forms;
+mod hostile;
 mod lists;
 mod objects;
 mod uploads;

@@ -1,6 +1,7 @@
-"""What applications and tools do with guests/s3: `s3.py STEP FOLDER PORT...`. The clients are boto3 and the AWS CLI, unchanged."""
+"""What applications and tools do with guests/s3: `s3.py STEP FOLDER PORT...`. The clients are boto3, the AWS CLI, minio-py and s3cmd, unchanged."""
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -84,7 +85,8 @@ def command_line():
 def application():
     first, second, third = (client(port) for port in ports)
     first.create_bucket(Bucket="app")
-    check(code(second.create_bucket, Bucket="app"), "BucketAlreadyOwnedByYou")
+    check(code(second.create_bucket, Bucket="app"), None)
+    check(code(second.create_bucket, Bucket="app", ACL="public-read"), "BucketAlreadyExists")
     check(code(second.get_object, Bucket="app", Key="absent"), "NoSuchKey")
     put = first.put_object(Bucket="app", Key="a b/ü+", Body=b"text", Metadata={"name": "value"}, ContentType="text/plain")
     got = second.get_object(Bucket="app", Key="a b/ü+")
@@ -126,6 +128,66 @@ def application():
     print("the application is served")
 
 
+def minio():
+    """minio-py signs chunks of what it uploads, asks for regions, and reads XML with namespaces."""
+    import minio as library
+
+    def connect(port):
+        key, secret = KEYS["aws_access_key_id"], KEYS["aws_secret_access_key"]
+        return library.Minio(f"127.0.0.1:{port}", access_key=key, secret_key=secret, secure=False)
+
+    first, second, third = (connect(port) for port in ports)
+    first.make_bucket("minio")
+    assert second.bucket_exists("minio") and not second.bucket_exists("absent")
+    large = write("minio", 12 * MIB)
+    put = first.put_object("minio", "dir/small", io.BytesIO(b"text"), 4, content_type="text/plain", metadata={"name": "value"})
+    second.fput_object("minio", "dir/large", large, part_size=5 * MIB)
+    found = third.stat_object("minio", "dir/small")
+    check((found.etag, found.size, found.metadata["x-amz-meta-name"]), (put.etag, 4, "value"))
+    answer = third.get_object("minio", "dir/large", offset=5 * MIB - 8, length=16)
+    check(answer.read(), read(large)[5 * MIB - 8 : 5 * MIB + 8])
+    answer.close()
+    answer.release_conn()
+    check([item.object_name for item in first.list_objects("minio", prefix="dir/", recursive=True)], ["dir/large", "dir/small"])
+    check([item.object_name for item in first.list_objects("minio")], ["dir/"])
+    copied = second.copy_object("minio", "copy", library.commonconfig.CopySource("minio", "dir/small"))
+    check(copied.etag, put.etag)
+    url = first.presigned_get_object("minio", "copy")
+    check(urllib.request.urlopen(url, timeout=60).read(), b"text")
+    removed = [library.deleteobjects.DeleteObject(name) for name in ("copy", "dir/small", "dir/large")]
+    check(list(third.remove_objects("minio", removed)), [])
+    first.remove_bucket("minio")
+    print("minio-py is served")
+
+
+def s3cmd_tool():
+    """s3cmd lists with version 1, compares ETags with MD5s, and knows access control lists."""
+    program = [sys.executable, os.path.join(os.path.dirname(sys.executable), "s3cmd"), "--config=/dev/null", "--no-ssl", "--no-progress"]
+    keys = [f"--access_key={KEYS['aws_access_key_id']}", f"--secret_key={KEYS['aws_secret_access_key']}"]
+
+    def run(port, *words):
+        host = f"127.0.0.1:{port}"
+        ran = subprocess.run(program + keys + [f"--host={host}", f"--host-bucket={host}", *words], capture_output=True, text=True, timeout=300)
+        assert ran.returncode == 0, f"s3cmd {' '.join(words)}: {ran.stdout}{ran.stderr}"
+        return ran.stdout
+
+    small, large, back = write("s3cmd-small", 1024), write("s3cmd-large", 12 * MIB), os.path.join(folder, "s3cmd-back")
+    run(ports[0], "mb", "s3://s3cmd")
+    run(ports[1], "put", small, "s3://s3cmd/a+b c/small")
+    run(ports[2], "put", "--multipart-chunk-size-mb=5", large, "s3://s3cmd/large")
+    listed = run(ports[0], "ls", "--recursive", "s3://s3cmd")
+    assert "s3://s3cmd/a+b c/small" in listed and "s3://s3cmd/large" in listed, listed
+    for source, name in ((small, "a+b c/small"), (large, "large")):
+        run(ports[1], "get", "--force", f"s3://s3cmd/{name}", back)
+        assert read(source) == read(back), name
+    run(ports[2], "setacl", "--acl-public", "s3://s3cmd/large")
+    check(urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/s3cmd/large", timeout=60).read()[:8], read(large)[:8])
+    assert "anon" in run(ports[0], "info", "s3://s3cmd/large")
+    run(ports[0], "del", "--recursive", "--force", "s3://s3cmd")
+    run(ports[1], "rb", "s3://s3cmd")
+    print("s3cmd is served")
+
+
 def begin():
     client(ports[0]).create_bucket(Bucket="load")
     print("the bucket is there")
@@ -161,4 +223,4 @@ def verify():
     print(f"verified {rounds} rounds")
 
 
-{"cli": command_line, "application": application, "begin": begin, "upload": upload, "verify": verify}[step]()
+{"cli": command_line, "application": application, "minio": minio, "s3cmd": s3cmd_tool, "begin": begin, "upload": upload, "verify": verify}[step]()

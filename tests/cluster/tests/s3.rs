@@ -1,4 +1,4 @@
-//! An object store as its users see it: `guests/s3` on three nodes, used by boto3 and the AWS CLI from PyPI.
+//! An object store as its users see it: `guests/s3` on three nodes, used by boto3, the AWS CLI, minio-py and s3cmd from PyPI.
 
 // Whole programs are tested against the clock on the wall.
 #![allow(clippy::disallowed_methods)]
@@ -44,6 +44,8 @@ fn unchanged_clients_are_served_by_every_node() {
     let (folder, ports) = (folder(&cluster), [port, port + 1, port + 2]);
     assert!(script(&folder, "cli", &ports).ok().contains("the command line is served"));
     assert!(script(&folder, "application", &ports).ok().contains("the application is served"));
+    assert!(script(&folder, "minio", &ports).ok().contains("minio-py is served"));
+    assert!(script(&folder, "s3cmd", &ports).ok().contains("s3cmd is served"));
     let log = cluster.ctl(1, &["logs", "s3"]).ok();
     assert!(!log.contains("trap"), "{log}");
     cluster.stop();

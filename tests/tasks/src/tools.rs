@@ -8,8 +8,9 @@ use anyhow::{Context as _, bail, ensure};
 const WASM_TARGET: &str = "wasm32-wasip2";
 const DENY_VERSION: &str = "0.20.2";
 /// The clients that tests are written with; wide enough for any Python in use.
-const PYTHON_CLIENTS: [&str; 3] = ["redis>=5,<9", "boto3>=1.36,<2", "awscli>=1.37,<2"];
-const PYTHON_MODULES: &str = "import redis, boto3, awscli";
+const PYTHON_CLIENTS: [&str; 5] =
+    ["redis>=5,<9", "boto3>=1.36,<2", "awscli>=1.37,<2", "minio>=7.2,<8", "s3cmd>=2.4,<3"];
+const PYTHON_MODULES: &str = "import redis, boto3, awscli, minio, S3";
 
 /// True if `program --version` works.
 pub(crate) fn is_there(program: impl AsRef<Path>) -> bool {
@@ -91,7 +92,7 @@ pub(crate) fn python(target_dir: &Path) -> anyhow::Result<PathBuf> {
     if has_clients() {
         return Ok(python);
     }
-    eprintln!("making a Python environment with redis-py, boto3 and the AWS CLI");
+    eprintln!("making a Python environment with redis-py, boto3, the AWS CLI, minio-py and s3cmd");
     ensure!(
         is_there("python3"),
         "python3 is missing: `apt-get install python3 python3-venv`, or your system's package of Python"

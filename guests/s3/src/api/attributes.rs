@@ -82,6 +82,9 @@ fn check_tags(tags: Vec<(String, String)>, limit: usize) -> Outcome<Vec<(String,
             ));
         }
     }
+    // Shown in the order of their keys, as by S3.
+    let mut tags = tags;
+    tags.sort();
     Ok(tags)
 }
 

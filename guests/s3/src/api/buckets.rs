@@ -31,6 +31,10 @@ impl Session {
         if user.grants.read_only || !user.grants.buckets.is_empty() {
             return Err(denied("this key was made for certain buckets, or for reading, and makes no buckets"));
         }
+        // As names of hosts, which buckets are too where the setting `domain` is given.
+        if input.bucket.split('.').any(|label| label.starts_with('-') || label.ends_with('-')) {
+            return Err(fault(S3ErrorCode::InvalidBucketName, "The specified bucket is not valid."));
+        }
         let region = input.create_bucket_configuration.as_ref().and_then(|configuration| {
             let unsupported = configuration.bucket.is_some() || configuration.location.is_some();
             if unsupported {

@@ -185,7 +185,8 @@ impl Session {
             && last >= source.found.details.version.size
         {
             let size = source.found.details.version.size;
-            return Err(invalid(format!("Range specified is not valid for source object of size: {size}")));
+            let why = format!("Range specified is not valid for source object of size: {size}");
+            return Err(fault(S3ErrorCode::InvalidRange, why));
         }
         let bytes = std::mem::take(&mut source.bytes);
         let part = self.store_part(&bucket, &input.key, upload, number, self.copied(&source, bytes, None))?;

@@ -11,7 +11,7 @@ use crate::data::access::Acl;
 use crate::data::command::{Condition, VersionName};
 use crate::data::rows::{Attributes, Bucket, Details, Sum, Versioning};
 use crate::digest::base64;
-use crate::fault::{Outcome, fault, invalid, not_implemented};
+use crate::fault::{Outcome, fault, invalid};
 use crate::front::request::KEY_BYTES_MAX;
 use crate::front::time::microseconds;
 
@@ -102,23 +102,17 @@ impl Given {
 fn without_chunked(value: &str) -> Option<String> {
     let rest: Vec<&str> =
         value.split(',').map(str::trim).filter(|coding| !coding.eq_ignore_ascii_case("aws-chunked")).collect();
-    (!rest.is_empty()).then(|| rest.join(","))
+    (!rest.is_empty()).then(|| rest.join(", "))
 }
 
 /// The condition of a write.
-pub(super) fn condition(matches: Option<&ETagCondition>, none_match: Option<&ETagCondition>) -> Outcome<Condition> {
-    let absent = match none_match {
-        None => false,
-        Some(ETagCondition::Any) => true,
-        Some(ETagCondition::ETag(_)) => {
-            return Err(not_implemented("If-None-Match with an ETag in a request that writes"));
-        }
-    };
-    let matches = matches.map(|condition| match condition {
+pub(super) fn condition(matches: Option<&ETagCondition>, none_match: Option<&ETagCondition>) -> Condition {
+    let text = |condition: &ETagCondition| match condition {
         ETagCondition::Any => "*".to_owned(),
         ETagCondition::ETag(etag) => etag.value().to_owned(),
-    });
-    Ok(Condition { matches, absent, ..Default::default() })
+    };
+    let (matches, none_matches) = (matches.map(text), none_match.map(text));
+    Condition { matches, none_matches, ..Default::default() }
 }
 
 pub(super) fn version(text: Option<&str>) -> Outcome<Option<VersionName>> {
@@ -196,6 +190,6 @@ mod tests {
     fn the_coding_of_a_request_is_not_the_objects() {
         assert_eq!(without_chunked("aws-chunked"), None);
         assert_eq!(without_chunked("gzip, aws-chunked"), Some("gzip".into()));
-        assert_eq!(without_chunked("aws-chunked,gzip,br"), Some("gzip,br".into()));
+        assert_eq!(without_chunked("aws-chunked,gzip,br"), Some("gzip, br".into()));
     }
 }

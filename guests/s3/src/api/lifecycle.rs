@@ -10,9 +10,10 @@ use s3s::dto::{
 use super::attributes::{shown_tags, tags};
 use super::session::Session;
 use super::settings::malformed;
-use crate::data::rows::LifecycleRule;
+use crate::data::rows::{Bucket, Details, LifecycleRule};
 use crate::fault::{Outcome, invalid, invalid_request, not_implemented};
-use crate::front::time::{microseconds, timestamp};
+use crate::front::time::{http_date, microseconds, timestamp};
+use crate::handler::day_after;
 
 /// Rules of a lifecycle.
 const RULES_MAX: usize = 1000;
@@ -23,7 +24,11 @@ impl Session {
         if rules.len() > RULES_MAX {
             return Err(malformed(format!("a lifecycle has at most {RULES_MAX} rules")));
         }
-        let rules = rules.into_iter().map(lifecycle_rule).collect::<Outcome<Vec<_>>>()?;
+        let mut rules = rules.into_iter().map(lifecycle_rule).collect::<Outcome<Vec<_>>>()?;
+        // Answers name the rule that will remove an object, so that each has a name.
+        for rule in rules.iter_mut().filter(|rule| rule.id.is_none()) {
+            rule.id = Some(crate::digest::hex(&self.id()));
+        }
         for (at, rule) in rules.iter().enumerate() {
             if rule.id.is_some() && rules[..at].iter().any(|other| other.id == rule.id) {
                 return Err(invalid(format!(
@@ -37,6 +42,20 @@ impl Session {
             Ok(())
         })
     }
+}
+
+/// When an object will be removed, and by which rule, as answers say it.
+pub(super) fn expiration(bucket: &Bucket, details: &Details) -> Option<String> {
+    let version = &details.version;
+    let rules = bucket.configuration.lifecycle.iter().filter(|rule| rule.enabled);
+    let matching = rules.filter(|rule| rule.is_about(&details.key, version.size, &details.attributes.tags));
+    let ends = matching.filter_map(|rule| {
+        let end_us = rule.days.map(|days| day_after(version.time_us, days)).or(rule.date_us)?;
+        Some((end_us, rule.id.as_deref().unwrap_or("")))
+    });
+    let (end_us, id) = ends.min_by_key(|(end_us, _)| *end_us)?;
+    let date = http_date(i64::try_from(end_us / 1_000_000).ok()?)?;
+    Some(format!("expiry-date=\"{date}\", rule-id=\"{}\"", crate::front::signature::encode(id, false)))
 }
 
 fn lifecycle_rule(rule: ShownRule) -> Outcome<LifecycleRule> {

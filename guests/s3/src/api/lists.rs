@@ -159,9 +159,9 @@ impl Session {
         let limit = limit(input.max_keys, "maxKeys")?;
         let (prefix, delimiter) = (input.prefix.unwrap_or_default(), input.delimiter.unwrap_or_default());
         let start = match (&input.continuation_token, &input.start_after) {
-            (Some(token), _) => parse_token(token)?,
-            (None, Some(after)) => after_marker(after, &prefix, &delimiter),
-            (None, None) => (vec![], None),
+            (Some(token), _) if !token.is_empty() => parse_token(token)?,
+            (_, Some(after)) => after_marker(after, &prefix, &delimiter),
+            (_, None) => (vec![], None),
         };
         let list = List { listing: Listing::Objects, prefix: &prefix, delimiter: &delimiter, limit, start };
         let (items, next) = self.list(&bucket, list)?;

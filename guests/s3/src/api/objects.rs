@@ -28,6 +28,7 @@ impl Session {
     ) -> Outcome<(Bucket, Details)> {
         check_key(key)?;
         let bucket = self.bucket(bucket)?;
+        self.must_write(&bucket, key)?;
         let attributes = self.attributes(given, &bucket)?;
         let body = Box::new(self.take_body()?);
         let purpose = Purpose { bucket: &bucket, key, upload: None, condition };
@@ -63,7 +64,7 @@ impl Session {
 
     pub(super) fn delete_object(&self, input: &DeleteObjectInput) -> Outcome<DeleteObjectOutput> {
         let bucket = self.bucket(&input.bucket)?;
-        let mut condition = condition(input.if_match.as_ref(), None)?;
+        let mut condition = condition(input.if_match.as_ref(), None);
         condition.size = size(input.if_match_size)?;
         condition.modified_s = input.if_match_last_modified_time.as_ref().map(seconds);
         let bypass = input.bypass_governance_retention.unwrap_or(false);
@@ -125,7 +126,7 @@ impl Session {
         check_key(&object.key)?;
         let condition = Condition {
             matches: object.e_tag.as_ref().map(|etag| etag.value().to_owned()),
-            absent: false,
+            none_matches: None,
             size: size(object.size)?,
             modified_s: object.last_modified_time.as_ref().map(seconds),
         };

@@ -13,7 +13,7 @@ use send_wrapper::SendWrapper;
 use super::access::{given_acl, shown_grants, shown_object_acl, shown_owner};
 use super::attributes::{legal_hold, retention, shown_tags};
 use super::given::{condition, etag, given, set_checksum, sum_text, sum_type, version_text};
-use super::lifecycle::shown_lifecycle;
+use super::lifecycle::{expiration, shown_lifecycle};
 use super::session::Session;
 use super::settings::{shown_cors, shown_lock};
 use crate::data::command::AttributeChange;
@@ -76,10 +76,10 @@ operations! {
     put_object PutObject(PutObjectInput) -> PutObjectOutput |session, input| {
         let (bucket, key) = (input.bucket.clone(), input.key.clone());
         let wanted = condition(input.if_match.as_ref(), input.if_none_match.as_ref());
-        let put = wanted.and_then(|wanted| session.put_object(&bucket, &key, given!(input), wanted));
-        put.map(|(bucket, details)| {
+        session.put_object(&bucket, &key, given!(input), wanted).map(|(bucket, details)| {
             let mut output = PutObjectOutput { e_tag: Some(etag(&details)), ..Default::default() };
             output.version_id = version_text(&bucket, &details);
+            output.expiration = expiration(&bucket, &details);
             if let Some(sum) = &details.checksum {
                 output.checksum_type = Some(sum_type(sum));
                 set_checksum!(output, sum.algorithm, sum_text(sum));
@@ -170,7 +170,8 @@ operations! {
     };
     get_object_retention GetObjectRetention(GetObjectRetentionInput) -> GetObjectRetentionOutput |session, input| {
         let found = session.look_at(&input.bucket, &input.key, input.version_id.as_deref(), "s3:GetObjectRetention");
-        found.and_then(|(_, found)| {
+        found.and_then(|(bucket, found)| {
+            must_have_lock(&bucket)?;
             let missing = || fault(S3ErrorCode::NoSuchObjectLockConfiguration, "The specified object does not have a \
                 ObjectLock configuration");
             let retention = found.details.attributes.retention.ok_or_else(missing)?;
@@ -188,7 +189,8 @@ operations! {
         let mode = wanted.and_then(|wanted| wanted.mode.as_ref()).map(|mode| mode.as_str());
         let until = wanted.and_then(|wanted| wanted.retain_until_date.as_ref());
         let bypass = input.bypass_governance_retention.unwrap_or(false);
-        let set = retention(mode, until).and_then(|retention| {
+        let wanted = retention(mode, until).map_err(|error| fault(S3ErrorCode::MalformedXML, message(&error)));
+        let set = wanted.and_then(|retention| {
             let change = AttributeChange::Retention(retention);
             session.set_attributes(&input.bucket, &input.key, input.version_id.as_deref(), change, bypass)
         });
@@ -196,17 +198,21 @@ operations! {
     };
     get_object_legal_hold GetObjectLegalHold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput |session, input| {
         let found = session.look_at(&input.bucket, &input.key, input.version_id.as_deref(), "s3:GetObjectLegalHold");
-        found.map(|(_, found)| {
+        found.and_then(|(bucket, found)| {
+            must_have_lock(&bucket)?;
             let held = found.details.attributes.legal_hold;
             let status = if held { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF };
             let status = Some(ObjectLockLegalHoldStatus::from_static(status));
-            GetObjectLegalHoldOutput { legal_hold: Some(ObjectLockLegalHold { status }) }
+            Ok(GetObjectLegalHoldOutput { legal_hold: Some(ObjectLockLegalHold { status }) })
         })
     };
     put_object_legal_hold PutObjectLegalHold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput |session, input| {
         let status = input.legal_hold.as_ref().and_then(|hold| hold.status.as_ref()).map(|status| status.as_str());
         let status = status.ok_or_else(|| fault(S3ErrorCode::MalformedXML, "the request has no Status"));
-        let set = status.and_then(|status| legal_hold(Some(status))).and_then(|hold| {
+        let wanted = status.and_then(|status| {
+            legal_hold(Some(status)).map_err(|error| fault(S3ErrorCode::MalformedXML, message(&error)))
+        });
+        let set = wanted.and_then(|hold| {
             let change = AttributeChange::LegalHold(hold);
             session.set_attributes(&input.bucket, &input.key, input.version_id.as_deref(), change, false)
         });
@@ -408,6 +414,17 @@ operations! {
     };
 }
 
+fn message(error: &s3s::S3Error) -> String {
+    error.message().unwrap_or_default().to_owned()
+}
+
+fn must_have_lock(bucket: &crate::data::rows::Bucket) -> Outcome<()> {
+    if bucket.configuration.lock {
+        return Ok(());
+    }
+    Err(fault(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"))
+}
+
 impl Session {
     fn set_ownership(&self, name: &str, controls: Option<&OwnershipControls>) -> Outcome<()> {
         let ownership = match controls.map(|controls| controls.rules.as_slice()) {
@@ -430,7 +447,10 @@ impl Session {
     fn object_attributes(&self, input: &GetObjectAttributesInput) -> Outcome<GetObjectAttributesOutput> {
         let found = self.look_at(&input.bucket, &input.key, input.version_id.as_deref(), "s3:GetObjectAttributes");
         let (bucket, found) = found?;
-        let wants = |name: &str| input.object_attributes.iter().any(|attribute| attribute.as_str() == name);
+        // One header names them all, or each its own.
+        let names = input.object_attributes.iter().flat_map(|attributes| attributes.as_str().split(','));
+        let names: Vec<&str> = names.map(str::trim).collect();
+        let wants = |name: &str| names.contains(&name);
         let details = &found.details;
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(header_timestamp(details.version.time_us)),

@@ -24,6 +24,7 @@ macro_rules! describe {
         $output.e_tag = Some(etag(details));
         $output.last_modified = Some(header_timestamp(details.version.time_us));
         $output.version_id = version_text($bucket, details);
+        $output.expiration = crate::api::lifecycle::expiration($bucket, details);
         for (name, value) in &details.attributes.headers {
             match name.as_str() {
                 "cache-control" => $output.cache_control = Some(value.clone()),
@@ -176,6 +177,10 @@ impl Session {
         let whole = found.range == (0, found.details.version.size);
         describe!(output, &bucket, found, input.checksum_mode.is_some() && whole);
         (output.content_range, output.parts_count) = shown(&found, wanted, part);
+        let tags = found.details.attributes.tags.len();
+        if tags > 0 {
+            self.headers.borrow_mut().push(("x-amz-tagging-count", tags.to_string()));
+        }
         let partial = output.content_range.is_some();
         Ok((output, partial))
     }

@@ -106,7 +106,8 @@ impl Request {
     fn run(mut self, source: Box<dyn Source>) -> Answer {
         let id = hex(&self.session.id()[..8]).to_ascii_uppercase();
         let original = self.head.clone();
-        let mut answer = self.answer(source).unwrap_or_else(refused);
+        let answer = self.answer(source).unwrap_or_else(refused);
+        let mut answer = self.with_cors(answer);
         complete(&mut answer, &original, &id, &self.session);
         answer
     }
@@ -129,11 +130,10 @@ impl Request {
         };
         names::check(&self.head, target, authenticated.access_key.is_some())?;
         let document = self.take_in(target, &authenticated, source)?;
-        let answer = match self.session.form.get() {
-            true => self.post(&bucket, &document)?,
-            false => self.operate(&bucket, &key, document)?,
-        };
-        Ok(self.with_cors(answer, &bucket))
+        match self.session.form.get() {
+            true => self.post(&bucket, &document),
+            false => self.operate(&bucket, &key, document),
+        }
     }
 
     /// A form: the PUT that it comes to, and an answer of its own.
@@ -179,6 +179,10 @@ impl Request {
             .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
             .map_or(host, |(name, _)| name);
         let name = name.to_ascii_lowercase();
+        // The end of an address is no domain.
+        if name.parse::<std::net::Ipv4Addr>().is_ok() {
+            return Ok(());
+        }
         if let Some(bucket) =
             name.strip_suffix(&domain.to_ascii_lowercase()).and_then(|bucket| bucket.strip_suffix('.'))
             && !bucket.is_empty()
@@ -216,7 +220,12 @@ impl Request {
             self.session.form.set(true);
             return Ok(form);
         }
-        let (document, _) = Body::new(head, authenticated, source)?.read_all(DOCUMENT_BYTES_MAX)?;
+        let mut head = head.clone();
+        if head.query("uploadId").is_some() {
+            // The checksum is that of the object which is completed, and not of the list of its parts.
+            head.headers.retain(|(name, _)| crate::digest::Algorithm::from_header(name).is_none());
+        }
+        let (document, _) = Body::new(&head, authenticated, source)?.read_all(DOCUMENT_BYTES_MAX)?;
         if document.windows(9).any(|window| window.eq_ignore_ascii_case(b"<!doctype")) {
             return Err(fault(S3ErrorCode::MalformedXML, "the XML has a document type, and none is needed"));
         }
@@ -271,11 +280,13 @@ impl Request {
         request.body(s3s::Body::from(Bytes::from(document))).map_err(wrong)
     }
 
-    /// What another origin's script may do with the answer.
-    fn with_cors(&self, mut answer: Answer, bucket: &str) -> Answer {
-        let Some(origin) = self.head.header("origin").filter(|_| !bucket.is_empty()) else { return answer };
-        let Ok(bucket) = self.session.bucket(bucket) else { return answer };
-        for (name, value) in cors::answer(&bucket.configuration.cors, origin, &self.head.method) {
+    /// What another origin's script may do with the answer, which may be a refusal.
+    fn with_cors(&self, mut answer: Answer) -> Answer {
+        let Some(origin) = self.head.header("origin").filter(|_| self.head.method != "OPTIONS") else { return answer };
+        let Some((bucket, _)) = self.head.place().ok().filter(|(bucket, _)| !bucket.is_empty()) else { return answer };
+        let Ok(bucket) = self.session.bucket(&bucket) else { return answer };
+        let method = self.head.header("access-control-request-method").unwrap_or(&self.head.method);
+        for (name, value) in cors::answer(&bucket.configuration.cors, origin, method) {
             answer.headers.push((name.to_owned(), value.into_bytes()));
         }
         answer
@@ -309,7 +320,7 @@ fn copy_condition(head: &Head) -> Outcome<Condition> {
         let wrong = |_| invalid(format!("the header {name} is no ETag"));
         head.header(name).map(|value| ETagCondition::parse_http_header(value.as_bytes()).map_err(wrong)).transpose()
     };
-    condition(parse("if-match")?.as_ref(), parse("if-none-match")?.as_ref())
+    Ok(condition(parse("if-match")?.as_ref(), parse("if-none-match")?.as_ref()))
 }
 
 /// Headers that are not s3s's business, or that it would refuse where they are to be ignored.

@@ -35,6 +35,15 @@ impl Session {
         Err(denied(format!("you are not allowed to {action}")))
     }
 
+    /// Refuses a write before its body is read, so that its client need not send it. It is decided
+    /// again where it is done.
+    pub(super) fn must_write(&self, bucket: &Bucket, key: &str) -> Outcome<()> {
+        let (caller, now_us) = (self.caller(), self.machine.now_us());
+        let action = "s3:PutObject";
+        let question = Question { bucket, caller: &caller, action, key: Some(key), object: None, now_us };
+        if question.may() { Ok(()) } else { Err(denied(format!("you are not allowed to {action} here"))) }
+    }
+
     /// Changes a bucket's configuration, in the directory and then in every shard.
     pub(super) fn configure(
         &self,
@@ -56,7 +65,7 @@ impl Session {
     }
 
     pub(super) fn set_versioning(&self, name: &str, versioning: &VersioningConfiguration) -> Outcome<()> {
-        if versioning.mfa_delete.is_some() {
+        if versioning.mfa_delete.as_ref().is_some_and(|delete| delete.as_str() != "Disabled") {
             return Err(not_implemented("MFA delete"));
         }
         let status = match versioning.status.as_ref().map(|status| status.as_str()) {

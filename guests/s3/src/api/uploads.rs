@@ -101,6 +101,7 @@ impl Session {
     pub(super) fn upload_part(&self, input: &UploadPartInput) -> Outcome<UploadPartOutput> {
         let number = part_number(input.part_number)?;
         let (bucket, upload) = (self.bucket(&input.bucket)?, upload_id(&input.upload_id)?);
+        self.must_write(&bucket, &input.key)?;
         let body = Box::new(self.take_body()?);
         let part = self.store_part(&bucket, &input.key, upload, number, body)?;
         let mut output = UploadPartOutput { e_tag: Some(ETag::Strong(hex(&part.md5))), ..Default::default() };
@@ -154,7 +155,7 @@ impl Session {
             parts,
             checksum: checksum(named_checksum!(input))?,
             size: size.transpose()?,
-            condition: condition(input.if_match.as_ref(), input.if_none_match.as_ref())?,
+            condition: condition(input.if_match.as_ref(), input.if_none_match.as_ref()),
         };
         let details = match self.key(&bucket, &input.key, complete, Mode::Write)?.0 {
             Answer::Written { details } => details,

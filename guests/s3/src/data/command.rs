@@ -54,8 +54,8 @@ impl VersionName {
 pub(crate) struct Condition {
     /// There is one, with this ETag unless it is `*`.
     pub(crate) matches: Option<String>,
-    /// There is none.
-    pub(crate) absent: bool,
+    /// There is none with this ETag; none at all if it is `*`.
+    pub(crate) none_matches: Option<String>,
     /// If there is one, it has so many bytes.
     pub(crate) size: Option<u64>,
     /// If there is one, it was written in this second since the Unix epoch.

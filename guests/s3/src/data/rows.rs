@@ -126,6 +126,16 @@ pub(crate) struct LifecycleRule {
     pub(crate) abort_days: Option<u32>,
 }
 
+impl LifecycleRule {
+    /// Whether an object is one of those that the rule is for.
+    pub(crate) fn is_about(&self, key: &str, size: u64, tags: &[(String, String)]) -> bool {
+        key.starts_with(&self.prefix)
+            && self.size_above.is_none_or(|above| size > above)
+            && self.size_below.is_none_or(|below| size < below)
+            && self.tags.iter().all(|tag| tags.contains(tag))
+    }
+}
+
 /// A rule of cross-origin requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CorsRule {

@@ -183,7 +183,7 @@ impl Verifier<'_> {
         }
         let expires_s = expires.parse::<i64>().ok().filter(|seconds| (1..=EXPIRES_MAX_S).contains(seconds));
         let expires_s = expires_s
-            .ok_or_else(|| malformed(format!("X-Amz-Expires is '{expires}': use 1 to {EXPIRES_MAX_S} seconds")))?;
+            .ok_or_else(|| denied(format!("X-Amz-Expires is '{expires}': use 1 to {EXPIRES_MAX_S} seconds")))?;
         if at - self.now_s > SKEW_MAX_S {
             return Err(denied("Request is not valid yet: it was signed in the future"));
         }

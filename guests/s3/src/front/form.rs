@@ -190,8 +190,9 @@ impl Policy {
         let document: Value = serde_json::from_slice(document).map_err(invalid_document)?;
         let text = document.get("expiration").and_then(Value::as_str);
         let text = text.ok_or_else(|| invalid_document("it has no expiration"))?;
-        let expires = OffsetDateTime::parse(text, &Rfc3339);
-        let expires_s = expires.map_err(|_| invalid_document("its expiration is no time"))?.unix_timestamp();
+        // The separator may be anything for the parser, and is a T for S3.
+        let expires = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| text.contains('T'));
+        let expires_s = expires.ok_or_else(|| invalid_document("its expiration is no time"))?.unix_timestamp();
         let conditions = document.get("conditions").and_then(Value::as_array);
         let conditions = conditions.ok_or_else(|| invalid_document("it has no list of conditions"))?;
         let mut found = Vec::new();
@@ -240,9 +241,11 @@ impl Policy {
     }
 }
 
-/// Fields that a policy need not speak of.
+/// Fields that a policy need not speak of: among them checksums, which only refuse.
 fn is_unsigned(name: &str) -> bool {
-    matches!(name, "awsaccesskeyid" | "policy" | "signature" | "x-amz-signature") || name.starts_with("x-ignore-")
+    matches!(name, "awsaccesskeyid" | "policy" | "signature" | "x-amz-signature")
+        || name.starts_with("x-ignore-")
+        || name.starts_with("x-amz-checksum-")
 }
 
 fn check_length(length: u64, least: u64, most: u64) -> Outcome<()> {

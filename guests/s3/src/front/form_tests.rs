@@ -99,6 +99,7 @@ fn a_policy_has_an_end() {
         r#"{"conditions":[]}"#,
         r#"{"EXPIRATION":"2026-01-01T00:00:00Z","conditions":[]}"#,
         r#"{"expiration":"2026-01-01 00:00:00","conditions":[]}"#,
+        r#"{"expiration":"2026-01-01 00:00:00+00:00","conditions":[]}"#,
         r#"{"expiration":"2026-01-01T00:00:00Z"}"#,
         r#"{"expiration":"2026-01-01T00:00:00Z","CONDITIONS":[]}"#,
         "[",

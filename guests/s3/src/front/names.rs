@@ -2,7 +2,9 @@
 //!
 //! A name that is not known is refused by name. What was ignored instead could mean the opposite of
 //! what was asked: a `PUT key?renameObject` would overwrite the key, and a `DELETE
-//! key?new-sub-resource` delete it.
+//! key?new-sub-resource` delete it. The exceptions are those that S3 ignores too: of requests that
+//! only read, parameters with a value, since sub-resources have none; and headers whose names begin
+//! like none of the API's own.
 
 use super::authenticate::is_presigned_name;
 use super::request::Head;
@@ -152,6 +154,32 @@ const HEADERS: &[&str] = &[
     "x-amz-user-agent",
 ];
 
+/// How headers begin that the API has, or is likely to get.
+const FAMILIES: &[&str] = &[
+    "x-amz-acl",
+    "x-amz-bucket-",
+    "x-amz-bypass-",
+    "x-amz-checksum-",
+    "x-amz-copy-source",
+    "x-amz-create-",
+    "x-amz-grant-",
+    "x-amz-if-",
+    "x-amz-metadata-",
+    "x-amz-mfa",
+    "x-amz-mp-",
+    "x-amz-object-",
+    "x-amz-optional-",
+    "x-amz-rename-",
+    "x-amz-restore-",
+    "x-amz-server-side-",
+    "x-amz-skip-",
+    "x-amz-source-",
+    "x-amz-tagging",
+    "x-amz-transition-",
+    "x-amz-website-",
+    "x-amz-write-",
+];
+
 /// Headers beside those of S3 that a request has once.
 const ONCE: &[&str] = &[
     "content-length",
@@ -176,7 +204,7 @@ pub(crate) fn check(head: &Head, target: Target, signed: bool) -> Outcome<()> {
             return Err(invalid(format!("the query parameter '{name}' is there more than once")));
         }
     }
-    for (name, _) in pairs {
+    for (name, value) in pairs {
         // SDKs say by `x-id` which operation they mean.
         if name == "x-id" || is_presigned_name(&name) {
             continue;
@@ -189,6 +217,9 @@ pub(crate) fn check(head: &Head, target: Target, signed: bool) -> Outcome<()> {
         if sub_resources(method, target).contains(&name.as_str()) {
             parts.push(name);
         } else if !parameters(method, target).contains(&name.as_str()) {
+            if matches!(method, "GET" | "HEAD") && !value.is_empty() {
+                continue;
+            }
             return Err(not_implemented(&format!("the query parameter '{name}' of {method}")));
         }
     }
@@ -222,7 +253,7 @@ fn check_header(name: &str, value: &str) -> Outcome<()> {
             s3s::S3ErrorCode::InvalidStorageClass,
             format!("there is no storage class '{value}': use STANDARD"),
         )),
-        (name, _) if HEADERS.contains(&name) => Ok(()),
+        (name, _) if HEADERS.contains(&name) || !FAMILIES.iter().any(|family| name.starts_with(family)) => Ok(()),
         (name, _) => Err(not_implemented(&format!("the header {name}"))),
     }
 }
@@ -253,6 +284,9 @@ mod tests {
         }
         let why = check(&head("PUT", "/b/k", "renameObject", &[]), Target::Object, true).unwrap_err();
         assert!(why.message().unwrap().contains("renameObject"));
+        assert_eq!(code("GET", Target::Bucket, "inventory&id=a", &[]).as_deref(), Some("NotImplemented"));
+        assert_eq!(code("GET", Target::Bucket, "key=value&prefix=a", &[]), None, "S3 ignores it as well");
+        assert_eq!(code("DELETE", Target::Object, "key=value", &[]).as_deref(), Some("NotImplemented"));
         assert_eq!(code("GET", Target::Object, "acl&tagging", &[]).as_deref(), Some("InvalidArgument"));
         assert_eq!(code("PUT", Target::Object, "partNumber=1", &[]).as_deref(), Some("InvalidArgument"));
         assert_eq!(code("GET", Target::Bucket, "list-type=2&prefix=a&x-id=ListObjectsV2", &[]), None);
@@ -269,6 +303,10 @@ mod tests {
         let header = |name: &str, value: &str| code("PUT", Target::Object, "", &[(name, value)]);
         assert_eq!(header("x-amz-meta-anything", "a"), None);
         assert_eq!(header("x-amz-acl", "private"), None);
+        assert_eq!(header("x-amz-foo", "bar"), None, "S3 ignores it as well");
+        for unsupported in ["x-amz-write-offset-bytes", "x-amz-mfa", "x-amz-website-redirect-location"] {
+            assert_eq!(header(unsupported, "1").as_deref(), Some("NotImplemented"), "{unsupported}");
+        }
         assert_eq!(header("x-amz-server-side-encryption", "AES256").as_deref(), Some("NotImplemented"));
         assert_eq!(header("x-amz-grant-read", "id=a"), None);
         assert_eq!(header("x-amz-storage-class", "GLACIER").as_deref(), Some("InvalidStorageClass"));

@@ -207,7 +207,10 @@ fn checksum(head: &Head) -> Outcome<Option<(Algorithm, Vec<u8>)>> {
         [] => Ok(None),
         [(algorithm, value)] => match algorithm.parse(value) {
             Some(value) => Ok(Some((*algorithm, value))),
-            None => Err(invalid_request(format!("Value for {} header is invalid.", algorithm.header()))),
+            None => {
+                let why = format!("Value for {} header is invalid: no body has this checksum.", algorithm.header());
+                Err(fault(S3ErrorCode::BadDigest, why))
+            }
         },
         _ => {
             Err(invalid_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."))
@@ -292,7 +295,7 @@ pub(crate) mod tests {
             assert_eq!(found.1.checksum, Some((algorithm, value)));
             let other = base64(&Checksum::of(algorithm, b"other"));
             assert_eq!(code(with(algorithm.header(), &other)), "BadDigest", "{}", algorithm.name());
-            assert_eq!(code(with(algorithm.header(), "AA==")), "InvalidRequest");
+            assert_eq!(code(with(algorithm.header(), "AA==")), "BadDigest");
         }
         let two = [("x-amz-checksum-crc32", "AAAAAA=="), ("x-amz-checksum-sha1", "AAAAAA==")];
         assert_eq!(code(read(TEXT, Payload::Unsigned, &two)), "InvalidRequest");

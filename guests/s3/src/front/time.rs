@@ -29,6 +29,11 @@ pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
     Some(PrimitiveDateTime::parse(text, HTTP).ok()?.assume_utc().unix_timestamp())
 }
 
+/// The reverse of [`parse_http_date`].
+pub(crate) fn http_date(seconds: i64) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(HTTP).ok()
+}
+
 /// The time of a row, microseconds since the Unix epoch, to the millisecond, as lists show it.
 pub(crate) fn timestamp(microseconds: u64) -> s3s::dto::Timestamp {
     let nanoseconds = i128::from(microseconds / 1000) * 1_000_000;

@@ -70,17 +70,15 @@ impl Context<'_> {
         Err(refuse(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration"))
     }
 
-    /// A retention may be made longer by anybody who may set one, and shorter only in governance
-    /// mode, by who may bypass it.
+    /// A retention may be made longer by anybody who may set one; it is made shorter, or given another
+    /// mode, only in governance mode, by who may bypass it.
     fn check_retention(&self, details: &Details, new: Option<Retention>, bypass: bool) -> Result<(), Error> {
         let now_us = self.transaction.now_us();
         if new.is_some_and(|new| new.until_us <= now_us) {
             return Err(refuse(S3ErrorCode::InvalidArgument, "The retain until date must be in the future!"));
         }
         let Some(old) = details.attributes.retention.filter(|old| old.until_us > now_us) else { return Ok(()) };
-        let stays = new.is_some_and(|new| {
-            new.until_us >= old.until_us && (new.mode == old.mode || new.mode == LockMode::Compliance)
-        });
+        let stays = new.is_some_and(|new| new.until_us >= old.until_us && new.mode == old.mode);
         match old.mode {
             _ if stays => Ok(()),
             LockMode::Governance if bypass => self.must("s3:BypassGovernanceRetention"),

@@ -3,7 +3,7 @@
 //! A timer for each shard walks objects, then older versions, then uploads, [`ROWS_MAX`] rows at a
 //! time, and begins again a day later. As in S3, an age in days ends at the next midnight, UTC.
 
-use recoil_sdk::{Error, KeyRange, StorageExt as _, Transaction};
+use recoil_sdk::{Error, KeyRange, StorageExt as _, Transaction, settings};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, read, shard, uploads};
@@ -87,38 +87,39 @@ pub(super) fn step(transaction: &mut dyn Transaction, place: &Place, payload: &[
     let now_us = transaction.now_us();
     let (at_us, payload) = match next {
         Some(cursor) => (now_us + STEP_US, rows::encode::<Cursor>(&cursor)?),
-        None => (now_us + DAY_US, vec![]),
+        None => (now_us + if day_us() < DAY_US { STEP_US } else { DAY_US }, vec![]),
     };
     transaction.set_timer(&keys::lifecycle_timer(place), at_us, &payload);
     Ok(())
 }
 
-/// The midnight at or after `days` days from `since_us`.
-fn after(since_us: u64, days: u32) -> u64 {
-    (since_us + u64::from(days) * DAY_US).div_ceil(DAY_US) * DAY_US
+/// A day of lifecycles, which the operator may make shorter to try them out.
+fn day_us() -> u64 {
+    let seconds = settings::integer("lifecycle-day-seconds").and_then(|seconds| u64::try_from(seconds).ok());
+    seconds.filter(|seconds| *seconds > 0).map_or(DAY_US, |seconds| seconds.saturating_mul(1_000_000)).min(DAY_US)
+}
+
+/// The midnight at or after `days` days from `since_us`; where days are shorter, the end of that day.
+pub(crate) fn day_after(since_us: u64, days: u32) -> u64 {
+    let day_us = day_us();
+    (since_us + u64::from(days) * day_us).div_ceil(day_us) * day_us
 }
 
 impl Context<'_> {
     fn matching<'a>(&self, rules: &'a [LifecycleRule], version: &Version) -> Result<Vec<&'a LifecycleRule>, Error> {
-        let mut found: Vec<&LifecycleRule> = rules
-            .iter()
-            .filter(|rule| self.key.starts_with(&rule.prefix))
-            .filter(|rule| rule.size_above.is_none_or(|size| version.size > size))
-            .filter(|rule| rule.size_below.is_none_or(|size| version.size < size))
-            .collect();
-        if found.iter().any(|rule| !rule.tags.is_empty()) {
+        let mut tags = vec![];
+        if rules.iter().any(|rule| !rule.tags.is_empty()) {
             let details: Option<Details> = self.details(&version.id)?;
-            let tags = details.map(|details| details.attributes.tags).unwrap_or_default();
-            found.retain(|rule| rule.tags.iter().all(|tag| tags.contains(tag)));
+            tags = details.map(|details| details.attributes.tags).unwrap_or_default();
         }
-        Ok(found)
+        Ok(rules.iter().filter(|rule| rule.is_about(&self.key, version.size, &tags)).collect())
     }
 
     fn expire(&mut self, rules: &[LifecycleRule], version: &Version) -> Result<(), Error> {
         let now_us = self.transaction.now_us();
         let rules = self.matching(rules, version)?;
         let is_over = |rule: &&LifecycleRule| {
-            rule.days.is_some_and(|days| after(version.time_us, days) <= now_us)
+            rule.days.is_some_and(|days| day_after(version.time_us, days) <= now_us)
                 || rule.date_us.is_some_and(|date_us| date_us <= now_us)
         };
         if !rules.iter().any(is_over) {
@@ -155,7 +156,7 @@ impl Context<'_> {
         };
         let older_kept = newer.len() as u64 - 1;
         let is_over = |rule: &&LifecycleRule| {
-            rule.noncurrent_days.is_some_and(|days| after(successor.time_us, days) <= now_us)
+            rule.noncurrent_days.is_some_and(|days| day_after(successor.time_us, days) <= now_us)
                 && rule.noncurrent_kept.is_none_or(|kept| older_kept >= u64::from(kept))
         };
         if !rules.iter().any(is_over) {
@@ -171,7 +172,7 @@ impl Context<'_> {
     fn expire_upload(&mut self, rules: &[LifecycleRule], upload: &Upload) -> Result<(), Error> {
         let now_us = self.transaction.now_us();
         let mut rules = rules.iter().filter(|rule| self.key.starts_with(&rule.prefix));
-        if rules.any(|rule| rule.abort_days.is_some_and(|days| after(upload.initiated_us, days) <= now_us)) {
+        if rules.any(|rule| rule.abort_days.is_some_and(|days| day_after(upload.initiated_us, days) <= now_us)) {
             let upload: Option<Upload> =
                 read(self.transaction, &keys::upload(&self.place, self.key.as_bytes(), &upload.id))?;
             if let Some(upload) = upload {

@@ -111,8 +111,13 @@ impl Context<'_> {
                 return Err(failed("x-amz-if-match-last-modified-time is another time"));
             }
         }
-        if condition.absent && current.is_some() {
-            return Err(failed("If-None-Match is *, and the key exists"));
+        if let (Some(etag), Some(current)) = (&condition.none_matches, current) {
+            if etag == "*" {
+                return Err(failed("If-None-Match is *, and the key exists"));
+            }
+            if *etag == current.etag.text() {
+                return Err(failed("If-None-Match is the ETag"));
+            }
         }
         Ok(())
     }
@@ -386,7 +391,11 @@ impl Context<'_> {
             if let Some(known) = self.details(&marker)? {
                 return Ok(Answer::Deleted { marker: true, version: Some(VersionName::of(&known.version)) });
             }
-            self.check(condition, current.as_ref())?;
+            // What is not there is deleted already, whatever was expected of it.
+            let there = if current.is_some() { current.clone() } else { self.newest_older()? };
+            if there.is_some() {
+                self.check(condition, there.as_ref())?;
+            }
             if self.bucket.configuration.versioning == Versioning::Off {
                 self.make_way()?;
                 return Ok(Answer::Deleted { marker: false, version: None });

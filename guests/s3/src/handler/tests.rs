@@ -68,7 +68,7 @@ impl Shard {
 #[test]
 fn a_repeated_commit_is_one() {
     let mut shard = Shard::new(Versioning::Enabled);
-    let absent = Condition { absent: true, ..Default::default() };
+    let absent = Condition { none_matches: Some("*".into()), ..Default::default() };
     let first = shard.put([1; 16], absent.clone()).unwrap();
     assert_eq!(shard.put([1; 16], absent.clone()).unwrap(), first);
     assert_eq!(shard.put([2; 16], absent), Err("PreconditionFailed".into()), "another one is not the same");

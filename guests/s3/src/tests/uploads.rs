@@ -162,7 +162,7 @@ fn a_part_may_be_a_copy() {
     };
     let first = copy(1, None).ok().element("ETag").unwrap();
     let second = copy(2, Some("bytes=100-199")).ok().element("ETag").unwrap();
-    copy(3, Some("bytes=0-99999999")).refused(400, "InvalidArgument");
+    copy(3, Some("bytes=0-99999999")).refused(416, "InvalidRange");
     copy(3, Some("bytes=5-")).refused(400, "InvalidArgument");
     complete(&store, "key", &upload, &[(1, &first), (2, &second)]).ok();
     assert!(store.send("GET", "/bucket/key", b"").ok().body == [&data[..], &data[100..200]].concat());

@@ -160,7 +160,12 @@ fn a_locked_version_stays() {
         )
     };
     retain("GOVERNANCE", "2025-06-15T18:00:00Z").refused(403, "AccessDenied");
-    retain("COMPLIANCE", "2025-06-17T00:00:00Z").ok();
+    retain("COMPLIANCE", "2025-06-17T00:00:00Z").refused(403, "AccessDenied");
+    retain("governance", "2025-06-18T00:00:00Z").refused(400, "MalformedXML");
+    let stronger =
+        b"<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>2025-06-17T00:00:00Z</RetainUntilDate></Retention>";
+    let bypassing = ask("PUT", "/bucket/key?retention", stronger);
+    store.ask(bypassing.header("x-amz-bypass-governance-retention", "true")).ok();
     retain("GOVERNANCE", "2025-06-18T00:00:00Z").refused(403, "AccessDenied");
     bypass().refused(403, "AccessDenied");
     assert_eq!(store.send("GET", "/bucket/key?retention", b"").ok().element("Mode").as_deref(), Some("COMPLIANCE"));
