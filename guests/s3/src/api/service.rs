@@ -153,7 +153,7 @@ impl Request {
         Ok(if answer.status == 200 { posted.answer(answer, bucket) } else { answer })
     }
 
-    fn authenticate(&self) -> Outcome<Authenticated> {
+    fn authenticate(&mut self) -> Outcome<Authenticated> {
         let found = RefCell::new(None);
         let lookup = |key: &str| {
             let known = self.session.known(key)?;
@@ -164,6 +164,9 @@ impl Request {
         let verifier = Verifier { secret: &lookup, region: &self.session.region, now_s };
         let authenticated = verifier.authenticate(&self.head)?;
         let user = found.into_inner().map(|known| known.user).filter(|_| authenticated.access_key.is_some());
+        if user.is_some() {
+            self.head.take_headers_of_query()?;
+        }
         let facts = facts::of(&self.head, user.is_some());
         *self.session.caller.borrow_mut() = Caller { user, facts };
         Ok(authenticated)

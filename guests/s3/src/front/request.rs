@@ -6,6 +6,9 @@
 use percent_encoding::percent_decode_str;
 use s3s::S3ErrorCode;
 
+use super::authenticate::is_presigned_name;
+use super::signature::encode;
+use crate::digest::Algorithm;
 use crate::fault::{Outcome, fault, invalid_request};
 
 /// Bytes of a key.
@@ -28,6 +31,27 @@ impl Head {
     /// The value of a header; several of one name are an error for those who ask for one.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Makes headers of what a presigned URL has among its parameters and clients would else send as
+    /// headers. They are signed as all of the query is. A checksum there is that of the empty body
+    /// with which the URL was made, and says nothing.
+    pub(crate) fn take_headers_of_query(&mut self) -> Outcome<()> {
+        let pairs = self.query_pairs()?;
+        if !pairs.iter().any(|(name, _)| name == "X-Amz-Signature") {
+            return Ok(());
+        }
+        let is_header = |name: &str| name.to_ascii_lowercase().starts_with("x-amz-") && !is_presigned_name(name);
+        let (headers, rest): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| is_header(name));
+        for (name, value) in headers {
+            let name = name.to_ascii_lowercase();
+            if Algorithm::from_header(&name).is_none() && name != "x-amz-sdk-checksum-algorithm" {
+                self.headers.push((name, value));
+            }
+        }
+        let rest = rest.iter().map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)));
+        self.query = rest.collect::<Vec<_>>().join("&");
+        Ok(())
     }
 
     /// Names and values of the query, decoded: a plus is a space.
@@ -123,6 +147,21 @@ mod tests {
         assert_eq!(code("b"), "InvalidURI");
         assert_eq!(code(&format!("/b/{}", "k".repeat(1025))), "KeyTooLongError");
         assert!(head(&format!("/b/{}", "k".repeat(1024)), "").place().is_ok());
+    }
+
+    /// As the SDK for JavaScript makes URLs.
+    #[test]
+    fn a_presigned_url_has_headers_among_its_parameters() {
+        let query = "X-Amz-Signature=s&x-amz-checksum-mode=ENABLED&x-amz-meta-Name=a%20b&x-amz-checksum-crc32=AAAAAA%3D%3D\
+            &x-amz-sdk-checksum-algorithm=CRC32&x-id=GetObject&versionId=null";
+        let mut signed = head("/b/k", query);
+        signed.take_headers_of_query().unwrap();
+        assert_eq!(signed.query, "X-Amz-Signature=s&x-id=GetObject&versionId=null");
+        let expected = [("x-amz-checksum-mode", "ENABLED"), ("x-amz-meta-name", "a b")];
+        assert_eq!(signed.headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let mut unsigned = head("/b/k", "x-amz-acl=private");
+        unsigned.take_headers_of_query().unwrap();
+        assert_eq!((unsigned.query.as_str(), unsigned.headers.len()), ("x-amz-acl=private", 0));
     }
 
     #[test]
