@@ -4,7 +4,7 @@
 //! a name to show, and perhaps an e-mail address. Several keys may have one canonical id. Commands
 //! take words and give a text, and know nothing of how they are asked.
 
-use recoil_sdk::{RoutedCall, Router};
+use recoil_sdk::{Command, RoutedCall, Router};
 
 use crate::api::{Machine, SECRET_CHARACTERS_MIN, call_patiently, root_key};
 use crate::data::access::{KeyGrants, KeyRow, Owner};
@@ -21,26 +21,10 @@ const BUCKETS_MAX: usize = 100;
 /// Keys that are asked for at a time.
 const PAGE: u32 = 500;
 
-/// A command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// The words that it begins with.
-    pub words: Vec<String>,
-    /// All of it, with what may follow.
-    pub usage: String,
-    /// What it does, in a sentence or two.
-    pub help: String,
-}
-
 /// The commands that there are.
-pub fn commands() -> Vec<Command> {
-    let command = |words: &str, rest: &str, help: &str| Command {
-        words: words.split(' ').map(str::to_owned).collect(),
-        usage: format!("{words} {rest}").trim_end().to_owned(),
-        help: help.to_owned(),
-    };
+pub(crate) fn commands() -> Vec<Command> {
     vec![
-        command(
+        Command::new(
             "key create",
             "NAME [--bucket BUCKET]... [--read-only] [--access-key KEY] [--secret-key SECRET] [--canonical-id ID] \
              [--display-name NAME] [--email ADDRESS]",
@@ -49,11 +33,11 @@ pub fn commands() -> Vec<Command> {
              none; with --read-only it may only read. What is not given is chosen. Keys with the same canonical id are \
              keys of one user.",
         ),
-        command("key list", "", "Lists all keys, without their secrets."),
-        command("key show", "NAME", "Shows a key, without its secret."),
-        command("key enable", "NAME", "Lets a key that was disabled be used again."),
-        command("key disable", "NAME", "Refuses requests of a key, from at most two seconds later on."),
-        command(
+        Command::new("key list", "", "Lists all keys, without their secrets."),
+        Command::new("key show", "NAME", "Shows a key, without its secret."),
+        Command::new("key enable", "NAME", "Lets a key that was disabled be used again."),
+        Command::new("key disable", "NAME", "Refuses requests of a key, from at most two seconds later on."),
+        Command::new(
             "key delete",
             "NAME",
             "Deletes a key. Buckets and objects of its user stay, and the root key can remove them.",
@@ -63,8 +47,14 @@ pub fn commands() -> Vec<Command> {
 
 /// Carries out a command; the text is what the operator reads, as is the error.
 #[cfg(target_arch = "wasm32")]
-pub fn run(router: &impl Router, arguments: &[String]) -> Result<String, String> {
+pub(crate) fn run(arguments: &[String], router: &dyn Router) -> Result<String, String> {
     run_on(router, &crate::shell::Host, arguments)
+}
+
+/// Elsewhere than on a host there is nothing to make secrets of: tests bring it along.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn run(_arguments: &[String], _router: &dyn Router) -> Result<String, String> {
+    Err("the commands of s3 need the clocks and the randomness of a host".to_owned())
 }
 
 /// `run` with a machine that is given.
@@ -79,7 +69,8 @@ pub(crate) fn run_on(router: &dyn Router, machine: &dyn Machine, arguments: &[St
         ["key", "enable", name] => admin.switch(name, true),
         ["key", "disable", name] => admin.switch(name, false),
         _ => {
-            let usages: Vec<String> = commands().into_iter().map(|command| format!("  {}", command.usage)).collect();
+            let usage = |command: Command| format!("  {} {}", command.words.join(" "), command.usage);
+            let usages: Vec<String> = commands().into_iter().map(usage).collect();
             let given = if words.is_empty() { "no command".to_owned() } else { format!("'{}'", words.join(" ")) };
             Err(format!("{given} is none of the commands of s3:\n{}", usages.join("\n")))
         }

@@ -18,7 +18,7 @@
 // Only the component has an entry for requests, and only tests have another.
 #![cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code))]
 
-pub mod admin;
+mod admin;
 mod api;
 mod data;
 mod digest;
@@ -30,7 +30,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
-use recoil_sdk::{Error, Handler, Timer, Transaction};
+use recoil_sdk::{Admin, Command, Error, Handler, Router, Timer, Transaction};
 
 /// The package.
 pub struct S3;
@@ -47,6 +47,16 @@ impl Timer for S3 {
     }
 }
 
+impl Admin for S3 {
+    fn commands() -> Vec<Command> {
+        admin::commands()
+    }
+
+    fn run(arguments: &[String], router: &dyn Router) -> Result<String, Error> {
+        admin::run(arguments, router).map_err(Error::new)
+    }
+}
+
 #[cfg(target_arch = "wasm32")]
 impl wasip2::exports::http::incoming_handler::Guest for S3 {
     fn handle(request: wasip2::http::types::IncomingRequest, answer: wasip2::http::types::ResponseOutparam) {
@@ -54,7 +64,7 @@ impl wasip2::exports::http::incoming_handler::Guest for S3 {
     }
 }
 
-recoil_sdk::export!(S3: handler, timer);
+recoil_sdk::export!(S3: handler, timer, admin);
 
 // The machine that it is built on has no names for such exports.
 #[cfg(target_arch = "wasm32")]

@@ -107,10 +107,16 @@ fn whatever_is_sent_is_answered() {
     store.user("alice", "--bucket bucket");
     let mut dice = Dice(1);
     let mut seen = std::collections::BTreeMap::<u16, usize>::new();
-    for _ in 0..3000 {
-        let method = dice.pick(&["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"]);
+    for turn in 0..3000 {
+        if turn % 20 == 0 {
+            // What was removed, shut or set is as it was.
+            store.send("DELETE", "/bucket?policy", b"");
+            store.send("PUT", "/bucket", b"");
+            store.send("PUT", "/bucket/key", b"text");
+        }
+        let method = dice.pick(&["GET", "GET", "PUT", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"]);
         let mut target = dice.pick(TARGETS).to_owned();
-        if dice.below(2) == 0 {
+        if dice.below(3) == 0 {
             target = dice.damage(&target);
         }
         let mut body = dice.pick(BODIES).to_owned();
