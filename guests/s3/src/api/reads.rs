@@ -11,7 +11,8 @@ use super::given::{etag, set_checksum, sum_text, sum_type, version, version_text
 use super::session::{Session, unexpected};
 use super::transfer::Download;
 use crate::data::command::{Answer, ByteRange, Found, Operation, VersionName, Wanted};
-use crate::data::rows::{Bucket, LockMode, Version};
+use crate::data::rows::{Bucket, LockMode, Sum, Version};
+use crate::digest::base64;
 use crate::fault::{Outcome, fault};
 use crate::front::time::{header_timestamp, seconds};
 
@@ -141,13 +142,18 @@ impl Session {
         let wanted = input.range.as_ref().map_or(Wanted::All, |range| Wanted::Range(byte_range(range)));
         let version = version(input.version_id.as_deref())?;
         let part = self.part(input.part_number, wanted != Wanted::All)?;
-        let (found, bytes) = self.find(&bucket, &input.key, version, part, wanted, false)?;
+        let with_sums = part.is_some() && input.checksum_mode.is_some();
+        let (found, bytes) = self.find(&bucket, &input.key, version, part, wanted, with_sums)?;
         self.check_read(&found, &conditions)?;
         let mut output = GetObjectOutput::default();
         let whole = found.range == (0, found.details.version.size);
         let with_checksum = input.checksum_mode.is_some() && (whole || part.is_none());
         describe!(output, &bucket, found, with_checksum && whole);
         (output.content_range, output.parts_count) = shown(&found, wanted, part);
+        if let Some((sum, value)) = part_sum(&found, part) {
+            output.checksum_type = Some(sum_type(sum));
+            set_checksum!(output, sum.algorithm, base64(value));
+        }
         let tags = found.details.attributes.tags.len();
         output.tag_count = (tags > 0).then(|| i32::try_from(tags).unwrap_or(i32::MAX));
         let download = if found.pieces.is_empty() {
@@ -212,6 +218,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The checksum of a part, and that of the object which says what it is.
+fn part_sum(found: &Found, part: Option<u16>) -> Option<(&Sum, &[u8])> {
+    let row = found.parts.iter().find(|row| Some(row.number) == part)?;
+    Some((found.details.checksum.as_ref()?, row.checksum.as_deref()?))
 }
 
 fn byte_range(range: &Range) -> ByteRange {

@@ -43,7 +43,11 @@ fn checksum(named: [(Algorithm, Option<&str>); 5]) -> Outcome<Option<(Algorithm,
         ));
     }
     let value = algorithm.parse(text.split('-').next().unwrap_or(text));
-    let value = value.ok_or_else(|| invalid_request(format!("Value for {} is invalid.", algorithm.header())))?;
+    let wrong = || {
+        let why = format!("Value for {} is invalid: nothing has this checksum.", algorithm.header());
+        fault(s3s::S3ErrorCode::BadDigest, why)
+    };
+    let value = value.ok_or_else(wrong)?;
     Ok(Some((algorithm, value)))
 }
 

@@ -395,6 +395,8 @@ impl Context<'_> {
             let there = if current.is_some() { current.clone() } else { self.newest_older()? };
             if there.is_some() {
                 self.check(condition, there.as_ref())?;
+            } else if *condition != Condition::default() {
+                return Ok(Answer::Deleted { marker: false, version: None });
             }
             if self.bucket.configuration.versioning == Versioning::Off {
                 self.make_way()?;

@@ -29,7 +29,12 @@ fn the_checksum_of_a_completed_upload_is_the_objects() {
         store.ask(asking.header("x-amz-checksum-sha256", sum))
     };
     complete(&base64(&sum)).refused(400, "BadDigest");
+    complete("bad").refused(400, "BadDigest");
     assert_eq!(complete(&whole).ok().element("ChecksumSHA256"), Some(whole));
+    let of_part = ask("GET", "/bucket/key?partNumber=1", b"").header("x-amz-checksum-mode", "ENABLED");
+    let of_part = store.ask(of_part).ok();
+    assert_eq!(of_part.header("x-amz-checksum-sha256"), Some(base64(&sum).as_str()));
+    assert_eq!(of_part.header("x-amz-checksum-type"), Some("COMPOSITE"));
 }
 
 /// SDKs name all attributes in one header, or each in its own.
@@ -46,6 +51,7 @@ fn attributes_are_named_in_one_header() {
     );
     let one = store.ask(ask("GET", "/bucket/key?attributes", b"").header("x-amz-object-attributes", "ObjectSize")).ok();
     assert_eq!((one.element("ObjectSize").as_deref(), one.element("ETag")), (Some("4"), None));
+    assert_eq!(all.element("ETag"), Some(hex(&crate::digest::md5(b"text"))), "without quotes, here alone");
 }
 
 /// A body that nobody may ask for.
@@ -102,6 +108,8 @@ fn what_is_deleted_already_meets_every_condition() {
     let versioned = b"<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Disabled</MfaDelete>\
         </VersioningConfiguration>";
     store.send("PUT", "/bucket?versioning", versioned).ok();
+    delete("if-match", "*").ok();
+    assert_eq!(store.rows(b'V'), 0, "nothing was there to be marked as deleted");
     store.send("PUT", "/bucket/key", b"text").ok();
     delete("x-amz-if-match-size", "4").ok();
     delete("x-amz-if-match-size", "4").refused(412, "PreconditionFailed");
