@@ -100,6 +100,21 @@ recoil_fake_http(const char *method, const char *target, recoil_bytes body, reco
     return recoil_fake_http_request(&request, response);
 }
 
+recoil_status recoil_fake_run(const char *const *arguments, size_t count, recoil_bytes *output) {
+    if (recoil_exported_admin == NULL) recoil_trap("the package has no RECOIL_EXPORT_ADMIN");
+    for (size_t at = 0; at < recoil_exported_command_count; at++) {
+        size_t words;
+        recoil_words_of(recoil_exported_commands[at].words, &words);
+        if (words == 0) recoil_trap("a command of RECOIL_EXPORT_ADMIN has no words to call it by");
+    }
+    recoil_bytes *given = recoil_alloc(count * sizeof *given);
+    for (size_t at = 0; at < count; at++) given[at] = recoil_text(arguments[at]);
+    *output = recoil_slice(NULL, 0);
+    recoil_status status = recoil_exported_admin(given, count, output);
+    *output = recoil_to_utf8(*output);
+    return status;
+}
+
 void recoil_fake_check(const char *file, int line, const char *condition, bool holds) {
     if (holds) return;
     fprintf(stderr, "%s:%d: not so: %s\n", file, line, condition);

@@ -17,6 +17,9 @@ __attribute__((weak)) recoil_handler *recoil_exported_handler;
 __attribute__((weak)) recoil_timer *recoil_exported_timer;
 __attribute__((weak)) recoil_listener *recoil_exported_listener;
 __attribute__((weak)) recoil_http_handler *recoil_exported_http_handler;
+__attribute__((weak)) const recoil_command *recoil_exported_commands;
+__attribute__((weak)) size_t recoil_exported_command_count;
+__attribute__((weak)) recoil_admin *recoil_exported_admin;
 __attribute__((weak)) recoil_scheduler *recoil_exported_scheduler;
 
 struct subscription {

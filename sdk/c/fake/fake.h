@@ -81,6 +81,9 @@ extern recoil_handler *recoil_exported_handler;
 extern recoil_timer *recoil_exported_timer;
 extern recoil_listener *recoil_exported_listener;
 extern recoil_http_handler *recoil_exported_http_handler;
+extern const recoil_command *recoil_exported_commands;
+extern size_t recoil_exported_command_count;
+extern recoil_admin *recoil_exported_admin;
 extern recoil_scheduler *recoil_exported_scheduler;
 
 #endif

@@ -90,6 +90,26 @@ const void *recoil_export_respond(recoil_http_handler *handler, const recoil_htt
     return end(status, made);
 }
 
+const void *recoil_export_commands(const recoil_command *commands, size_t count) {
+    static list listed;
+    command *items = recoil_alloc(count * sizeof *items);
+    for (size_t at = 0; at < count; at++) {
+        items[at].words = recoil_words_of(commands[at].words, &items[at].word_count);
+        items[at].usage = recoil_to_utf8(recoil_text(commands[at].usage));
+        items[at].help = recoil_to_utf8(recoil_text(commands[at].help));
+    }
+    listed.items = items;
+    listed.count = count;
+    return &listed;
+}
+
+const void *recoil_export_run(recoil_admin *admin, const recoil_bytes *arguments, size_t count) {
+    outcome *made = begin();
+    recoil_status status = admin(arguments, count, &made->bytes);
+    made->bytes = recoil_to_utf8(made->bytes);
+    return end(status, made);
+}
+
 const void *recoil_export_plan(recoil_scheduler *scheduler, const recoil_view *view) {
     outcome *made = begin();
     return end(scheduler(view, &made->plan), made);

@@ -79,6 +79,13 @@ typedef struct optional_event {
     } event;
 } optional_event;
 
+/* A command for operators, as it is listed. */
+typedef struct command {
+    const recoil_bytes *words;
+    size_t word_count;
+    recoil_bytes usage, help;
+} command;
+
 /* What a role answers: its success may be nothing, bytes, an HTTP response or a plan, its failure is a text. */
 typedef struct outcome {
     uint8_t is_failure;
@@ -166,6 +173,7 @@ SIZE(outcome, HTTP_HANDLER_HANDLE);
 AT(outcome, bytes, HANDLER_HANDLE_PAYLOAD);
 AT(outcome, bytes, TIMER_FIRE_PAYLOAD);
 AT(outcome, bytes, TCP_LISTENER_SERVE_PAYLOAD);
+AT(outcome, bytes, ADMIN_RUN_PAYLOAD);
 AT(outcome, response, HTTP_HANDLER_HANDLE_PAYLOAD);
 _Static_assert(
     offsetof(outcome, response.headers) == WIT_HTTP_HANDLER_HANDLE_PAYLOAD_AT + WIT_HTTP_HANDLER_RESPONSE_HEADERS_AT,
@@ -176,6 +184,11 @@ _Static_assert(
 );
 
 AT(outcome, plan, SCHEDULER_PLAN_PAYLOAD);
+
+SIZE(command, ADMIN_COMMAND);
+AT(command, words, ADMIN_COMMAND_WORDS);
+AT(command, usage, ADMIN_COMMAND_USAGE);
+AT(command, help, ADMIN_COMMAND_HELP);
 
 SIZE(recoil_view_node, SCHEDULER_NODE);
 AT(recoil_view_node, id, SCHEDULER_NODE_ID);

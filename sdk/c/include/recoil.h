@@ -536,6 +536,30 @@ void recoil_http_add_header(recoil_http_response *response, const char *name, re
 void recoil_http_respond(recoil_http_response *response, uint16_t status, const char *content_type, recoil_bytes body);
 
 /**
+ * @} @name Commands for operators
+ * A command runs in an instance of its own, which has a router and storage as a listener has, and neither partition nor
+ * connection.
+ * @{
+ */
+
+/** A command, as recoilctl lists it. */
+typedef struct recoil_command {
+    /** The words by which it is called, with spaces between them, such as `key create`. */
+    const char *words;
+    /** What follows them, such as `NAME [--bucket BUCKET]`. */
+    const char *usage;
+    /** What it does: one sentence for an operator. */
+    const char *help;
+} recoil_command;
+
+/**
+ * Runs what the operator typed behind the app's name, for `recoilctl APP ARGUMENTS…`. `*output` begins empty; recoilctl
+ * prints it as it is. A failure is printed as an error, and recoilctl fails. The operator may break a command off at
+ * any time, so it should be safe to run it again.
+ */
+typedef recoil_status recoil_admin(const recoil_bytes *arguments, size_t count, recoil_bytes *output);
+
+/**
  * @} @name Schedulers
  * A plan is a function of the view and of nothing else: there is no storage, router or partition here.
  * @{
@@ -686,6 +710,11 @@ bool recoil_setting_boolean(const char *name, bool otherwise);
 #define RECOIL_EXPORT_LISTENER(function) recoil_listener *recoil_exported_listener = function
 /** Exports a @ref recoil_http_handler. */
 #define RECOIL_EXPORT_HTTP_HANDLER(function) recoil_http_handler *recoil_exported_http_handler = function
+/** Exports a @ref recoil_admin and the commands that it runs, an array of @ref recoil_command at file scope. */
+#define RECOIL_EXPORT_ADMIN(commands, function)                                   \
+    const recoil_command *recoil_exported_commands = commands;                    \
+    size_t recoil_exported_command_count = sizeof(commands) / sizeof *(commands); \
+    recoil_admin *recoil_exported_admin = function
 /** Exports a @ref recoil_scheduler. */
 #define RECOIL_EXPORT_SCHEDULER(function) recoil_scheduler *recoil_exported_scheduler = function
 #endif

@@ -2,8 +2,8 @@
  * @file recoil_export.h
  * The roles as exports of a WebAssembly module, by the names and types of the canonical ABI. Part of recoil.h.
  *
- * Each role is two exports: the function, which answers the address of its result, and the one that the host calls once
- * it has read it, with which the call's memory ends.
+ * Each function of a role is two exports: the function, which answers the address of its result, and the one that the
+ * host calls once it has read it, with which the call's memory ends.
  */
 #ifndef RECOIL_EXPORT_H
 #define RECOIL_EXPORT_H
@@ -15,6 +15,8 @@ const void *
 recoil_export_fire(recoil_timer *timer, const uint8_t *id, size_t id_size, const uint8_t *payload, size_t payload_size);
 const void *recoil_export_serve(recoil_listener *listener, uint32_t connection);
 const void *recoil_export_respond(recoil_http_handler *handler, const recoil_http_request *request);
+const void *recoil_export_commands(const recoil_command *commands, size_t count);
+const void *recoil_export_run(recoil_admin *admin, const recoil_bytes *arguments, size_t count);
 const void *recoil_export_plan(recoil_scheduler *scheduler, const recoil_view *view);
 
 /** The name of an interface of the contract, in the one version that this SDK speaks. */
@@ -68,6 +70,19 @@ const void *recoil_export_plan(recoil_scheduler *scheduler, const recoil_view *v
         return recoil_export_respond(function, &request);                                                       \
     }                                                                                                           \
     RECOIL_EXPORT_END(recoil_exported_respond, "http-handler", "handle")
+
+#define RECOIL_EXPORT_ADMIN(commands, function)                                         \
+    RECOIL_EXPORTED("admin", "commands") const void *recoil_exported_commands(void);    \
+    const void *recoil_exported_commands(void) {                                        \
+        return recoil_export_commands(commands, sizeof(commands) / sizeof *(commands)); \
+    }                                                                                   \
+    RECOIL_EXPORT_END(recoil_exported_commands, "admin", "commands");                   \
+    RECOIL_EXPORTED("admin", "run")                                                     \
+    const void *recoil_exported_run(const recoil_bytes *arguments, size_t count);       \
+    const void *recoil_exported_run(const recoil_bytes *arguments, size_t count) {      \
+        return recoil_export_run(function, arguments, count);                           \
+    }                                                                                   \
+    RECOIL_EXPORT_END(recoil_exported_run, "admin", "run")
 
 #define RECOIL_EXPORT_SCHEDULER(function)                                                              \
     RECOIL_EXPORTED("scheduler", "plan")                                                               \

@@ -3,10 +3,10 @@
  * The host, in memory: what a package's code runs on in native tests.
  *
  * recoil_fake_start() makes a cluster of partitions that run the package's exported handler. Tests call it as clients
- * do: recoil_fake_write(), recoil_fake_serve(), recoil_fake_http(). Where the contract leaves a choice to the host, the
- * fake takes the one that is harder for the package (short pages, refused transactions, memory of a call that is really
- * gone); where it promises something, the fake keeps it. What would trap ends the test. Deliberately absent: time
- * limits, memory limits, and more than one thread.
+ * do: recoil_fake_write(), recoil_fake_serve(), recoil_fake_http(), and as operators do: recoil_fake_run(). Where the
+ * contract leaves a choice to the host, the fake takes the one that is harder for the package (short pages, refused
+ * transactions, memory of a call that is really gone); where it promises something, the fake keeps it. What would trap
+ * ends the test. Deliberately absent: time limits, memory limits, and more than one thread.
  */
 #ifndef RECOIL_FAKE_H
 #define RECOIL_FAKE_H
@@ -65,6 +65,11 @@ recoil_status
 recoil_fake_http(const char *method, const char *target, recoil_bytes body, recoil_http_response *response);
 /** The same for a request with headers. */
 recoil_status recoil_fake_http_request(const recoil_http_request *request, recoil_http_response *response);
+
+/** @} @name Operators @{ */
+
+/** Runs the exported command with these arguments, as recoilctl does. */
+recoil_status recoil_fake_run(const char *const *arguments, size_t count, recoil_bytes *output);
 
 /** @} @name Plans @{ */
 

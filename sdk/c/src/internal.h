@@ -17,6 +17,9 @@ void recoil_memory_leave(void *outer);
 /** The items, perhaps elsewhere, with room for one more behind `count` of this size. Where they were stays as it is. */
 void *recoil_one_more(void *items, size_t count, size_t size);
 
+/** The words of a text, which have spaces between them. */
+recoil_bytes *recoil_words_of(const char *text, size_t *count);
+
 /** Ends the instance: what went wrong is for who reads the log. */
 _Noreturn void recoil_trap(const char *why);
 

@@ -5,6 +5,8 @@
  */
 #include <recoil_fake.h>
 
+#include "../src/internal.h"
+
 #define TEXT RECOIL_LITERAL
 
 static recoil_status handle(recoil_bytes request, recoil_bytes *answer) {
@@ -72,6 +74,25 @@ static recoil_status respond(const recoil_http_request *request, recoil_http_res
     return recoil_ok();
 }
 RECOIL_EXPORT_HTTP_HANDLER(respond);
+
+static const recoil_command commands[] = {
+    {"row put", "TEXT", "Write a row."},
+    {"join", "WORDS...", "Print the words, each behind a comma."},
+};
+
+static recoil_status run(const recoil_bytes *arguments, size_t count, recoil_bytes *output) {
+    if (count == 3 && recoil_equal(arguments[0], TEXT("row")) && recoil_equal(arguments[1], TEXT("put")))
+        return recoil_call(recoil_to_partition(1, arguments[2], RECOIL_WRITE), output);
+    if (count == 0 || !recoil_equal(arguments[0], TEXT("join"))) return recoil_fail("write row put TEXT or join WORDS");
+    recoil_buffer joined = {0};
+    for (size_t at = 1; at < count; at++) {
+        recoil_append(&joined, TEXT(","));
+        recoil_append(&joined, arguments[at]);
+    }
+    *output = recoil_buffer_bytes(&joined);
+    return recoil_ok();
+}
+RECOIL_EXPORT_ADMIN(commands, run);
 
 /* Turns the replicas of every partition around. */
 static recoil_status schedule(const recoil_view *view, recoil_plan *plan) {
@@ -285,6 +306,36 @@ static void requests_are_taken_apart_and_decoded(void) {
     RECOIL_CHECK_TEXT(response.body, "7");
 }
 
+static void a_command_has_words_and_reaches_partitions(void) {
+    recoil_fake_start(2, 1);
+    const struct {
+        const char *text;
+        size_t count;
+    } texts[] = {{"", 0}, {"  ", 0}, {"key", 1}, {" key  create now ", 3}, {"a b c d e f g h i", 9}};
+    for (size_t at = 0; at < sizeof texts / sizeof *texts; at++) {
+        size_t count;
+        recoil_bytes *words = recoil_words_of(texts[at].text, &count);
+        RECOIL_CHECK(count == texts[at].count);
+        if (count == 3) {
+            RECOIL_CHECK_TEXT(words[0], "key");
+            RECOIL_CHECK_TEXT(words[1], "create");
+            RECOIL_CHECK_TEXT(words[2], "now");
+        }
+    }
+    recoil_bytes output;
+    const char *const put[] = {"row", "put", "good"}, *const bad[] = {"row", "put", "bad"};
+    RECOIL_CHECK_OK(recoil_fake_run(put, 3, &output));
+    RECOIL_CHECK_TEXT(output, "good");
+    RECOIL_CHECK_TEXT(recoil_fake_value(1, TEXT("row")).value, "good");
+    RECOIL_CHECK_TEXT(recoil_message(recoil_fake_run(bad, 3, &output)), "refused politely");
+    const char *const join[] = {"join", "gr\xc3\xbcn", "", "\xff"};
+    RECOIL_CHECK_OK(recoil_fake_run(join, 4, &output));
+    RECOIL_CHECK_TEXT(output, ",gr\xc3\xbcn,,\xef\xbf\xbd");
+    RECOIL_CHECK_OK(recoil_fake_run(join, 1, &output));
+    RECOIL_CHECK_TEXT(output, "");
+    RECOIL_CHECK_TEXT(recoil_fake_run(NULL, 0, &output).text, "write row put TEXT or join WORDS");
+}
+
 static void a_plan_is_made_of_a_view(void) {
     recoil_fake_start(1, 1);
     const uint32_t replicas[] = {7, 8, 9};
@@ -345,6 +396,7 @@ int main(void) {
     a_cursor_pages_through_everything_in_both_directions();
     connections_are_read_by_lines_and_sizes();
     requests_are_taken_apart_and_decoded();
+    a_command_has_words_and_reaches_partitions();
     a_plan_is_made_of_a_view();
     a_test_gives_the_settings();
     memory_is_released_to_its_moment();
