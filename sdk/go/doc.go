@@ -3,8 +3,8 @@
 // A package is a WebAssembly component that stock Go builds. Its main registers what it is, its roles: a [Handler] owns
 // data, one instance for each partition, each request a transaction ([Tx]); a [Timer] is told when time has come; a
 // [Listener] speaks a network protocol over a [Conn] and sends requests to partitions through a [Router]; an [HTTPHandler]
-// answers HTTP requests; a [Scheduler] decides where partitions live. The component exports the roles that main registers and
-// no other.
+// answers HTTP requests; an [Admin] has commands for operators; a [Scheduler] decides where partitions live. The component
+// exports the roles that main registers and no other.
 //
 //	func main() {
 //		recoil.Handler(count)

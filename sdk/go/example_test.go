@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"recoil.dev/recoil"
 	"recoil.dev/recoil/recoiltest"
@@ -63,6 +64,44 @@ func ExampleStorage() {
 	// fruit/apple
 	// fruit/pear
 	// <nil>
+}
+
+// commands are what an operator finds by recoilctl APP --help.
+var commands = []recoil.Command{{Words: "count", Usage: "KEY…", Help: "Count each key once more."}}
+
+// run counts the keys that an operator typed.
+func run(arguments []string, router recoil.Router) (string, error) {
+	if len(arguments) < 2 || arguments[0] != "count" {
+		return "", errors.New("write count KEY…")
+	}
+	var output strings.Builder
+	for _, key := range arguments[1:] {
+		answer, err := router.Call(recoil.Key([]byte(key)), []byte(key), recoil.Write)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&output, "%s: %s\n", key, answer)
+	}
+	return output.String(), nil
+}
+
+// A command reaches partitions by its router: a test gives it a cluster in memory.
+func ExampleAdmin() {
+	main := func() { recoil.Admin(commands, run) }
+	main()
+
+	cluster := recoiltest.NewCluster(count, 4, 2)
+	output, err := run([]string{"count", "apple", "größe", "apple"}, cluster)
+	fmt.Print(output)
+	fmt.Println(err)
+	_, err = run(nil, cluster)
+	fmt.Println(err)
+	// Output:
+	// apple: 1
+	// größe: 1
+	// apple: 2
+	// <nil>
+	// write count KEY…
 }
 
 // firstLive keeps each partition on the nodes that serve, the first ones of the view.

@@ -8,6 +8,8 @@ var roles struct {
 	timer     func(tx Tx, id, payload []byte) error
 	listener  func(Conn, Router) error
 	http      func(*HTTPRequest, Router) (*HTTPResponse, error)
+	commands  []Command
+	run       func([]string, Router) (string, error)
 	scheduler func(View) ([]Placement, error)
 }
 
@@ -65,6 +67,20 @@ func HTTPHandler(respond func(request *HTTPRequest, router Router) (*HTTPRespons
 		twice("HTTPHandler")
 	}
 	roles.http = respond
+}
+
+// Admin registers commands for operators, and the function that runs what an operator typed behind the app's name, for
+// `recoilctl APP ARGUMENTS…`. Each call has an instance of its own, which has a router as that of a listener has.
+//
+// What the function returns is printed as it is; an error is printed as one, and recoilctl fails. The operator may break a
+// command off at any time, so it should be safe to run it again.
+//
+//go:noinline
+func Admin(commands []Command, run func(arguments []string, router Router) (string, error)) {
+	if roles.run != nil {
+		twice("Admin")
+	}
+	roles.commands, roles.run = commands, run
 }
 
 // Scheduler registers the function that decides where partitions live: the host asks it in the place of its own scheduler. A

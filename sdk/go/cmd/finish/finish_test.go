@@ -47,6 +47,18 @@ func main() {
 `, "/handler@", "/timer@")
 }
 
+func TestAnAdminHasBothItsExports(t *testing.T) {
+	checkRoles(t, `package main
+
+import "recoil.dev/recoil"
+
+func main() {
+	recoil.Handler(func(tx recoil.Tx, request []byte) ([]byte, error) { return request, nil })
+	recoil.Admin(nil, func(arguments []string, router recoil.Router) (string, error) { return "", nil })
+}
+`, "/handler@", "/admin@")
+}
+
 func TestASchedulerNeedsNoHandler(t *testing.T) {
 	checkRoles(t, `package main
 

@@ -13,6 +13,8 @@ var registrars = map[string]string{
 	"recoil:plugin/timer@0.1.0#fire":          "recoil.dev_recoil.Timer",
 	"recoil:plugin/tcp-listener@0.1.0#serve":  "recoil.dev_recoil.Listener",
 	"recoil:plugin/http-handler@0.1.0#handle": "recoil.dev_recoil.HTTPHandler",
+	"recoil:plugin/admin@0.1.0#commands":      "recoil.dev_recoil.Admin",
+	"recoil:plugin/admin@0.1.0#run":           "recoil.dev_recoil.Admin",
 	"recoil:plugin/scheduler@0.1.0#plan":      "recoil.dev_recoil.Scheduler",
 }
 
