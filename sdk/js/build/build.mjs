@@ -25,6 +25,7 @@ const ROLES = {
   timer: { exported: "timer", interface: "timer", made: (its) => `timerRole(${its})` },
   listener: { exported: "tcpListener", interface: "tcp-listener", made: (its) => `listenerRole(${its})` },
   httpHandler: { exported: "httpHandler", interface: "http-handler", made: (its) => `httpHandlerRole(${its})` },
+  admin: { exported: "admin", interface: "admin", made: (its) => `adminRole(${its})` },
   scheduler: { exported: "scheduler", interface: "scheduler", made: (its) => `schedulerRole(${its})` },
 };
 
@@ -32,7 +33,7 @@ const ROLES = {
 const MISNAMED = {
   handlers: "handler", handle: "handler", timers: "timer", fire: "timer", listeners: "listener", serve: "listener",
   tcplistener: "listener", tcphandler: "listener", httplistener: "httpHandler", http: "httpHandler", httphandlers: "httpHandler",
-  schedulers: "scheduler", plan: "scheduler",
+  admins: "admin", commands: "admin", schedulers: "scheduler", plan: "scheduler",
   ...Object.fromEntries(Object.keys(ROLES).map((name) => [name.toLowerCase(), name])),
 };
 

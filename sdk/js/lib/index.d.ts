@@ -3,7 +3,8 @@
  *
  * A package is one WebAssembly component. What its first module *exports* are its roles: `handler` owns data, one instance for
  * each partition, each request a transaction; `timer` is told when time has come; `listener` speaks a network protocol and sends
- * requests to partitions; `httpHandler` answers HTTP requests; `scheduler` decides where partitions live.
+ * requests to partitions; `httpHandler` answers HTTP requests; `admin` has commands for operators; `scheduler` decides where
+ * partitions live.
  *
  * ```js
  * export const handler = {
@@ -69,6 +70,32 @@ export interface HttpHandler {
    * goes into an answer.
    */
   handle(request: HttpRequest, router: Router): HttpResponse | HttpAnswer;
+}
+
+/**
+ * Has commands for operators, which `recoilctl APP ARGUMENTS…` runs. Each call has an instance of its own, which has a router as that
+ * of a listener has, and neither partition nor connection.
+ */
+export interface Admin {
+  /** What `recoilctl APP --help` lists. An exception ends the instance, with its stack in the log: there is no list then. */
+  commands(): Command[];
+  /**
+   * Runs the command that the operator typed behind the app's name, and answers what is printed, as it is. No answer is an empty one.
+   *
+   * An exception is printed as an error, and recoilctl fails. The operator may break a command off at any time, so it should be safe
+   * to run it again.
+   */
+  run(typed: string[], router: Router): string | undefined | void;
+}
+
+/** A command, as recoilctl lists it. */
+export interface Command {
+  /** The words by which it is called, with spaces between them, such as `key create`. */
+  words: string;
+  /** What follows them, such as `NAME [--bucket BUCKET]`. */
+  usage: string;
+  /** What it does: one sentence for an operator. */
+  help: string;
 }
 
 /** Decides where partitions live, in the place of the host's own scheduler. A package with no other role needs no handler. */

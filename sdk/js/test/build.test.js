@@ -25,13 +25,20 @@ function build(files, ...args) {
   return { isBuilt: status === 0, said: stderr, component: () => readFileSync(join(place, "build", "component.wasm"), "latin1") };
 }
 
-const ROLES = ["handler", "timer", "tcp-listener", "http-handler", "scheduler"];
+const ROLES = ["handler", "timer", "tcp-listener", "http-handler", "admin", "scheduler"];
 const rolesOf = (component) => ROLES.filter((role) => component.includes(`recoil:plugin/${role}@0.1.0#`));
 
 test("a package has the roles that its first module exports", () => {
   const { isBuilt, said, component } = build({ "index.js": `${HANDLER}export const timer = { fire() {} };\nexport const other = 1;` });
   assert.ok(isBuilt, said);
   assert.deepEqual(rolesOf(component()), ["handler", "timer"]);
+});
+
+test("an admin has both its functions", () => {
+  const admin = "export const admin = { commands: () => [], run: (typed) => typed.join() };";
+  const { isBuilt, said, component } = build({ "index.js": `${HANDLER}${admin}` });
+  assert.ok(isBuilt, said);
+  assert.deepEqual(rolesOf(component()), ["handler", "admin"]);
 });
 
 test("a scheduler alone needs no handler", () => {
@@ -62,6 +69,10 @@ const MISTAKES = {
   "no function": [
     { "index.js": "\nexport const handler = { handel() {} };" },
     /loading it throws: .*the export `handler` must be an object with a function `handle`, but its `handle` is undefined/,
+  ],
+  "half of an admin": [
+    { "index.js": `${HANDLER}export const admin = { commands: () => [] };` },
+    /loading it throws: .*the export `admin` must be an object with a function `run`, but its `run` is undefined/,
   ],
   "an exception while loading": [
     { "index.js": `import { load } from "./other.js";\nload();\n${HANDLER}`, "other.js": '\n\nexport function load() {\n  throw new Error("what is wrong");\n}' },

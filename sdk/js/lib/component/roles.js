@@ -4,6 +4,7 @@
 // caller is told; anything else is a mistake, which the log shows with its stack.
 
 import { received } from "#engine";
+import { toCommands, toOutput } from "../admin.js";
 import { Connection } from "../connection.js";
 import { MalformedRequestError, RecoilError } from "../errors.js";
 import { HttpRequest, HttpResponse } from "../http.js";
@@ -83,6 +84,15 @@ function orBadRequest(body) {
     if (thrown instanceof MalformedRequestError) return HttpResponse.text(400, `${thrown.message}\n`);
     throw thrown;
   }
+}
+
+export function adminRole(role) {
+  const [commands, run] = ["commands", "run"].map((method) => roleMethod(role, "admin", method));
+  return {
+    // What is thrown here ends the instance: the contract has no error for it.
+    commands: () => guarded("admin.commands", () => toCommands(commands())),
+    run: (typed) => guarded("admin.run", () => toOutput(run(typed, router))),
+  };
 }
 
 export function schedulerRole(role) {
