@@ -2,7 +2,8 @@
 
 A package is a WebAssembly component. The classes of its module are its roles: a `Handler` owns data, one instance for each
 partition, each request a transaction; a `Timer` is told when time has come; a `Listener` speaks a network protocol and sends
-requests to partitions; an `HttpHandler` answers HTTP requests; a `Scheduler` places the partitions of a cluster.
+requests to partitions; an `HttpHandler` answers HTTP requests; an `Admin` has commands for operators; a `Scheduler` places the
+partitions of a cluster.
 
     import recoil
 
@@ -27,7 +28,8 @@ Invariant: package code reaches the host through `Transaction`, `Router` and `Co
 contract is blocking, an instance is cheap, and overlap comes from `Router.call_many`) and serialization (bring your own).
 """
 
-from recoil import consensus, encoding, log, scheduler, settings
+from recoil import admin, consensus, encoding, log, scheduler, settings
+from recoil.admin import Command
 from recoil.connection import Connection
 from recoil.errors import (
     Broken,
@@ -49,16 +51,18 @@ from recoil.errors import (
     UnknownOutcome,
 )
 from recoil.http import HttpRequest, HttpResponse
-from recoil.roles import Handler, HttpHandler, Listener, Scheduler, Timer
+from recoil.roles import Admin, Handler, HttpHandler, Listener, Scheduler, Timer
 from recoil.router import Mode, PartitionInfo, Pending, RoutedCall, Router, Subscription
 from recoil.storage import ALL_KEYS, Entry, KeyRange, Storage
 from recoil.transaction import PartitionPlace, Transaction
 
 __all__ = [
     "ALL_KEYS",
+    "Admin",
     "Broken",
     "CallError",
     "Closed",
+    "Command",
     "Conflict",
     "Connection",
     "Disconnected",
@@ -92,6 +96,7 @@ __all__ = [
     "Transaction",
     "Unavailable",
     "UnknownOutcome",
+    "admin",
     "consensus",
     "encoding",
     "log",

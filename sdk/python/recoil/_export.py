@@ -31,10 +31,10 @@ import encodings.utf_8_sig
 from componentize_py_types import Err
 from wit_world.imports import tcp
 
-from recoil import _host, errors, log, scheduler as records
+from recoil import _host, admin as entries, errors, log, scheduler as records
 from recoil._check import octets, text, whole
 from recoil.http import HttpRequest, HttpResponse
-from recoil.roles import Handler, HttpHandler, Listener, Scheduler, Timer
+from recoil.roles import Admin, Handler, HttpHandler, Listener, Scheduler, Timer
 
 _T = TypeVar("_T")
 _instances: dict[type, Any] = {}
@@ -163,6 +163,42 @@ def http_handler(role: type[HttpHandler]) -> type:
 
 def _header(value: str | bytes) -> bytes:
     return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else octets("a header", value)
+
+
+def admin(role: type[Admin]) -> type:
+    """The export `admin`."""
+    from wit_world.exports import admin as wit  # is only in the bindings of packages that have the role
+
+    def command(it: entries.Command) -> wit.Command:
+        if not isinstance(it, entries.Command):
+            raise TypeError(f"what {role.__name__}.commands returns must be a list of Command, not of {type(it).__name__}")
+        return wit.Command([text(word) for word in it.words.split()], text(it.usage), text(it.help))
+
+    def commands() -> list[wit.Command]:
+        answer = _instance(role).commands()
+        if not isinstance(answer, Sequence):
+            raise TypeError(f"what {role.__name__}.commands returns must be a list of Command, not {type(answer).__name__}")
+        return [command(it) for it in answer]
+
+    def run(arguments: list[str]) -> str:
+        output = _instance(role).run(arguments, _host.ROUTER)
+        if not isinstance(output, str):
+            raise TypeError(f"what {role.__name__}.run returns must be str, not {type(output).__name__}")
+        return text(output)
+
+    class Exported:
+        def commands(self) -> list[wit.Command]:
+            try:
+                return commands()
+            except Exception as error:
+                # The contract has no error for this: what is raised ends the instance.
+                log.write(log.Level.ERROR, _trace(error))
+                raise
+
+        def run(self, arguments: list[str]) -> str:
+            return _guarded(lambda: run(arguments))
+
+    return Exported
 
 
 def scheduler(role: type[Scheduler]) -> type:

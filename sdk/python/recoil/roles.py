@@ -8,6 +8,7 @@ what the module does is done when the package is built, what `__init__` does whe
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from recoil.admin import Command
 from recoil.connection import Connection
 from recoil.http import HttpRequest, HttpResponse
 from recoil.router import Router
@@ -62,6 +63,28 @@ class HttpHandler(ABC):
 
         An exception is answered with status 500 and written to the package's log; what the client should know goes into an
         answer.
+        """
+
+
+class Admin(ABC):
+    """Has commands for operators, which `recoilctl APP ARGUMENTS…` runs.
+
+    Each call has an instance of its own, which has a router as that of a listener has, and neither partition nor connection.
+    """
+
+    @abstractmethod
+    def commands(self) -> Sequence[Command]:
+        """What `recoilctl APP --help` lists.
+
+        An exception ends the instance, with its traceback in the package's log: there is no list then.
+        """
+
+    @abstractmethod
+    def run(self, arguments: Sequence[str], router: Router) -> str:
+        """Run the command that the operator typed behind the app's name, and return what is printed, as it is.
+
+        An exception is printed as an error, and recoilctl fails. The operator may break a command off at any time, so it
+        should be safe to run it again.
         """
 
 

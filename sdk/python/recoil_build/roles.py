@@ -7,6 +7,7 @@ import importlib
 import inspect
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,23 +25,28 @@ class Role:
     """The contract's name of the export."""
     protocol: str
     """The class that componentize-py looks for."""
-    method: str
-    call: str
-    """How the method is called, for those who wrote it otherwise."""
+    calls: tuple[str, ...]
+    """How its methods are called, for those who wrote them otherwise."""
 
     @property
     def maker(self) -> str:
         """The function of `recoil._export` that makes the export."""
         return self.export.replace("-", "_")
 
+    @property
+    def methods(self) -> dict[str, str]:
+        """The methods by their names, and how each is called."""
+        return {call.partition("(")[0]: call for call in self.calls}
 
-HANDLER = Role(recoil.Handler, "handler", "Handler", "handle", "handle(self, transaction, request)")
-SCHEDULER = Role(recoil.Scheduler, "scheduler", "Scheduler", "plan", "plan(self, view)")
+
+HANDLER = Role(recoil.Handler, "handler", "Handler", ("handle(self, transaction, request)",))
+SCHEDULER = Role(recoil.Scheduler, "scheduler", "Scheduler", ("plan(self, view)",))
 ROLES = (
     HANDLER,
-    Role(recoil.Timer, "timer", "Timer", "fire", "fire(self, transaction, id, payload)"),
-    Role(recoil.Listener, "tcp-listener", "TcpListener", "serve", "serve(self, connection, router)"),
-    Role(recoil.HttpHandler, "http-handler", "HttpHandler", "respond", "respond(self, request, router)"),
+    Role(recoil.Timer, "timer", "Timer", ("fire(self, transaction, id, payload)",)),
+    Role(recoil.Listener, "tcp-listener", "TcpListener", ("serve(self, connection, router)",)),
+    Role(recoil.HttpHandler, "http-handler", "HttpHandler", ("respond(self, request, router)",)),
+    Role(recoil.Admin, "admin", "Admin", ("commands(self)", "run(self, arguments, router)")),
     SCHEDULER,
 )
 
@@ -141,27 +147,29 @@ def _class_for(role: Role, module: ModuleType) -> str | None:
 
 def _check(role: Role, name: str, value: type) -> None:
     if missing := sorted(getattr(value, "__abstractmethods__", ())):
-        raise BuildError(f"{name} does not define {', '.join(missing)}: write `def {role.call}`")
-    method = getattr(value, role.method)
-    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
-        raise BuildError(
-            f"{name}.{role.method} is asynchronous or a generator, but is called plainly: write `def {role.call}`, which may "
-            "block"
-        )
-    given = role.call.count(",") + 1
-    try:
-        inspect.signature(method).bind(*[None] * given)
-    except TypeError as error:
-        raise BuildError(f"{name}.{role.method} cannot be called as {role.call}: {error}") from None
+        wanted = "` and `".join(f"def {role.methods.get(method, method)}" for method in missing)
+        raise BuildError(f"{name} does not define {', '.join(missing)}: write `{wanted}`")
+    for method, call in role.methods.items():
+        _check_method(f"{name}.{method}", call, getattr(value, method))
     try:
         inspect.signature(value).bind()
     except TypeError as error:
         raise BuildError(f"{name} is made without arguments, by {name}(), but its __init__ has a {error}") from None
 
 
+def _check_method(name: str, call: str, method: Callable[..., object]) -> None:
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method):
+        raise BuildError(f"{name} is asynchronous or a generator, but is called plainly: write `def {call}`, which may block")
+    given = call.count(",") + 1
+    try:
+        inspect.signature(method).bind(*[None] * given)
+    except TypeError as error:
+        raise BuildError(f"{name} cannot be called as {call}: {error}") from None
+
+
 def _misled(module: ModuleType) -> str:
     """A hint for who wrote the method and forgot the base class."""
     for name, value in vars(module).items():
-        if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, HANDLER.method):
+        if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, "handle"):
             return f"; {name} has the method, but does not extend recoil.Handler"
     return ""

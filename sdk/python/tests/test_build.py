@@ -38,6 +38,20 @@ class RolesTest(unittest.TestCase):
         with self.assertRaisesRegex(BuildError, "has no handler"):
             self.find(timer)
 
+    def test_an_admin_has_two_methods(self) -> None:
+        admin = HANDLER + "class Office(recoil.Admin):\n    def commands(self): return []\n"
+        self.assertEqual(
+            self.find(admin + "    def run(self, arguments, router): return ''\n"), {"handler": "Counter", "admin": "Office"}
+        )
+        for source, said in (
+            (admin, "Office does not define run: write `def run.self, arguments, router.`$"),
+            (HANDLER + "class Office(recoil.Admin): pass\n", "write `def commands.self.` and `def run.self, arguments, router.`"),
+            (admin + "    def run(self, arguments): return ''\n", "Office.run cannot be called as run.self, arguments, router.:"),
+            (admin.replace("def commands", "async def commands") + "    def run(self, *all): return ''\n", "commands is async"),
+        ):
+            with self.subTest(said), self.assertRaisesRegex(BuildError, said):
+                self.find(source)
+
     def test_what_is_wrong_is_said_in_words_of_the_source(self) -> None:
         for source, said in (
             ("", "has no handler"),
