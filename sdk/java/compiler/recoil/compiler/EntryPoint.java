@@ -26,6 +26,7 @@ final class EntryPoint {
         ROLES.put("recoil.sdk.Timer", "TimerRole");
         ROLES.put("recoil.sdk.Listener", "ListenerRole");
         ROLES.put("recoil.sdk.HttpHandler", "HttpHandlerRole");
+        ROLES.put("recoil.sdk.Admin", "AdminRole");
         ROLES.put("recoil.sdk.Scheduler", "SchedulerRole");
     }
 
@@ -44,7 +45,7 @@ final class EntryPoint {
         }
         if (exports.isEmpty()) {
             throw new BuildException(packageClass
-                    + " has no role: let it implement Handler, Timer, Listener, HttpHandler or Scheduler of recoil.sdk");
+                    + " has no role: let it implement Handler, Timer, Listener, HttpHandler, Admin or Scheduler of recoil.sdk");
         }
         String type = author.getCanonicalName();
         String source = """

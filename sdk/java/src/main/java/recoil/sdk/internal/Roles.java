@@ -25,7 +25,7 @@ final class Roles {
         WasmSupport.runWithArgs(new String[0]);
     }
 
-    /** Ends an export that answers {@code result<_, string>} or {@code result<list<u8>, string>}. */
+    /** Ends an export that answers {@code result<_, string>}, {@code result<list<u8>, string>} or {@code result<string, string>}. */
     static int ok(byte[] answer) {
         Address result = Memory.returnArea();
         result.putByte((byte) 0);
@@ -40,6 +40,13 @@ final class Roles {
         result.putByte((byte) 1);
         Abi.putBytes(result.add(4), text);
         return Memory.answered();
+    }
+
+    /** Ends an export that has no error to answer, and with it the instance: why is in the log. */
+    static int ended(Throwable cause) {
+        Host.log(Log.Level.ERROR, "uncaught " + stack(cause));
+        Memory.trap();
+        return 0;
     }
 
     /** What the caller is told. What is not a refusal is a mistake of the package: its stack goes to the log. */
