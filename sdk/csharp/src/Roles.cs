@@ -55,6 +55,26 @@ namespace Recoil
     }
 
     /// <summary>
+    /// Has commands for operators, which <c>recoilctl APP ARGUMENTS…</c> runs. Each call has an instance of its own, which has a router as
+    /// that of a listener has, and neither partition nor connection.
+    /// </summary>
+    public interface IAdmin
+    {
+        /// <summary>
+        /// What <c>recoilctl APP --help</c> lists. An exception ends the instance, with its stack in the package's log: there is no list
+        /// then.
+        /// </summary>
+        IReadOnlyList<Command> Commands();
+
+        /// <summary>Runs the command that the operator typed behind the app's name, and returns what is printed, as it is.</summary>
+        /// <remarks>
+        /// An exception is printed as an error, and recoilctl fails: the text of a <see cref="RecoilException"/> is told as it is, of any
+        /// other exception also the class. The operator may break a command off at any time, so it should be safe to run it again.
+        /// </remarks>
+        string Run(IReadOnlyList<string> arguments, Router router);
+    }
+
+    /// <summary>
     /// Decides where partitions live: the host asks it in the place of its own scheduler. A plan is a function of the view and of nothing
     /// else, so that a test makes a <see cref="View"/> and looks at what comes back. Every plan has an instance of its own and the limits of
     /// a handler's call; of the host, only <see cref="Log"/> and <see cref="Settings"/> are there.

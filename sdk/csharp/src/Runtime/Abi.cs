@@ -122,6 +122,17 @@ namespace Recoil.Runtime
             for (int i = 0; i < numbers.Count; i++, free += sizeof(int)) *(int*)free = numbers[i];
         }
 
+        /// <summary>
+        /// Lets a list at this place of the items have items of its own, which are put there later. They lie behind all items and before
+        /// all bytes, and are so aligned as those are.
+        /// </summary>
+        internal void Reserve(byte* at, int itemBytes, int count)
+        {
+            ((int*)at)[0] = (int)free;
+            ((int*)at)[1] = count;
+            free += itemBytes * count;
+        }
+
         /// <summary>Lets a list at this place of the items have these bytes.</summary>
         internal void Put(byte* at, byte[] bytes)
         {

@@ -29,6 +29,10 @@ namespace Recoil.Runtime
                         return Serve((int)parameters[0]);
                     case Exp.http_handler_handle:
                         return Respond(parameters);
+                    case Exp.admin_commands:
+                        return ListCommands();
+                    case Exp.admin_run:
+                        return RunCommand(parameters);
                     case Exp.scheduler_plan:
                         return Plan(parameters);
                     default:
@@ -95,6 +99,38 @@ namespace Recoil.Runtime
                 DropResources();
             }
             return Return(response ?? throw new InvalidOperationException("IHttpHandler.Respond has answered null"));
+        }
+
+        private static long ListCommands()
+        {
+            try
+            {
+                IReadOnlyList<Command>? commands = Package.As<IAdmin>().Commands();
+                return Commands.Return(commands ?? throw new InvalidOperationException("IAdmin.Commands has answered null"));
+            }
+            catch (Exception failure)
+            {
+                // This export has no error to answer.
+                Host.Log(LogLevel.Error, "uncaught " + Hint(failure) + failure);
+                Environment.FailFast("IAdmin.Commands has thrown");
+                throw;
+            }
+        }
+
+        private static long RunCommand(long* parameters)
+        {
+            string[] arguments = Abi.Items(parameters[0], parameters[1], Abi.List, Abi.Text);
+            Guest.Release();
+            string? output;
+            try
+            {
+                output = Package.As<IAdmin>().Run(arguments, HostRouter.Instance);
+            }
+            finally
+            {
+                DropResources();
+            }
+            return Return(0, Encoding.UTF8.GetBytes(output ?? throw new InvalidOperationException("IAdmin.Run has answered null")));
         }
 
         private static long Plan(long* parameters)

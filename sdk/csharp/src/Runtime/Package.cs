@@ -33,7 +33,7 @@ namespace Recoil.Runtime
             {
                 string names = found.Count == 0 ? "none does" : "these do: " + string.Join(", ", found);
                 throw new PackageException("a package is one class that implements IHandler and, if it wants, ITimer, IListener, "
-                    + "IHttpHandler and IScheduler, or IScheduler alone; of this one's classes " + names);
+                    + "IHttpHandler, IAdmin and IScheduler, or IScheduler alone; of this one's classes " + names);
             }
             type = found[0];
             if (type.GetConstructor(Type.EmptyTypes) == null)
@@ -46,6 +46,7 @@ namespace Recoil.Runtime
         private static long RolesOf(Type candidate)
             => Role<IHandler>(candidate, Exp.handler_handle) | Role<ITimer>(candidate, Exp.timer_fire)
                 | Role<IListener>(candidate, Exp.tcp_listener_serve) | Role<IHttpHandler>(candidate, Exp.http_handler_handle)
+                | Role<IAdmin>(candidate, Exp.admin_commands) | Role<IAdmin>(candidate, Exp.admin_run)
                 | Role<IScheduler>(candidate, Exp.scheduler_plan);
 
         private static long Role<TRole>(Type candidate, int export) => typeof(TRole).IsAssignableFrom(candidate) ? 1L << export : 0;
