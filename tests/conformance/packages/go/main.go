@@ -8,5 +8,6 @@ func main() {
 	recoil.Timer(fire)
 	recoil.Listener(serve)
 	recoil.HTTPHandler(respond)
+	recoil.Admin(commands, run)
 	recoil.Scheduler(plan)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -70,6 +71,30 @@ func TestAHandlersErrorIsItsText(t *testing.T) {
 		want := encodeAnswer(nil, &recoil.Error{Kind: recoil.ErrRejected, Message: text})
 		if string(got) != string(want) {
 			t.Error(fmt.Sprintf("%q: got %q, want %q", request, got, want))
+		}
+	}
+}
+
+func TestACommandGetsWhatAnotherHasPut(t *testing.T) {
+	cluster := recoiltest.NewCluster(handle, 4, 2)
+	for _, step := range []struct {
+		typed       []string
+		output, err string
+	}{
+		{[]string{"key", "put", "größe", "7"}, "", ""},
+		{[]string{"key", "get", "größe"}, "7", ""},
+		{[]string{"key", "get", "absent"}, "", "no such key"},
+		{[]string{"echo", "größe", "", "a b"}, "[größe][][a b]", ""},
+		{[]string{"fail", "no"}, "", "no"},
+		{nil, "", "no such command"},
+		{[]string{"key", "put", "k"}, "", "no such command"},
+	} {
+		output, err := run(step.typed, cluster)
+		if err == nil {
+			err = errors.New("")
+		}
+		if output != step.output || err.Error() != step.err {
+			t.Errorf("%q: got %q, %v", step.typed, output, err)
 		}
 	}
 }

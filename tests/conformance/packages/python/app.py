@@ -1,15 +1,16 @@
-"""The conformance package: four roles behind the protocol of `PROTOCOL.md`, and the scheduler of `planner`."""
+"""The conformance package: four roles behind the protocol of `PROTOCOL.md`, the commands of `office` and `planner`'s scheduler."""
 
 import recoil
 
 import anywhere
 import owner
+from office import Office
 from planner import Planner
 from protocol import Commands, Invalid, answered, frame, pack, take_frame, unpack
 from session import COMMANDS as LISTENER_COMMANDS
 from session import Session
 
-__all__ = ["Frames", "Owner", "Planner", "Web"]
+__all__ = ["Frames", "Office", "Owner", "Planner", "Web"]
 
 
 def run(request: bytes, storage: recoil.Storage, commands: Commands, on: object) -> list[bytes]:

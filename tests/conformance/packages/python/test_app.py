@@ -6,7 +6,7 @@ import recoil
 from recoil.fake import FakeCluster, FakeConnection
 from recoil.scheduler import Load, Node, NodeState, Partition, Placement, Rule, View
 
-from app import Frames, Owner, Planner, Web
+from app import Frames, Office, Owner, Planner, Web
 from protocol import answered, frame, pack
 
 
@@ -46,6 +46,20 @@ class ConformanceTest(unittest.TestCase):
         self.ask(b"call", b"write", b"k", pack([b"set-timer", b"t", b"1000", b"payload"]))
         self.assertEqual(self.cluster.advance(1000), 1)
         self.assertEqual(self.cluster.partition(self.cluster.owner(b"k")).rows[b"fired:t"], b"payload")
+
+    def test_a_command_gets_what_another_has_put(self) -> None:
+        office = Office()
+        self.assertEqual(office.run(["key", "put", "größe", "7"], self.cluster), "")
+        self.assertEqual(office.run(["key", "get", "größe"], self.cluster), "7")
+        self.assertEqual(office.run(["echo", "größe", "", "a b"], self.cluster), "[größe][][a b]")
+        for said, *typed in (
+            ("no such key", "key", "get", "absent"),
+            ("no", "fail", "no"),
+            ("no such command",),
+            ("no such command", "key", "put", "k"),
+        ):
+            with self.subTest(typed), self.assertRaisesRegex(recoil.Error, f"^{said}$"):
+                office.run(typed, self.cluster)
 
     def test_a_plan_tells_what_the_view_says(self) -> None:
         region, zone = ("region", "eu"), ("zone", "a")

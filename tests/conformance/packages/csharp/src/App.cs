@@ -11,9 +11,9 @@ namespace Conformance
     /// <remarks>
     /// A request is a list of a command and its arguments, whatever brought it. <see cref="Anywhere"/> runs those that need nothing but
     /// storage, <see cref="Owner"/> those of a handler, <see cref="Caller"/> those of a listener; <see cref="Session"/> carries them over TCP.
-    /// <see cref="Planner"/> is the scheduler.
+    /// <see cref="Office"/> has the commands for operators, <see cref="Planner"/> is the scheduler.
     /// </remarks>
-    public sealed class App : IHandler, ITimer, IListener, IHttpHandler, IScheduler, IRehearsed
+    public sealed class App : IHandler, ITimer, IListener, IHttpHandler, IAdmin, IScheduler, IRehearsed
     {
         private const string Bytes = "application/octet-stream";
         private const string Status = "/status/";
@@ -58,6 +58,10 @@ namespace Conformance
                 return new HttpResponse(status);
             return HttpResponse.Text(404, "not found");
         }
+
+        public IReadOnlyList<Command> Commands() => Office.Commands;
+
+        public string Run(IReadOnlyList<string> arguments, Router router) => Office.Run(arguments, router);
 
         public IReadOnlyList<Placement> Plan(View view) => Planner.Plan(view);
 

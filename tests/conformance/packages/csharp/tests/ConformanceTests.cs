@@ -75,6 +75,19 @@ public class ConformanceTests
     }
 
     [Test]
+    public void ACommandGetsWhatAnotherHasPut()
+    {
+        Assert.Equal("", app.Run(new[] { "key", "put", "größe", "7" }, cluster));
+        Assert.Equal("7", app.Run(new[] { "key", "get", "größe" }, cluster));
+        Assert.Equal("[größe][][a b]", app.Run(new[] { "echo", "größe", "", "a b" }, cluster));
+        string Refusal(params string[] typed) => Assert.Throws<RecoilException>(() => app.Run(typed, cluster)).Reason;
+        Assert.Equal("no such key", Refusal("key", "get", "absent"));
+        Assert.Equal("no", Refusal("fail", "no"));
+        foreach (var typed in new[] { new string[0], new[] { "key" }, new[] { "key", "put", "k" } })
+            Assert.Equal("no such command", Refusal(typed));
+    }
+
+    [Test]
     public void APlanHasLiveReplicasFirstAndTellsWhatItWasShown()
     {
         var down = new Node(1, NodeState.Down, new[] { ("zone", "a") }, ulong.MaxValue, 5, 0.5f);

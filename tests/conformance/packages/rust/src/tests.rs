@@ -2,7 +2,7 @@
 
 use recoil_sdk::fake::{FakeCluster, FakeConnection};
 use recoil_sdk::scheduler::{Load, Node, NodeState, Partition, Rule, View};
-use recoil_sdk::{HttpHandler as _, HttpRequest, Listener as _, Scheduler as _};
+use recoil_sdk::{Admin as _, HttpHandler as _, HttpRequest, Listener as _, Scheduler as _};
 
 use crate::Package;
 use crate::wire::{decode, encode};
@@ -60,6 +60,23 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
     assert_eq!(ask(vec![0, 0, 0]).1[0], "invalid");
     assert_eq!(ask(encode(&["subscribe", "topic"])).1[0], "invalid");
     assert_eq!(ask(call("k", &["get", "a"])), (0, vec![]));
+}
+
+#[test]
+fn a_command_gets_what_another_has_put() {
+    let cluster = cluster();
+    let run = |typed: &[&str]| {
+        let typed: Vec<String> = typed.iter().map(|word| (*word).to_owned()).collect();
+        Package::run(&typed, &cluster).map_err(|error| error.message().to_owned())
+    };
+    assert_eq!(run(&["key", "put", "größe", "7"]), Ok(String::new()));
+    assert_eq!(run(&["key", "get", "größe"]), Ok("7".to_owned()));
+    assert_eq!(run(&["key", "get", "absent"]), Err("no such key".to_owned()));
+    assert_eq!(run(&["echo", "größe", "", "a b"]), Ok("[größe][][a b]".to_owned()));
+    assert_eq!(run(&["fail", "no"]), Err("no".to_owned()));
+    for typed in [&[][..], &["key"], &["key", "put", "k"], &["fail"]] {
+        assert_eq!(run(typed), Err("no such command".to_owned()));
+    }
 }
 
 #[test]
