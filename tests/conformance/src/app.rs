@@ -63,6 +63,18 @@ impl<'a> App<'a> {
         Http::connect(self.http + k as u16)
     }
 
+    /// A new connection to node k's admin API.
+    pub fn admin(&self, k: usize) -> Result<Http, String> {
+        let address = self.cluster.admin(k);
+        let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+        Http::connect(port.ok_or_else(|| format!("{address} has no port"))?)
+    }
+
+    /// Its name in the cluster.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Removes all keys.
     pub fn clear(&self) -> Result<(), String> {
         self.tcp(0)?.ask(&[b"remove-range", b"", b""])?.items().map(|_| ())

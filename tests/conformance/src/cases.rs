@@ -2,6 +2,7 @@
 
 mod clocks;
 mod collector;
+mod commands;
 mod connections;
 mod failures;
 mod http;
@@ -80,6 +81,7 @@ pub fn cases() -> Result<Vec<Case>, String> {
         timers::CASES,
         clocks::CASES,
         operators::CASES,
+        commands::CASES,
         failures::CASES,
         collector::CASES,
     ];
