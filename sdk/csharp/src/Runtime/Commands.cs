@@ -20,7 +20,8 @@ namespace Recoil.Runtime
             long bytes = 0;
             for (int i = 0; i < words.Length; i++)
             {
-                words[i] = commands[i].Words.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(word => Encoding.UTF8.GetBytes(word)).ToArray();
+                string[] called = commands[i].Words.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+                words[i] = Array.ConvertAll(called, Encoding.UTF8.GetBytes);
                 texts[i] = (Encoding.UTF8.GetBytes(commands[i].Usage), Encoding.UTF8.GetBytes(commands[i].Help));
                 bytes += words[i].Sum(word => Abi.List + (long)word.Length) + texts[i].Usage.Length + texts[i].Help.Length;
             }
@@ -29,8 +30,8 @@ namespace Recoil.Runtime
             for (int i = 0; i < words.Length; i++)
             {
                 byte* at = list.Items + CommandBytes * i;
-                byte* called = (byte*)Abi.Number(at);
-                for (int k = 0; k < words[i].Length; k++) list.Put(called + Abi.List * k, words[i][k]);
+                byte* its = (byte*)Abi.Number(at);
+                for (int k = 0; k < words[i].Length; k++) list.Put(its + Abi.List * k, words[i][k]);
                 list.Put(at + Abi.List, texts[i].Usage);
                 list.Put(at + 2 * Abi.List, texts[i].Help);
             }
