@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 step, folder, ports = sys.argv[1], sys.argv[2], [int(port) for port in sys.argv[3:]]
-KEYS = {"aws_access_key_id": "root-key", "aws_secret_access_key": "root-secret-key"}
+KEYS = {"aws_access_key_id": "alices-key", "aws_secret_access_key": "alices-secret-key"}
 MIB = 1 << 20
 
 

@@ -15,10 +15,12 @@ const LIMIT: Duration = Duration::from_secs(600);
 fn install(cluster: &Cluster) -> u16 {
     let port = Ports::free(3).redis(0);
     let listen = format!("s3={}", port - cluster.ports().offset);
-    let keys = ["--set", "root-access-key=root-key", "--set", "root-secret-key=root-secret-key"];
-    let words = [&["install", "--yes", "s3", "--listen", &listen][..], &keys].concat();
-    let printed = cluster.ctl(0, &words).ok();
+    let printed = cluster.ctl(0, &["install", "s3", "--listen", &listen]).ok();
     assert!(printed.contains("s3 0.1.0 is serving on 3 of 3 nodes"), "{printed}");
+    assert!(printed.contains("recoilctl s3 key create NAME"), "{printed}");
+    let keys = ["--access-key", "alices-key", "--secret-key", "alices-secret-key"];
+    let printed = cluster.ctl(1, &[&["s3", "key", "create", "alice"][..], &keys].concat()).ok();
+    assert!(printed.contains("alices-key"), "{printed}");
     port
 }
 

@@ -111,8 +111,11 @@ pub(super) async fn install(
             }
             // The app serves, whether its list of commands can be had or not.
             let commands = super::app::commands(client, &app.name).await.unwrap_or_default();
-            for [typed, help] in super::app::rows(&app.name, &commands.iter().collect::<Vec<_>>()) {
-                output.line(&format!("  {typed}  {help}"))?;
+            if !commands.is_empty() {
+                output.line(&format!("Its commands (recoilctl {} --help says more):", app.name))?;
+            }
+            for [typed, _] in super::app::rows(&app.name, &commands.iter().collect::<Vec<_>>()) {
+                output.line(&format!("  {typed}"))?;
             }
         }
     }
