@@ -17,6 +17,7 @@ mod make;
 mod new;
 mod nodes;
 mod output;
+mod partition;
 mod push;
 mod registry;
 mod set;
@@ -90,6 +91,10 @@ enum Verb {
     Logs(logs::Logs),
     /// Show nodes, partitions, replicas, leaders and apps, and what an operator should act on.
     Status(status::StatusArguments),
+    /// List partitions, show one, and move them to other nodes.
+    Partition(partition::Partition),
+    /// Show the partitions that are being moved, and what they wait for.
+    Moves(partition::Moves),
     /// Begin a package: a folder with code, manifest, tests and the SDK.
     New(new::New),
     /// Build the package in this folder: NAME.wasm, the component with its manifest inside.
@@ -174,6 +179,8 @@ async fn run(arguments: Arguments) -> ExitCode {
         Verb::Inspect(inspect) => inspect.run(&client, &mut output).await,
         Verb::Logs(logs) => logs.run(&client, &mut output).await,
         Verb::Status(status) => status.run(&client, &mut output).await,
+        Verb::Partition(partition) => partition.run(&client, &mut output).await,
+        Verb::Moves(moves) => moves.run(&client, &mut output).await,
         Verb::New(new) => new.run(&mut output),
         Verb::Build(build) => build.run(&mut output),
         Verb::Test(test) => test.run(),

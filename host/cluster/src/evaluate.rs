@@ -13,6 +13,7 @@
 //!   what was read. The lease is looked at once for all calls taken from the mailbox together.
 //! - Overlay writes are dropped only after their batch is visible in the data, and only by the thread that holds the partition.
 //! - A call refused by the session was certainly not applied, and is routed again.
+//! - Nothing is evaluated on a partition while its release is under way ([`leaving`]).
 //! - The writing calls of an origin are evaluated in the order of their numbers, each once ([`origins`]). A transaction is a call of
 //!   the lowest of its partitions.
 //!
@@ -41,6 +42,8 @@ use crate::timers::Timers;
 use crate::topics::Topics;
 
 use departed::Departed;
+pub use leaving::ReleaseError;
+use leaving::{Leave, Leaving};
 use origins::Origins;
 pub use pool::EvaluationPool;
 use recent::Recent;
@@ -49,6 +52,7 @@ use usage::Counted;
 pub use usage::Usage;
 
 mod departed;
+mod leaving;
 mod origins;
 mod pool;
 mod recent;
@@ -234,6 +238,9 @@ pub struct Host {
     serving: RwLock<BTreeSet<AppId>>,
     numbers: Arc<RwLock<HashMap<NodeId, u32>>>,
     departed: Mutex<Departed>,
+    leaving: Leaving,
+    /// The keyspace's name and its number of partitions, once a group has opened.
+    keyspace: RwLock<Option<(Arc<str>, u32)>>,
     timers: Timers,
     waiting_bytes: AtomicUsize,
     instances: AtomicUsize,
@@ -245,7 +252,8 @@ impl Host {
     /// No partitions yet.
     pub fn new(parts: HostParts) -> Arc<Self> {
         let timers = Timers::new(parts.clock.clone());
-        Arc::new(Host {
+        let locals = parts.locals.clone();
+        let host = Arc::new(Host {
             parts,
             partitions: RwLock::default(),
             groups: RwLock::default(),
@@ -253,33 +261,68 @@ impl Host {
             serving: RwLock::default(),
             numbers: Arc::default(),
             departed: Mutex::default(),
+            leaving: Leaving::default(),
+            keyspace: RwLock::default(),
             timers,
             waiting_bytes: AtomicUsize::new(0),
             instances: AtomicUsize::new(0),
             warm: Mutex::default(),
-        })
+        });
+        let following = Arc::downgrade(&host);
+        locals.observe(Arc::new(move |changed: &[PartitionRef]| {
+            if let Some(host) = following.upgrade() {
+                host.ownership_changed(changed);
+            }
+        }));
+        host
     }
 
-    /// A group has opened here, with these partitions.
+    /// A group has opened here, with these partitions by the map.
     pub fn add_group(&self, group: Arc<Group>, partitions: &[PartitionRef], keyspace_name: &Arc<str>, count: u32) {
         let id = group.id();
         self.groups.write().insert(id, group);
-        let mut left = Vec::new();
-        {
+        *self.keyspace.write() = Some((keyspace_name.clone(), count));
+        // By its log it may have others by now.
+        let known = self.parts.locals.states_of(id).into_keys();
+        for key in partitions.iter().copied().chain(known).collect::<BTreeSet<_>>() {
+            self.hold(key, Some(id));
+        }
+    }
+
+    /// Holds a partition for the group here that its calls are for; for `otherwise` if no log says which. False if nothing changes.
+    fn hold(&self, key: PartitionRef, otherwise: Option<GroupId>) -> bool {
+        let Some((keyspace_name, count)) = self.keyspace.read().clone() else { return false };
+        let responsible = self.parts.locals.responsible(key);
+        let left = {
             let mut map = self.partitions.write();
-            for key in partitions {
-                if map.get(key).is_some_and(|held| held.group == id) {
-                    continue;
-                }
-                let keyspace_name = keyspace_name.clone();
-                let held = Arc::new(Held { group: id, count, keyspace_name, shares: RwLock::default() });
-                left.extend(map.insert(*key, held));
+            let present = map.get(&key).map(|held| held.group);
+            // One that has left this node's groups stays, and says where it has gone.
+            let Some(group) = responsible.or(if present.is_none() { otherwise } else { None }) else { return false };
+            if present == Some(group) {
+                return false;
+            }
+            map.insert(key, Arc::new(Held { group, count, keyspace_name, shares: RwLock::default() }))
+        };
+        // What waits there goes by a group that does not own the partition any longer.
+        let shares = left.map(|left| std::mem::take(&mut *left.shares.write())).unwrap_or_default();
+        shares.into_values().for_each(|share| self.leave(&share));
+        true
+    }
+
+    /// The logs of groups here have changed what they own of these partitions.
+    fn ownership_changed(self: &Arc<Self>, changed: &[PartitionRef]) {
+        for key in changed {
+            self.hold(*key, None);
+            let states = self.parts.locals.states_for(*key);
+            let has_moved_here = |(group, state): &(GroupId, recoil_consensus::PartitionState)| {
+                let is_led = || self.group(*group).is_some_and(|group| group.session().is_some());
+                state.ownership.phase == recoil_consensus::Phase::Owned && state.ownership.highest > 0 && is_led()
+            };
+            // Its timers have come as rows.
+            if states.iter().any(has_moved_here) {
+                self.wake_partition(*key);
             }
         }
-        // What waits there goes by a group that does not own the partition any longer.
-        left.iter()
-            .flat_map(|held| std::mem::take(&mut *held.shares.write()))
-            .for_each(|(_, share)| self.leave(&share));
     }
 
     /// What still waits on a share is routed again; one that is being evaluated drops its instance when it ends.
@@ -330,6 +373,17 @@ impl Host {
     /// The newest placement of a partition that the logs of the groups with a replica here say.
     pub(crate) fn placement_here(&self, partition: PartitionRef) -> Option<Placement> {
         self.parts.locals.placement(partition).map(|(group, epoch)| Placement { group, epoch })
+    }
+
+    /// True if a group with a replica here is about to take a partition in this epoch: the source may have released it.
+    pub(crate) fn expects(&self, partition: PartitionRef, epoch: u64) -> bool {
+        let expected = |phase| matches!(phase, recoil_consensus::Phase::Expected(moving) if moving.epoch == epoch);
+        self.parts.locals.states_for(partition).iter().any(|(_, state)| expected(state.ownership.phase))
+    }
+
+    /// Changes whenever the log of a group with a replica here has changed what it owns.
+    pub(crate) fn ownership_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.parts.locals.changes()
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -414,10 +468,19 @@ impl Host {
     pub fn wake(self: &Arc<Self>, group: GroupId) {
         let keys: Vec<_> =
             self.partitions.read().iter().filter(|(_, held)| held.group == group).map(|(key, _)| *key).collect();
+        self.wake_all(&keys);
+    }
+
+    /// The same for one partition, which has come to this node's group.
+    fn wake_partition(self: &Arc<Self>, key: PartitionRef) {
+        self.wake_all(&[key]);
+    }
+
+    fn wake_all(self: &Arc<Self>, keys: &[PartitionRef]) {
         let serving = self.serving.read().clone();
         let has_timers = |app: &&Arc<EvaluatedApp>| app.code.roles().timer && serving.contains(&app.id);
         let apps: Vec<_> = self.apps.read().values().filter(has_timers).map(|app| app.id).collect();
-        for (key, app) in keys.into_iter().flat_map(|key| apps.iter().map(move |app| (key, *app))) {
+        for (key, app) in keys.iter().flat_map(|key| apps.iter().map(move |app| (*key, *app))) {
             if let Ok(share) = self.share(key, app) {
                 self.put_own(share, Mode::Read, Work::Wake);
             }
@@ -493,7 +556,7 @@ impl Host {
         };
         let bytes = |calls: &VecDeque<Call>| calls.iter().map(Call::size).sum::<usize>();
         let taken = bytes(&calls);
-        self.run(&partition, &mut calls);
+        let parks = self.run(&partition, &mut calls);
         // Those that may not write yet go back to where they were.
         let left = counted.split_off(counted.len() - calls.len());
         drop(counted);
@@ -508,7 +571,10 @@ impl Host {
             return;
         }
         drop(mailbox);
-        if !must_wait {
+        if parks && self.leaving.park(&partition) {
+            return;
+        }
+        if parks || !must_wait {
             return self.schedule([partition]);
         }
         let (host, usage, limits) = (self.clone(), partition.usage.clone(), partition.limits);
@@ -531,13 +597,14 @@ impl Host {
     }
 
     /// Drops what belongs to another copy of the partition, or to another owner of it. Looked at once for all calls taken from a mailbox:
-    /// the owner of a partition does not change while one of its shares is being evaluated.
+    /// the owner of a partition does not change while one of its shares is being evaluated. What was written is in the data: it came before
+    /// the entry that gave the partition up.
     fn check_owner(&self, partition: &Partition, slot: &mut Option<Evaluation>) {
         if slot
             .as_ref()
             .is_some_and(|evaluation| self.parts.locals.get(partition.group, partition.key) != Some(evaluation.local))
         {
-            self.forget(partition, slot);
+            self.drop_evaluation(partition, slot);
         }
     }
 
@@ -546,10 +613,15 @@ impl Host {
         let group = self.group(partition.group).ok_or(Miss::NotLeader(None))?;
         if partition.gone.load(Ordering::Acquire) {
             self.forget(partition, slot);
-            return Err(Miss::Again);
+            return Err(self.owned(partition.key, partition.group).err().unwrap_or(Miss::Again));
         }
         let Some(session) = group.session() else {
             self.forget(partition, slot);
+            // Who leads a group that has given the partition up is of no interest.
+            let state = self.parts.locals.state(partition.group, partition.key);
+            if state.is_some_and(|state| state.ownership.phase != recoil_consensus::Phase::Owned) {
+                return Err(self.owned(partition.key, partition.group).err().unwrap_or(Miss::Again));
+            }
             return Err(Miss::NotLeader(group.leader().filter(|leader| *leader != self.parts.node)));
         };
         if slot.as_ref().is_none_or(|evaluation| !Arc::ptr_eq(&evaluation.session, &session)) {
@@ -586,10 +658,17 @@ impl Host {
     /// Drops what belongs to a session and a copy. Writes that only the overlay has must not be missed by whoever evaluates next: a
     /// session under which there are such writes ends.
     fn forget(&self, partition: &Partition, slot: &mut Option<Evaluation>) {
+        let is_unapplied = |evaluation: &Evaluation| evaluation.newest > evaluation.session.applied();
+        let is_owner =
+            |evaluation: &Evaluation| self.parts.locals.get(partition.group, partition.key) == Some(evaluation.local);
+        if let Some(evaluation) = slot.as_ref().filter(|evaluation| is_unapplied(evaluation) && is_owner(evaluation)) {
+            evaluation.session.end();
+        }
+        self.drop_evaluation(partition, slot);
+    }
+
+    fn drop_evaluation(&self, partition: &Partition, slot: &mut Option<Evaluation>) {
         if let Some(evaluation) = slot.take() {
-            if evaluation.newest > evaluation.session.applied() {
-                evaluation.session.end();
-            }
             let instances = evaluation.apps.values().filter(|app| app.instance.is_some()).count();
             self.instances.fetch_sub(instances, Ordering::Relaxed);
             partition.warm.store(false, Ordering::Relaxed);

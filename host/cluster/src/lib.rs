@@ -16,6 +16,7 @@ mod fixtures;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod meta;
+pub mod moves;
 mod outbox;
 pub mod peer;
 pub mod peers;

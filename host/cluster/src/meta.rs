@@ -16,13 +16,13 @@
 //! does not understand. The level starts at 1 and is raised by a command of its own once every active member's version understands the
 //! next; from then on members whose version does not are refused.
 //!
-//! Deliberately absent: package bytes, which are files on the nodes; commands that move partitions or remove members, for which kinds of
-//! rows are set aside.
+//! Deliberately absent: package bytes, which are files on the nodes; commands that remove members, for which a kind of rows is set aside.
 
 mod apps;
 mod command;
 mod error;
 mod members;
+mod moves;
 mod partition_map;
 mod records;
 mod rows;
@@ -36,6 +36,7 @@ use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 pub use command::{Displaced, ENTRY_BYTES_MAX, Join, MetaCommand, check_proposal};
 pub use error::MetaError;
 pub use members::{old_copy, supersedes};
+pub use moves::{GROUPS_A_NODE_MAX, MOVES_AN_ENTRY_MAX, MOVES_MAX, MoveRecord, MoveState};
 pub use partition_map::PartitionMap;
 pub use records::{
     App, AppState, CAPACITY_DEFAULT, GroupRecord, KeptData, Keyspace, LEVELS, Levels, Locality, Member, MemberState,
@@ -80,6 +81,10 @@ pub struct MetaState {
     pub removed_apps: Map<AppId, ()>,
     /// Starts of nodes, (node, incarnation), that take part no more, nor any before them.
     pub tombstones: Map<(NodeId, u64), ()>,
+    /// Moves of partitions that have not ended.
+    pub moves: Map<u64, MoveRecord>,
+    /// The move of each partition that takes part in one: an index of them, not stored.
+    moving: Map<(KeyspaceId, PartitionId), u64>,
     /// The partitions of each group: an index of the placements, not stored.
     hosted: Map<GroupId, Arc<[(KeyspaceId, PartitionId)]>>,
 }
@@ -163,6 +168,10 @@ impl MetaState {
             MetaCommand::Serve { app, install } => self.serve(app, install, changes),
             MetaCommand::Uninstall { name, keep_data } => self.uninstall(name, keep_data, changes),
             MetaCommand::DeleteData { name, app } => self.delete_data(name, app, changes),
+            MetaCommand::Move { keyspace, partitions, to } => self.start_moves(keyspace, &partitions, to, changes),
+            MetaCommand::CancelMove { id } => self.cancel_move(id, changes),
+            MetaCommand::Flip { moves } => self.flip(&moves, changes),
+            MetaCommand::EndMoves { moves } => self.end_moves(&moves, changes),
             MetaCommand::RaiseLevel { level } => {
                 if level == self.header.level {
                     return Ok(());

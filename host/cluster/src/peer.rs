@@ -119,6 +119,8 @@ pub enum Service {
     Package = 8,
     /// Where are the members of the cluster, as far as is known there? Answered with JSON, [`KnownAddress`] for each.
     Addresses = 9,
+    /// Asks of a partition that moves. `recoil_node`'s `moves` says what is asked and answered.
+    Move = 10,
 }
 
 impl Service {
@@ -133,6 +135,7 @@ impl Service {
             Self::MayLead,
             Self::Package,
             Self::Addresses,
+            Self::Move,
         ];
         all.into_iter().find(|service| *service as u8 == byte)
     }

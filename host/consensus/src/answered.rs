@@ -170,8 +170,8 @@ pub fn origin_row(origin: Origin) -> Bytes {
 }
 
 /// What a copy remembers of an origin; nothing, if it does not know it. Blocks.
-pub fn read_origin(data: &Data, local: &Local, app: AppId, origin: Origin) -> Result<OriginRecord, DataError> {
-    let Some(stored) = data.get(&origin_key((local.copy, app, origin)))? else { return Ok(OriginRecord::default()) };
+pub fn read_origin(data: &Data, copy: CopyId, app: AppId, origin: Origin) -> Result<OriginRecord, DataError> {
+    let Some(stored) = data.get(&origin_key((copy, app, origin)))? else { return Ok(OriginRecord::default()) };
     OriginRecord::decode(stored).map_err(|error| DataError::Read { why: error.to_string() })
 }
 
@@ -202,18 +202,12 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    pub(crate) fn note(
-        &mut self,
-        data: &Data,
-        local: &Local,
-        app: AppId,
-        call: &AnsweredCall,
-    ) -> Result<(), DataError> {
-        let place = (local.copy, app, call.origin);
+    pub(crate) fn note(&mut self, data: &Data, copy: CopyId, app: AppId, call: &AnsweredCall) -> Result<(), DataError> {
+        let place = (copy, app, call.origin);
         let record = match self.cached.entry(place) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(read_origin(data, local, app, call.origin)?)
+                vacant.insert(read_origin(data, copy, app, call.origin)?)
             }
         };
         record.note(call);
@@ -233,6 +227,12 @@ impl Records {
     /// The rows are looked at again from now on. Not between [`Records::note`] and the commit of what [`Records::write`] wrote.
     pub(crate) fn forget(&mut self) {
         self.cached.clear();
+    }
+
+    /// Forgets what is known of a copy that this group writes no longer: another group may write it from now on, and it may come back.
+    pub(crate) fn forget_copy(&mut self, copy: CopyId) {
+        self.cached.retain(|(other, _, _), _| *other != copy);
+        self.changed.retain(|(other, _, _)| *other != copy);
     }
 
     /// Forgets the origins whose rows are among `removed`.

@@ -168,12 +168,23 @@ fn encode_versions(writer: &mut Writer, versions: &[(AppId, Digest)]) {
 fn encode_partition(writer: &mut Writer, part: &PartitionWrites) {
     writer.u32(part.partition.keyspace.0).u32(part.partition.partition.0).u64(part.epoch).u64(part.now_us);
     writer.u32(part.apps.len() as u32);
-    for app in &part.apps {
-        writer.u32(app.app.0).u32(app.writes.len() as u32);
-        app.writes.iter().for_each(|write| write.encode(writer));
-        writer.u32(app.calls.len() as u32);
-        app.calls.iter().for_each(|call| call.encode(writer));
-    }
+    part.apps.iter().for_each(|app| encode_app(writer, app));
+}
+
+pub(crate) fn encode_app(writer: &mut Writer, app: &AppWrites) {
+    writer.u32(app.app.0).u32(app.writes.len() as u32);
+    app.writes.iter().for_each(|write| write.encode(writer));
+    writer.u32(app.calls.len() as u32);
+    app.calls.iter().for_each(|call| call.encode(writer));
+}
+
+pub(crate) fn decode_app(reader: &mut Reader) -> Result<AppWrites, DecodeError> {
+    let app = AppId(reader.u32()?);
+    let count = reader.count(1)?;
+    let writes = (0..count).map(|_| Write::decode(reader)).collect::<Result<_, _>>()?;
+    let calls = reader.count(33)?;
+    let calls = (0..calls).map(|_| AnsweredCall::decode(reader)).collect::<Result<_, _>>()?;
+    Ok(AppWrites { app, writes, calls })
 }
 
 fn decode_versions(reader: &mut Reader) -> Result<Vec<(AppId, Digest)>, DecodeError> {
@@ -195,15 +206,7 @@ fn decode_partition(reader: &mut Reader) -> Result<PartitionWrites, DecodeError>
     let partition = decode_partition_ref(reader)?;
     let (epoch, now_us) = (reader.u64()?, reader.u64()?);
     let count = reader.count(12)?;
-    let mut apps = Vec::with_capacity(count);
-    for _ in 0..count {
-        let app = AppId(reader.u32()?);
-        let count = reader.count(1)?;
-        let writes = (0..count).map(|_| Write::decode(reader)).collect::<Result<_, _>>()?;
-        let calls = reader.count(33)?;
-        let calls = (0..calls).map(|_| AnsweredCall::decode(reader)).collect::<Result<_, _>>()?;
-        apps.push(AppWrites { app, writes, calls });
-    }
+    let apps = (0..count).map(|_| decode_app(reader)).collect::<Result<_, _>>()?;
     Ok(PartitionWrites { partition, epoch, now_us, apps })
 }
 

@@ -226,6 +226,8 @@ pub struct Group {
     deferred: Arc<Deferred>,
     persisted: Arc<Persisted>,
     sending: Arc<Sending>,
+    locals: Locals,
+    transport: Arc<dyn Transport>,
     tasks: Tasks,
 }
 
@@ -321,7 +323,19 @@ impl Group {
             };
             let partitions = id != GroupId::META;
             tasks.spawn(driver.run(partitions));
-            let group = Arc::new(Group { id, raft, inbound, leadership, deferred, persisted, sending, tasks });
+            let (locals, transport) = (context.locals.clone(), context.transport.clone());
+            let group = Arc::new(Group {
+                id,
+                raft,
+                inbound,
+                leadership,
+                deferred,
+                persisted,
+                sending,
+                locals,
+                transport,
+                tasks,
+            });
             context.pulse.add(&group);
             context.keeper.add(&group);
             let watcher = Arc::downgrade(&group);
@@ -348,6 +362,26 @@ impl Group {
     /// The group's id.
     pub fn id(&self) -> GroupId {
         self.id
+    }
+
+    pub(crate) fn locals(&self) -> &Locals {
+        &self.locals
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
+    pub(crate) fn deferred(&self) -> &Arc<Deferred> {
+        &self.deferred
+    }
+
+    pub(crate) fn data(&self) -> &Data {
+        &self.inbound.data
+    }
+
+    pub(crate) fn applier(&self) -> &Applier {
+        &self.inbound.applier
     }
 
     /// Who leads, now and whenever it changes.

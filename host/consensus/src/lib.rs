@@ -21,7 +21,8 @@
 //! - **Transfer.** Nothing but the leader itself ends its lease, and only with its session sealed and settled ([`transfer`]).
 //! - **Order of applying.** Applied id, membership, chain, ownership and the data they describe change in one batch.
 //! - **Ownership.** Which partitions a group owns is decided by its own log ([`ownership`]), and an entry that writes to one which it does
-//!   not own, or owns in another epoch, is not applied.
+//!   not own, or owns in another epoch, is not applied. What that means for the copies here is in [`handoff`]; what a group writes to a
+//!   copy that is not complete is kept in its [`stash`] until the rows have been [`fetch`]ed.
 //! - **Purge** follows only after the data up to that index has been persisted, in this start of the node, and is asked for by the
 //!   [`keeper`] of the node's log. Should they be lost later all the same, they are brought
 //!   back from another replica before the group opens ([`repair`]).
@@ -31,11 +32,13 @@
 pub mod answered;
 pub mod command;
 mod deferred;
+mod fetch;
 #[cfg(test)]
 mod fixtures;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod group;
+mod handoff;
 pub mod keeper;
 pub mod local;
 mod log_store;
@@ -49,16 +52,18 @@ pub mod repair;
 pub mod session;
 mod sleep;
 mod snapshot;
+mod stash;
 mod transfer;
 
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
+pub use fetch::{FetchError, FetchFrom};
 pub use group::{Group, GroupContext, GroupNumbers, GroupOptions, Leadership, ProposeError, Versions};
 pub use keeper::LogKeeper;
 pub use local::{CopyRow, CopyState, Local, Locals, LocalsError, PartitionState};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};
-pub use ownership::{Ownership, OwnershipChange};
+pub use ownership::{Decision, Move, Ownership, OwnershipChange, Phase, ReleasePoint};
 pub use pulse::Pulse;
 pub use repair::LostData;
 pub use session::{Outcome, Session, SessionSealed};

@@ -25,14 +25,15 @@
 //! one it is 0. A copy row is `format u8 = 1 | copy u64 | state u8`, then for the states 1 (pulling) `index u64`, 2
 //! (waiting) `group u32 | index u64`.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 use recoil_base::{AppId, CopyId, DecodeError, GroupId, KeyspaceId, PartitionId, Reader, Writer};
 use recoil_storage::{Batch, Data, DataError, DataSnapshot, key};
 use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::watch;
 
 use crate::command::PartitionRef;
 use crate::ownership::{Ownership, Phase};
@@ -92,6 +93,12 @@ pub struct PartitionState {
 }
 
 impl PartitionState {
+    /// True if the group owns the partition and this replica lacks rows of it.
+    pub fn lacks_rows(&self) -> bool {
+        let is_complete = self.copy.is_some_and(|copy| copy.state == CopyState::Complete);
+        self.ownership.phase == Phase::Owned && !is_complete
+    }
+
     /// The partition as it may be written and read here: owned by the group, with a complete copy.
     pub(crate) fn usable(&self, group: GroupId) -> Option<Local> {
         let copy = self.copy.filter(|copy| copy.state == CopyState::Complete)?;
@@ -137,11 +144,35 @@ struct GroupStates {
     partitions: FxHashMap<PartitionRef, PartitionState>,
 }
 
+#[derive(Default)]
+struct States {
+    groups: FxHashMap<GroupId, GroupStates>,
+    /// The partitions of which a replica here lacks rows.
+    lacking: BTreeSet<(GroupId, PartitionRef)>,
+}
+
+impl States {
+    fn put(&mut self, group: GroupId, partition: PartitionRef, state: PartitionState) {
+        if state.lacks_rows() {
+            self.lacking.insert((group, partition));
+        } else {
+            self.lacking.remove(&(group, partition));
+        }
+        self.groups.entry(group).or_default().partitions.insert(partition, state);
+    }
+}
+
+/// Told of partitions whose rows have changed, once that is visible; on the applier's thread, which must not be held up.
+pub type LocalsObserver = Arc<dyn Fn(&[PartitionRef]) + Send + Sync>;
+
 /// All partitions of this node, in memory and beside the data. Clones share them.
 #[derive(Clone)]
 pub struct Locals {
     data: Data,
-    groups: Arc<RwLock<FxHashMap<GroupId, GroupStates>>>,
+    states: Arc<RwLock<States>>,
+    observer: Arc<OnceLock<LocalsObserver>>,
+    /// Counts the changes.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 impl Locals {
@@ -151,13 +182,33 @@ impl Locals {
     /// A row that this version cannot read, or data that cannot be read.
     pub fn open(data: Data) -> Result<Self, LocalsError> {
         let rows = data.snapshot();
-        let mut groups: FxHashMap<GroupId, GroupStates> = FxHashMap::default();
+        let mut states = States::default();
         for group in groups_in(&rows)? {
             let generation = generation_in(&rows, group)?;
-            let partitions = states_of_generation(&rows, group, generation)?.into_iter().collect();
-            groups.insert(group, GroupStates { generation, partitions });
+            states.groups.entry(group).or_default().generation = generation;
+            for (partition, state) in states_of_generation(&rows, group, generation)? {
+                states.put(group, partition, state);
+            }
         }
-        Ok(Locals { data, groups: Arc::new(RwLock::new(groups)) })
+        let (states, changes) = (Arc::new(RwLock::new(states)), Arc::new(watch::channel(0).0));
+        Ok(Locals { data, states, observer: Arc::default(), changes })
+    }
+
+    /// Has every later change told to `observer`. Only the first one counts.
+    pub fn observe(&self, observer: LocalsObserver) {
+        let _ = self.observer.set(observer);
+    }
+
+    /// Changes whenever rows have changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn tell(&self, changed: &[PartitionRef]) {
+        if let Some(observer) = self.observer.get().filter(|_| !changed.is_empty()) {
+            observer(changed);
+        }
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// The partition, if the group owns it and the copy here is complete.
@@ -167,19 +218,19 @@ impl Locals {
 
     /// What the group's replica here has of the partition, if its log has ever named it.
     pub fn state(&self, group: GroupId, partition: PartitionRef) -> Option<PartitionState> {
-        self.groups.read().get(&group)?.partitions.get(&partition).copied()
+        self.states.read().groups.get(&group)?.partitions.get(&partition).copied()
     }
 
     /// The generation of the group's rows.
     pub(crate) fn generation(&self, group: GroupId) -> Generation {
-        self.groups.read().get(&group).map_or(Generation(0), |states| states.generation)
+        self.states.read().groups.get(&group).map_or(Generation(0), |states| states.generation)
     }
 
     /// The newest placement of a partition, as (group, epoch), that the logs of the groups with a replica here say: of a group that
     /// owns it, or that has released it to another one. Looks at all groups.
     pub fn placement(&self, partition: PartitionRef) -> Option<(GroupId, u64)> {
-        let groups = self.groups.read();
-        let placements = groups.iter().filter_map(|(group, states)| {
+        let states = self.states.read();
+        let placements = states.groups.iter().filter_map(|(group, states)| {
             let ownership = states.partitions.get(&partition)?.ownership;
             match ownership.phase {
                 Phase::Owned => Some((*group, ownership.epoch)),
@@ -190,6 +241,37 @@ impl Locals {
         placements.max_by_key(|(_, epoch)| *epoch)
     }
 
+    /// What every group with a replica here has of a partition. Looks at all groups.
+    pub fn states_for(&self, partition: PartitionRef) -> Vec<(GroupId, PartitionState)> {
+        let states = self.states.read();
+        let of = |(group, states): (&GroupId, &GroupStates)| Some((*group, *states.partitions.get(&partition)?));
+        states.groups.iter().filter_map(of).collect()
+    }
+
+    /// The group with a replica here that calls of a partition are for: the one that owns it, or else the one that expects it.
+    pub fn responsible(&self, partition: PartitionRef) -> Option<GroupId> {
+        let rank = |state: &PartitionState| match state.ownership.phase {
+            Phase::Owned => Some((1, state.ownership.epoch)),
+            Phase::Expected(moving) => Some((0, moving.epoch)),
+            Phase::Absent | Phase::Released(_) => None,
+        };
+        let states = self.states_for(partition).into_iter();
+        states.filter_map(|(group, state)| Some((rank(&state)?, group))).max().map(|(_, group)| group)
+    }
+
+    /// The partitions of which a replica here lacks rows, in order.
+    pub fn lacking(&self) -> Vec<(GroupId, PartitionRef)> {
+        self.states.read().lacking.iter().copied().collect()
+    }
+
+    /// One of the partitions of which the group's replica here lacks rows.
+    pub fn lacked_by(&self, group: GroupId) -> Option<PartitionRef> {
+        let [first, last] = [(0, 0), (u32::MAX, u32::MAX)].map(|(keyspace, partition)| {
+            (group, PartitionRef { keyspace: KeyspaceId(keyspace), partition: PartitionId(partition) })
+        });
+        self.states.read().lacking.range(first..=last).next().map(|(_, partition)| *partition)
+    }
+
     /// The partitions that `group` owns and that are complete here, in order.
     pub fn of_group(&self, group: GroupId) -> Vec<(PartitionRef, Local)> {
         let states = self.states_of(group);
@@ -198,8 +280,8 @@ impl Locals {
 
     /// Everything that the group's replica here has, in the order of the partitions.
     pub fn states_of(&self, group: GroupId) -> BTreeMap<PartitionRef, PartitionState> {
-        let groups = self.groups.read();
-        let partitions = groups.get(&group).into_iter().flat_map(|states| &states.partitions);
+        let states = self.states.read();
+        let partitions = states.groups.get(&group).into_iter().flat_map(|states| &states.partitions);
         partitions.map(|(partition, state)| (*partition, *state)).collect()
     }
 
@@ -222,10 +304,10 @@ impl Locals {
     /// group is open. Blocks; not for a tokio worker.
     pub fn sweep(&self) -> Result<usize, DataError> {
         let (named, generations): (FxHashSet<CopyId>, Vec<_>) = {
-            let groups = self.groups.read();
-            let states = groups.values().flat_map(|states| states.partitions.values());
+            let all = self.states.read();
+            let states = all.groups.values().flat_map(|states| states.partitions.values());
             let named = states.filter_map(|state| state.copy.map(|copy| copy.copy)).collect();
-            (named, groups.iter().map(|(group, states)| (*group, states.generation)).collect())
+            (named, all.groups.iter().map(|(group, states)| (*group, states.generation)).collect())
         };
         let orphans: Vec<CopyId> = self.data.live_copies()?.into_iter().filter(|copy| !named.contains(copy)).collect();
         self.data.kill_copies(&orphans)?;
@@ -245,7 +327,15 @@ impl Locals {
 
     /// Takes in rows that a committed batch wrote with [`put_state`].
     pub(crate) fn changed(&self, group: GroupId, changed: impl IntoIterator<Item = (PartitionRef, PartitionState)>) {
-        self.groups.write().entry(group).or_default().partitions.extend(changed);
+        let mut partitions = Vec::new();
+        {
+            let mut states = self.states.write();
+            for (partition, state) in changed {
+                states.put(group, partition, state);
+                partitions.push(partition);
+            }
+        }
+        self.tell(&partitions);
     }
 
     /// Takes in that a committed batch switched the group to a generation with these rows.
@@ -255,8 +345,18 @@ impl Locals {
         generation: Generation,
         states: impl IntoIterator<Item = (PartitionRef, PartitionState)>,
     ) {
-        let partitions = states.into_iter().collect();
-        self.groups.write().insert(group, GroupStates { generation, partitions });
+        let mut partitions: BTreeSet<PartitionRef> = BTreeSet::new();
+        {
+            let mut all = self.states.write();
+            let before = all.groups.insert(group, GroupStates { generation, ..GroupStates::default() });
+            partitions.extend(before.into_iter().flat_map(|before| before.partitions.into_keys()));
+            all.lacking.retain(|(other, _)| *other != group);
+            for (partition, state) in states {
+                all.put(group, partition, state);
+                partitions.insert(partition);
+            }
+        }
+        self.tell(&partitions.into_iter().collect::<Vec<_>>());
     }
 }
 
@@ -349,6 +449,20 @@ fn unreadable(what: &str, (group, partition): (GroupId, PartitionRef), why: &dyn
     let PartitionRef { keyspace, partition } = partition;
     let what = format!("{what} of partition {partition} of keyspace {keyspace} in group {group}");
     LocalsError::Unreadable { what, why: why.to_string() }
+}
+
+/// What one moment of the data says of one partition of a group. Blocks.
+pub(crate) fn state_in(
+    rows: &DataSnapshot,
+    group: GroupId,
+    partition: PartitionRef,
+) -> Result<Option<PartitionState>, LocalsError> {
+    let rest = encode_place((group, generation_in(rows, group)?), partition);
+    let Some(ownership) = rows.get(&node_key(KIND_OWNERSHIP, &rest))? else { return Ok(None) };
+    let wrong = |what: &str, error: DecodeError| unreadable(what, (group, partition), &error);
+    let ownership = decode_ownership(ownership).map_err(|error| wrong("ownership row", error))?;
+    let copy = rows.get(&node_key(KIND_COPY, &rest))?.map(decode_copy).transpose();
+    Ok(Some(PartitionState { ownership, copy: copy.map_err(|error| wrong("copy row", error))? }))
 }
 
 /// What one moment of the data says of a group's partitions, in order. Blocks.

@@ -22,11 +22,12 @@ use tokio::sync::oneshot;
 use crate::answered::Records;
 use crate::command::{Body, Command, PartitionRef, PartitionWrites};
 use crate::deferred::Deferred;
+use crate::handoff::keeps_copy;
 use crate::keeper::{Persisted, Sending};
-use crate::local::{CopyRow, CopyState, Locals, PartitionState, group_key, put_generation, put_state};
-use crate::ownership::OwnershipChange;
+use crate::local::{CopyState, Locals, PartitionState, group_key, put_generation, put_state};
 use crate::raft::{Entry, LogId, Reply, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::snapshot::{SnapshotData, Staged};
+use crate::snapshot::{SnapshotData, Source, Staged, TakeError};
+use crate::stash::{self, Position};
 
 /// Applies that may wait for the applier, all groups together.
 const APPLY_QUEUE: usize = 1024;
@@ -57,7 +58,12 @@ impl Applier {
 
     /// Drops a value whose end may block.
     pub(crate) fn drop_there(&self, value: impl Send + 'static) {
-        self.thread.run(Box::new(move || drop(value)));
+        self.start_there(move || drop(value));
+    }
+
+    /// Has `work` run on the thread, whenever its turn comes.
+    pub(crate) fn start_there(&self, work: impl FnOnce() + Send + 'static) {
+        self.thread.run(Box::new(work));
     }
 }
 
@@ -149,7 +155,7 @@ pub(crate) struct Core {
     pub(crate) locals: Locals,
     pub(crate) row: GroupRow,
     kind: MachineKind,
-    records: Records,
+    pub(crate) records: Records,
 }
 
 impl Core {
@@ -184,7 +190,7 @@ impl Core {
     /// Brings entries to the data, in one batch. After an error nothing may be applied until the group has been opened again. Blocks.
     pub(crate) fn apply(&mut self, entries: Vec<Entry>) -> io::Result<Vec<Reply>> {
         let mut replies = Vec::with_capacity(entries.len());
-        let mut next = Next { batch: self.data.batch(), row: self.row.clone(), changed: BTreeMap::new() };
+        let mut next = Next::new(self.data.batch(), self.row.clone());
         for entry in entries {
             next.row.applied = Some(entry.log_id);
             replies.push(match entry.payload {
@@ -209,18 +215,21 @@ impl Core {
                 },
             });
         }
-        let Next { mut batch, row, changed } = next;
+        let Next { mut batch, row, changed, others, frozen, dead } = next;
         self.records.write(&mut batch);
-        let place = (self.group, self.locals.generation(self.group));
-        for (partition, state) in &changed {
-            put_state(&mut batch, place, *partition, state);
-        }
+        put_states(&mut batch, &self.locals, self.group, &changed);
+        put_others(&mut batch, &self.locals, &others);
         batch.put(group_key(self.group), row.encode());
         self.data.commit(batch).map_err(io::Error::other)?;
+        frozen.into_iter().for_each(|copy| self.records.forget_copy(copy));
         self.records.trim();
         self.row = row;
         if !changed.is_empty() {
             self.locals.changed(self.group, changed);
+        }
+        change_others(&self.locals, others);
+        if !dead.is_empty() {
+            self.data.kill_copies(&dead).map_err(io::Error::other)?;
         }
         if let MachineKind::Custom(machine) = &mut self.kind {
             machine.visible();
@@ -236,12 +245,20 @@ impl Core {
     /// snapshot does not name is not the group's any more. What is left of the old rows and copies is answered, for
     /// [`Leftovers::remove`].
     pub(crate) fn install(&mut self, meta: SnapshotMeta, staged: Staged) -> io::Result<Leftovers> {
-        let before = self.locals.states_of(self.group);
-        let (generation, states) = staged.take();
+        let mut before = self.locals.states_of(self.group);
+        let (generation, mut states) = staged.take();
         let (chain, versions) = (staged.chain(), staged.versions());
         let clock_us = staged.clock_us().max(self.row.clock_us);
         let row = GroupRow { applied: meta.last_log_id, membership: meta.last_membership, chain, versions, clock_us };
         let mut batch = self.data.batch();
+        for (partition, state) in &mut states {
+            if let Some(kept) = before.get_mut(partition).filter(|before| keeps_copy(before, state)) {
+                state.copy = kept.copy.take();
+                put_state(&mut batch, (self.group, generation), *partition, state);
+            }
+        }
+        let others = self.lose_waiting(row.applied.map_or(0, |applied| applied.index));
+        put_others(&mut batch, &self.locals, &others);
         put_generation(&mut batch, self.group, generation);
         batch.put(group_key(self.group), row.encode());
         self.data.commit(batch).map_err(io::Error::other)?;
@@ -249,6 +266,7 @@ impl Core {
         self.row = row;
         self.records.forget();
         self.locals.switched(self.group, generation, states);
+        change_others(&self.locals, others);
         self.load_custom()?;
         let copies = before.into_values().filter_map(|state| Some(state.copy?.copy)).collect();
         Ok(Leftovers { group: self.group, data: self.data.clone(), locals: self.locals.clone(), copies })
@@ -272,7 +290,7 @@ impl Core {
                 if !runs || !follows || !partitions.iter().all(owns) {
                     return Ok(Reply::Skipped);
                 }
-                self.apply_writes(next, partitions)?;
+                self.apply_writes(next, index, partitions)?;
             }
             Body::Ownership { .. } if !follows => return Ok(Reply::Skipped),
             Body::Ownership { changes } => self.apply_ownership(next, index, changes)?,
@@ -281,60 +299,46 @@ impl Core {
         Ok(Reply::Applied)
     }
 
-    fn apply_writes(&mut self, next: &mut Next, partitions: Vec<PartitionWrites>) -> io::Result<()> {
+    fn apply_writes(&mut self, next: &mut Next, index: u64, partitions: Vec<PartitionWrites>) -> io::Result<()> {
+        let mut place = 0;
         for part in partitions {
-            let local = next.state(&self.locals, self.group, part.partition).and_then(|state| state.usable(self.group));
-            let local = local.ok_or_else(|| {
+            let state = next.state(&self.locals, self.group, part.partition);
+            let copy = state.and_then(|state| state.copy).ok_or_else(|| {
                 let PartitionRef { keyspace, partition } = part.partition;
                 io::Error::other(format!(
-                    "group {} owns partition {partition} of keyspace {keyspace}, but the copy on this node is not complete",
+                    "group {} owns partition {partition} of keyspace {keyspace}, but there is no copy of it on this node",
                     self.group
                 ))
             })?;
             next.row.clock_us = next.row.clock_us.max(part.now_us);
-            for app in part.apps {
-                for call in &app.calls {
-                    self.records.note(&self.data, &local, app.app, call).map_err(io::Error::other)?;
+            for app in &part.apps {
+                if copy.state == CopyState::Complete {
+                    let to = (&self.data, copy.copy);
+                    stash::write(&mut next.batch, &mut self.records, to, app).map_err(io::Error::other)?;
+                } else {
+                    stash::put(&mut next.batch, copy.copy, Position { index, place }, app);
                 }
-                for write in &app.writes {
-                    next.batch.write(local.copy, app.app, write);
-                }
-                // What is cached of an origin that has been forgotten must not come back.
-                self.records.forget_removed(local.copy, app.app, &app.writes);
+                place += 1;
             }
         }
         Ok(())
     }
+}
 
-    /// Applies changes of ownership. A new partition gets an empty copy.
-    fn apply_ownership(
-        &self,
-        next: &mut Next,
-        index: u64,
-        changes: Vec<(PartitionRef, OwnershipChange)>,
-    ) -> io::Result<()> {
-        let mut born = Vec::new();
-        for (partition, change) in changes {
-            let OwnershipChange::Birth { .. } = change else {
-                return Err(io::Error::other(format!(
-                    "entry {index} of group {} moves a partition ({change:?}), which this version does not do; use the version that wrote it \
-                     or a later one",
-                    self.group
-                )));
-            };
-            let mut state = next.state(&self.locals, self.group, partition).unwrap_or_default();
-            if state.ownership.apply(index, next.row.clock_us, change) {
-                born.push(partition);
-            }
-            next.changed.insert(partition, state);
-        }
-        // One reservation of ids for all: each costs an fsync.
-        let copies = self.data.new_copies(born.len()).map_err(io::Error::other)?;
-        for (partition, copy) in born.into_iter().zip(copies) {
-            let state = next.changed.entry(partition).or_default();
-            state.copy = Some(CopyRow { copy, state: CopyState::Complete });
-        }
-        Ok(())
+fn put_states(batch: &mut Batch, locals: &Locals, group: GroupId, states: &BTreeMap<PartitionRef, PartitionState>) {
+    let place = (group, locals.generation(group));
+    states.iter().for_each(|(partition, state)| put_state(batch, place, *partition, state));
+}
+
+fn put_others(batch: &mut Batch, locals: &Locals, states: &BTreeMap<(GroupId, PartitionRef), PartitionState>) {
+    for ((group, partition), state) in states {
+        put_state(batch, (*group, locals.generation(*group)), *partition, state);
+    }
+}
+
+fn change_others(locals: &Locals, states: BTreeMap<(GroupId, PartitionRef), PartitionState>) {
+    for ((group, partition), state) in states {
+        locals.changed(group, [(partition, state)]);
     }
 }
 
@@ -348,6 +352,13 @@ pub(crate) struct Leftovers {
 }
 
 impl Leftovers {
+    #[cfg(test)]
+    pub(crate) fn remove_at_once(self) -> Result<(), recoil_storage::DataError> {
+        self.data.kill_copies(&self.copies)?;
+        while self.locals.remove_old(self.group)? {}
+        Ok(())
+    }
+
     /// Drops the copies and removes the rows, in pieces, so that other groups have their turn on the applier.
     pub(crate) async fn remove(self, applier: &Applier) -> io::Result<()> {
         for copies in self.copies.chunks(DROPPED_MAX) {
@@ -364,16 +375,27 @@ impl Leftovers {
 }
 
 /// What the entries of one batch make of the group.
-struct Next {
-    batch: Batch,
-    row: GroupRow,
+pub(crate) struct Next {
+    pub(crate) batch: Batch,
+    pub(crate) row: GroupRow,
     /// Partitions whose rows an entry of the batch has changed.
-    changed: BTreeMap<PartitionRef, PartitionState>,
+    pub(crate) changed: BTreeMap<PartitionRef, PartitionState>,
+    /// The same of other groups' replicas on this node.
+    pub(crate) others: BTreeMap<(GroupId, PartitionRef), PartitionState>,
+    /// Copies that the group writes no more.
+    pub(crate) frozen: Vec<CopyId>,
+    /// Copies that no row names any more.
+    pub(crate) dead: Vec<CopyId>,
 }
 
 impl Next {
+    fn new(batch: Batch, row: GroupRow) -> Self {
+        let (changed, others) = (BTreeMap::new(), BTreeMap::new());
+        Next { batch, row, changed, others, frozen: vec![], dead: vec![] }
+    }
+
     /// The partition as the entries so far leave it.
-    fn state(&self, locals: &Locals, group: GroupId, partition: PartitionRef) -> Option<PartitionState> {
+    pub(crate) fn state(&self, locals: &Locals, group: GroupId, partition: PartitionRef) -> Option<PartitionState> {
         self.changed.get(&partition).copied().or_else(|| locals.state(group, partition))
     }
 }
@@ -444,11 +466,18 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>>, io::Error> {
-        let (group, data) = self.deferred.flushed(|core| Ok((core.group, core.data.clone()))).await?;
-        let taken = task::spawn_blocking(move || crate::snapshot::Source::take(group, &data)).await;
-        let Some(mut source) = self.deferred.noted(taken.map_err(io::Error::other)?)? else { return Ok(None) };
-        source.hold(&self.sending);
-        Ok(Some(Snapshot { meta: source.meta(), snapshot: SnapshotData::Source(Arc::new(source)) }))
+        let of = |core: &mut Core| Ok((core.group, core.data.clone(), core.row.meta()));
+        let (group, data, meta) = self.deferred.flushed(of).await?;
+        let taken = task::spawn_blocking(move || Source::take(group, &data)).await.map_err(io::Error::other)?;
+        match taken {
+            Ok(Some(mut source)) => {
+                source.hold(&self.sending);
+                Ok(Some(Snapshot { meta: source.meta(), snapshot: SnapshotData::Source(Arc::new(source)) }))
+            }
+            Ok(None) => Ok(None),
+            Err(TakeError::Lacking(why)) => Ok(Some(Snapshot { meta, snapshot: SnapshotData::Lacking(why) })),
+            Err(TakeError::Io(error)) => self.deferred.noted(Err(error)),
+        }
     }
 }
 
@@ -462,13 +491,19 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<crate::raft::LeaderId, NodeId, (), SnapshotData>, io::Error> {
-        let (group, data) = self.deferred.flushed(|core| Ok((core.group, core.data.clone()))).await?;
-        let built = task::spawn_blocking(move || -> io::Result<_> {
-            let source = crate::snapshot::Source::take(group, &data)?;
+        let of = |core: &mut Core| Ok((core.group, core.data.clone(), core.row.meta()));
+        let (group, data, meta) = self.deferred.flushed(of).await?;
+        let built = task::spawn_blocking(move || -> Result<_, TakeError> {
+            let source = Source::take(group, &data)?;
             data.persist().map_err(io::Error::other)?;
-            source.ok_or_else(|| io::Error::other("nothing has been applied yet"))
+            source.ok_or_else(|| io::Error::other("nothing has been applied yet").into())
         });
-        let source = self.deferred.noted(built.await.map_err(io::Error::other)?)?;
+        let source = match built.await.map_err(io::Error::other)? {
+            Ok(source) => source,
+            // Nothing is purged on the strength of this: it is not said to be durable.
+            Err(TakeError::Lacking(why)) => return Ok(Snapshot { meta, snapshot: SnapshotData::Lacking(why) }),
+            Err(TakeError::Io(error)) => return self.deferred.noted(Err(error)),
+        };
         if let Some(last) = source.meta().last_log_id {
             self.persisted.raise(last.index);
         }
@@ -480,6 +515,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 mod tests {
     use super::*;
     use crate::command::{AppWrites, PartitionWrites};
+    use crate::ownership::OwnershipChange;
     use crate::raft::{LeaderId, Payload};
 
     const GROUP: GroupId = GroupId(7);
@@ -658,20 +694,15 @@ mod tests {
         assert_eq!(Locals::open(core.data.clone()).unwrap().states_of(GROUP), core.locals.states_of(GROUP));
     }
 
-    /// Fails if a change that this version does not carry out is taken for one that changes nothing.
+    /// Fails if an entry that cannot be read is taken for one that changes nothing.
     #[test]
     fn an_entry_that_this_version_cannot_apply_is_an_error_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut core = core(folder.path());
-        let moving = crate::ownership::Move { id: 1, other: GroupId(8), epoch: 2 };
-        let release = Body::Ownership { changes: vec![(PARTITION, OwnershipChange::Release(moving))] };
-        let entries = vec![entry(1, 1, start()), entry(2, 2, put("a", 1)), entry(3, 3, release)];
-        let error = core.apply(entries).unwrap_err().to_string();
-        assert!(error.contains("does not do") && error.contains("later one"), "{error}");
-        let mut unknown = entry(4, 2, start());
+        let mut unknown = entry(3, 3, start());
         unknown.payload = EntryPayload::Normal(Payload(Bytes::from_static(b"\x63")));
-        let error = core.apply(vec![unknown]).unwrap_err().to_string();
-        assert!(error.contains("group 7 cannot apply its entry 4"), "{error}");
+        let error = core.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 1)), unknown]).unwrap_err().to_string();
+        assert!(error.contains("group 7 cannot apply its entry 3"), "{error}");
         assert!(!has(&core, "a"));
         assert_eq!(GroupRow::decode(&core.data.get(&group_key(GROUP)).unwrap().unwrap()).unwrap(), core.row);
     }
@@ -689,7 +720,7 @@ mod tests {
         receiver.apply(vec![entry(1, 1, start()), entry(2, 2, only_here)]).unwrap();
         let before: Vec<CopyId> = receiver.locals.of_group(GROUP).into_iter().map(|(_, local)| local.copy).collect();
         sender.apply(vec![entry(1, 1, start()), entry(2, 2, put("a", 1)), entry(3, 3, put("b", 1))]).unwrap();
-        let source = Arc::new(crate::snapshot::Source::take(GROUP, &sender.data).unwrap().unwrap());
+        let source = Arc::new(Source::take(GROUP, &sender.data).unwrap().unwrap());
         let staged = Staged::begin(receiver.data.clone(), GROUP, source.contents().clone()).unwrap();
         while staged.write_states().unwrap() {}
         let mut chunks = source.clone().chunks();
@@ -713,14 +744,15 @@ mod tests {
     fn a_replica_that_lacks_rows_takes_no_snapshot() {
         let folder = tempfile::tempdir().unwrap();
         let core = core(folder.path());
-        assert!(crate::snapshot::Source::take(GROUP, &core.data).unwrap().is_some());
+        assert!(Source::take(GROUP, &core.data).unwrap().is_some());
         let mut state = core.locals.state(GROUP, PARTITION).unwrap();
         state.copy.as_mut().unwrap().state = CopyState::Missing;
         let mut batch = core.data.batch();
         put_state(&mut batch, (GROUP, core.locals.generation(GROUP)), PARTITION, &state);
         core.data.commit(batch).unwrap();
-        let error = crate::snapshot::Source::take(GROUP, &core.data).err().unwrap().to_string();
-        assert!(error.contains("lacks rows of partition 3"), "{error}");
+        let error = Source::take(GROUP, &core.data).err().unwrap();
+        assert!(matches!(error, TakeError::Lacking(_)), "{error}");
+        assert!(error.to_string().contains("lacks rows of partition 3"), "{error}");
     }
 
     #[test]

@@ -37,6 +37,7 @@ const SNAPSHOT_END: u8 = 6;
 const TRANSFER: u8 = 7;
 pub(crate) const PULL_BEGIN: u8 = 8;
 pub(crate) const PULL_NEXT: u8 = 9;
+pub(crate) const PULL_PARTITION: u8 = 10;
 
 /// How long an append with entries may take. They go over a link and to a disk that others use, too: if those are busy, one that is sent
 /// again since it is late makes them busier, until nothing is answered in time any more. A stream that has broken fails what waits on
@@ -121,9 +122,12 @@ impl Link {
         vote: Vote,
         data: SnapshotData,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let SnapshotData::Source(source) = data else {
-            let error = AnyError::error("a received snapshot is not sent on");
-            return Err(StreamingError::Unreachable(Unreachable::new(&error)));
+        let refused = |why: String| Err(StreamingError::Unreachable(Unreachable::new(&AnyError::error(why))));
+        let source = match data {
+            SnapshotData::Source(source) => source,
+            // Tried again after a pause, and then the rows may be there.
+            SnapshotData::Lacking(why) => return refused(why),
+            SnapshotData::Staged(_) => return refused("a received snapshot is not sent on".into()),
         };
         let transfer = u64::from_le_bytes(random::array());
         self.snapshot_call(SNAPSHOT_BEGIN, Begin::encode(transfer, vote, source.contents())).await?;
@@ -301,6 +305,10 @@ impl Inbound {
             PULL_BEGIN => {
                 let begin = messages::decode_json("pull", &body)?;
                 self.pulls.begin(begin).await.map_err(InboundError::Snapshot)
+            }
+            PULL_PARTITION => {
+                let begin = messages::decode_json("pull of a partition", &body)?;
+                self.pulls.begin_partition(begin).await.map_err(InboundError::Snapshot)
             }
             PULL_NEXT => {
                 let next = messages::decode_json("pull of a chunk", &body)?;

@@ -32,15 +32,15 @@ use crate::messages::{self, NUMBER_MAX};
 use crate::network::{CHUNK_TIMEOUT, PULL_BEGIN, PULL_NEXT, TransportError};
 use crate::snapshot::{Contents, LoadError, Loading};
 
-pub(crate) use pulls::{PullBegin, PullNext, Pulls};
+pub(crate) use pulls::{PullBegin, PullNext, PullPartition, Pulls};
 
 /// Between two rounds of asking everybody.
 const ROUND_PAUSE: Duration = Duration::from_millis(500);
 /// How often a replica that finds nobody says so.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 /// A chunk is asked for so many times before the next node is asked for everything.
-const CHUNK_ATTEMPTS: u32 = 20;
-const CHUNK_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const CHUNK_ATTEMPTS: u32 = 20;
+pub(crate) const CHUNK_PAUSE: Duration = Duration::from_millis(250);
 
 /// What the data of a replica lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

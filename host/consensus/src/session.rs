@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use recoil_base::{AppId, Digest, NodeId};
 use recoil_storage::Write;
 use rustc_hash::FxHashMap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::answered::AnsweredCall;
 use crate::command::{AppWrites, Body, Command, PartitionRef, PartitionWrites};
@@ -247,6 +247,15 @@ impl Session {
         }
         self.work.notify_one();
         Ok(())
+    }
+
+    /// [`Session::change_ownership`], to its end. True if the entry has been applied here.
+    pub async fn change_ownership_to_the_end(&self, changes: Vec<(PartitionRef, OwnershipChange)>) -> bool {
+        let (told, outcome) = oneshot::channel();
+        let waiter = Box::new(move |outcome| {
+            let _ = told.send(outcome); // the node may be stopping
+        });
+        self.change_ownership(changes, waiter).is_ok() && outcome.await == Ok(Outcome::Committed)
     }
 
     /// Tells `waiter` when batch `number` is committed: at once if it already is.

@@ -14,8 +14,9 @@
 //!   the next chunk of the present transfer only, and installs only what ends after as many chunks as it took: rows of a deposed leader's
 //!   transfer, or a chunk that was lost, cannot become part of another one.
 //! - A snapshot carries the group's ownership rows whole; the receiver's own are replaced by them.
-//! - A replica that lacks rows of a partition which its group owns takes no snapshot, and so purges nothing (rule M7). Nothing in this
-//!   version makes such a replica. Asking it for a snapshot is an error, which ends the replica and stops the node.
+//! - A replica that lacks rows of a partition which its group owns takes no snapshot, and so purges nothing (rule M7): an incomplete
+//!   leader would otherwise destroy complete followers. Asked for a snapshot, it answers one that cannot be sent; whoever
+//!   needs it is served once the rows are there, or by another leader.
 //!
 //! Messages (little-endian). Begin: `format u8 = 1 | transfer u64 | vote JSON | contents`; rows: `transfer u64 | number u64 | chunk`; end:
 //! `transfer u64 | chunks u64`. Contents: `group row bytes | count u32 | (keyspace u32 | partition u32 | ownership row)*`. A chunk:
@@ -32,7 +33,7 @@ use recoil_storage::{Data, DataError, DataSnapshot, Rows, key};
 
 use crate::command::{PartitionRef, decode_partition_ref};
 use crate::keeper::{Held, Sending};
-use crate::local::{CopyRow, CopyState, Generation, PartitionState, group_key, put_state, states_in};
+use crate::local::{CopyRow, CopyState, Generation, PartitionState, group_key, put_state, state_in, states_in};
 use crate::machine::{Applier, Chain, GroupRow};
 use crate::messages;
 use crate::ownership::{Ownership, Phase};
@@ -51,11 +52,24 @@ const KEY_REST_BYTES_MIN: usize = 5;
 pub enum SnapshotData {
     /// To be sent.
     Source(Arc<Source>),
+    /// Not to be sent, since this replica lacks rows, and which.
+    Lacking(String),
     /// Received and loaded.
     Staged(Box<Staged>),
 }
 
-/// One moment of a group's data.
+/// Why no snapshot was taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TakeError {
+    /// The data cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// This replica lacks rows of a partition that its group owns.
+    #[error("{0}")]
+    Lacking(String),
+}
+
+/// One moment of a group's data, or of one partition of it.
 pub struct Source {
     contents: Contents,
     /// The copy of each partition of the contents, if it has rows to send.
@@ -70,7 +84,7 @@ impl Source {
     ///
     /// # Errors
     /// The data cannot be read, or this replica lacks rows of a partition that its group owns.
-    pub(crate) fn take(group: GroupId, data: &Data) -> io::Result<Option<Self>> {
+    pub(crate) fn take(group: GroupId, data: &Data) -> Result<Option<Self>, TakeError> {
         let rows = data.snapshot();
         let Some(row) = rows.get(&group_key(group)).map_err(io::Error::other)? else { return Ok(None) };
         let row = GroupRow::decode(&row)?;
@@ -83,7 +97,7 @@ impl Source {
             let copy = state.usable(group).map(|local| local.copy);
             if state.ownership.phase == Phase::Owned && copy.is_none() {
                 let PartitionRef { keyspace, partition } = partition;
-                return Err(io::Error::other(format!(
+                return Err(TakeError::Lacking(format!(
                     "this replica of group {group} lacks rows of partition {partition} of keyspace {keyspace}, so it takes no snapshot"
                 )));
             }
@@ -91,6 +105,35 @@ impl Source {
             copies.push(copy);
         }
         Ok(Some(Source { contents: Contents { row, partitions }, copies, rows, held: None }))
+    }
+
+    /// The present moment of one partition: of the group's own if it owns it in `epoch`, or, with a move, of the copy that the move has
+    /// released, which does not change any more. None if there is no such copy here. Blocks.
+    ///
+    /// # Errors
+    /// The data cannot be read.
+    pub(crate) fn take_partition(
+        group: GroupId,
+        data: &Data,
+        partition: PartitionRef,
+        epoch: u64,
+        released_by: Option<u64>,
+    ) -> io::Result<Option<Self>> {
+        let rows = data.snapshot();
+        let Some(row) = rows.get(&group_key(group)).map_err(io::Error::other)? else { return Ok(None) };
+        let row = GroupRow::decode(&row)?;
+        let state = state_in(&rows, group, partition).map_err(io::Error::other)?.filter(|state| {
+            match (state.ownership.phase, released_by) {
+                (Phase::Owned, None) => state.ownership.epoch == epoch,
+                (Phase::Released(moving), Some(id)) => (moving.id, moving.epoch) == (id, epoch),
+                _ => false,
+            }
+        });
+        let copy = state.and_then(|state| Some((state.ownership, state.copy?)));
+        let copy = copy.filter(|(_, copy)| copy.state == CopyState::Complete);
+        let Some((ownership, copy)) = copy else { return Ok(None) };
+        let contents = Contents { row, partitions: vec![(partition, ownership)] };
+        Ok(Some(Source { contents, copies: vec![Some(copy.copy)], rows, held: None }))
     }
 
     pub(crate) fn meta(&self) -> SnapshotMeta {

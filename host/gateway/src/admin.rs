@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::api::{
     AdminApi, AdminError, AdminErrorCode, CollectRequest, CommandReply, CommandRequest, ErrorBody, InstallRequest,
-    LogPage, PullRequest, Version,
+    LogPage, MoveRequest, PullRequest, Version,
 };
 use crate::http::Transport;
 use crate::http::connection::{self, Asked, Door};
@@ -218,6 +218,20 @@ where
             let CommandRequest { arguments } = read_json(request, r#"send {"arguments": ["key", "list"]}"#).await?;
             Ok(ok(&CommandReply { output: api.run_command(name, arguments).await? }))
         }
+        ["v1", "partitions"] if method == Method::GET => Ok(ok(&api.partitions().await?)),
+        ["v1", "partitions", number] if method == Method::GET => {
+            Ok(ok(&api.partition(decimal(number, "a partition's number")?).await?))
+        }
+        ["v1", "moves"] if method == Method::GET => Ok(ok(&api.moves().await?)),
+        ["v1", "moves"] if method == Method::POST => {
+            let hint = r#"send {"partitions": [17], "to": ["0000000a", "0000000b", "0000000c"]}"#;
+            let request: MoveRequest = read_json(request, hint).await?;
+            Ok(json(StatusCode::CREATED, &api.start_moves(request).await?))
+        }
+        ["v1", "moves", id] if method == Method::DELETE => {
+            api.cancel_move(decimal(id, "a move's id")?).await?;
+            Ok(ok(&serde_json::json!({ "cancelling": id })))
+        }
         ["v1", "apps", name, "logs"] if method == Method::GET => {
             logs(app_name(name)?, request.uri().query().unwrap_or(""), api).await
         }
@@ -233,11 +247,13 @@ fn too_many_uploads() -> Failure {
 /// A known path with the wrong method, or an unknown path.
 fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
     let allow = match segments {
-        ["v1", "status" | "version" | "health" | "data"] | ["v1", "apps", _, "logs"] => "GET",
-        ["v1", "apps"] | ["v1", "apps", _, "commands"] => "GET, POST",
+        ["v1", "status" | "version" | "health" | "data" | "partitions"]
+        | ["v1", "partitions", _]
+        | ["v1", "apps", _, "logs"] => "GET",
+        ["v1", "apps" | "moves"] | ["v1", "apps", _, "commands"] => "GET, POST",
         ["v1", "packages"] | ["v1", "packages", "pull"] | ["v1", "registry", "collect"] => "POST",
         ["v1", "apps", _] => "GET, DELETE",
-        ["v1", "data", _] => "DELETE",
+        ["v1", "data" | "moves", _] => "DELETE",
         ["v1", "apps", _, "settings"] => "PATCH",
         _ => {
             let shown: String = path.chars().take(100).collect();
@@ -271,6 +287,15 @@ fn app_name(segment: &str) -> Result<&str, AdminError> {
         format!("'{}' cannot be an app's name", shown.escape_debug()),
         "names are lower-case letters, digits and hyphens",
     ))
+}
+
+/// A number in a path.
+fn decimal<T: std::str::FromStr>(segment: &str, what: &str) -> Result<T, AdminError> {
+    let plain = Some(segment).filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+    plain.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let shown: String = segment.chars().take(64).collect();
+        AdminError::invalid(format!("'{}' cannot be {what}", shown.escape_debug()), "write it in decimal digits")
+    })
 }
 
 async fn install<B>(request: Request<B>, api: Arc<dyn AdminApi>) -> Result<Answer, Failure>

@@ -54,6 +54,16 @@ pub trait AdminApi: Send + Sync + 'static {
     /// At most `limit` lines of the app's log on this node, from sequence `since` on. If there are none yet, waits up to
     /// `wait` for the first.
     async fn logs(&self, name: &str, since: u64, limit: usize, wait: Duration) -> Result<LogPage, AdminError>;
+    /// Where every partition is, in order.
+    async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError>;
+    /// Where one partition of the default keyspace is.
+    async fn partition(&self, partition: u32) -> Result<PartitionStatus, AdminError>;
+    /// The moves that have not ended, by their ids.
+    async fn moves(&self) -> Result<Vec<MoveStatus>, AdminError>;
+    /// Begins to move partitions, and returns once that is recorded. Repeating it while they are being moved changes nothing.
+    async fn start_moves(&self, request: MoveRequest) -> Result<Vec<MoveStatus>, AdminError>;
+    /// Has a move come to nothing, unless the partition has been released already.
+    async fn cancel_move(&self, id: u64) -> Result<(), AdminError>;
 }
 
 /// A command that an app has for its operators, in the list that `GET /v1/apps/NAME/commands` answers.
@@ -101,6 +111,74 @@ pub struct Status {
     /// What an operator should act on, as the answering node sees it. Empty in a healthy cluster.
     #[serde(default)]
     pub problems: Vec<Problem>,
+}
+
+/// `GET /v1/partitions/{partition}`, and one of the list at `GET /v1/partitions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    /// Its keyspace.
+    pub keyspace: String,
+    /// Its number.
+    pub partition: u32,
+    /// Grows whenever it moves.
+    pub epoch: u64,
+    /// The Raft group that it is in.
+    pub group: GroupId,
+    /// Its leader; absent during an election or where the answering node does not know.
+    pub leader: Option<NodeId>,
+    /// The nodes with a replica of it, first the one that is to lead.
+    pub replicas: Vec<NodeId>,
+    /// Of those, the ones that are not down, as far as the answering node knows.
+    pub replicas_live: u32,
+    /// The move that it takes part in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<MoveStatus>,
+}
+
+/// One of the list at `GET /v1/moves`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveStatus {
+    /// Names it.
+    pub id: u64,
+    /// The partition's keyspace.
+    pub keyspace: String,
+    /// The partition.
+    pub partition: u32,
+    /// The group that it leaves.
+    pub source: GroupId,
+    /// The group that it goes to.
+    pub target: GroupId,
+    /// The nodes with a replica before.
+    pub from: Vec<NodeId>,
+    /// The nodes with a replica afterwards.
+    pub to: Vec<NodeId>,
+    /// How far it has come.
+    pub state: MoveStateName,
+    /// What it waits for. Only the node that leads the target knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+}
+
+/// How far a move has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MoveStateName {
+    /// The partition is served where it was.
+    Moving,
+    /// It is to stay where it was, unless it has been released already.
+    Cancelling,
+    /// It is served where it is to be; replicas that lack rows fetch them, and then the old ones go.
+    Copying,
+}
+
+/// `POST /v1/moves`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveRequest {
+    /// Partitions of the default keyspace.
+    pub partitions: Vec<u32>,
+    /// The nodes that are to have replicas of them, first the one that is to lead.
+    pub to: Vec<NodeId>,
 }
 
 /// Something that an operator should act on.

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::rooms::{Kind, Place, Rooms};
 use crate::node::Parts;
-use crate::{introductions, leadership, membership, packages};
+use crate::{introductions, leadership, membership, moves, packages};
 
 /// How long a connection may take to say what it is.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,6 +165,7 @@ impl PeerService for Inbound {
             }
             Service::Addresses => Box::pin(async move { Ok(introductions::serve(&parts)) }),
             Service::Package => Box::pin(async move { packages::serve(&parts, body).await }),
+            Service::Move => Box::pin(async move { moves::serve(&parts, body).await }),
             Service::Join => Box::pin(async move { membership::serve_join(&parts, &body).await }),
         }
     }

@@ -11,7 +11,8 @@ use recoil_cluster::MetaCommand;
 use recoil_cluster::meta::{self, App, MetaState};
 use recoil_gateway::api::{
     AdminApi, AdminError, AppCommand, AppData, AppDetail, AppOnNode, AppState, AppSummary, CollectReply, Health,
-    InstallRequest, LimitInForce, ListenerSummary, LogLine, LogPage, PackageSummary, Status,
+    InstallRequest, LimitInForce, ListenerSummary, LogLine, LogPage, MoveRequest, MoveStatus, PackageSummary,
+    PartitionStatus, Status,
 };
 use recoil_oci::{InvalidName, PackageReference};
 use recoil_package::{Manifest, Permission, SettingValue};
@@ -479,5 +480,30 @@ impl AdminApi for Parts {
             message: line.message,
         };
         Ok(LogPage { lines: lines.into_iter().map(line).collect(), next })
+    }
+
+    async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError> {
+        Ok(self.partitions_now())
+    }
+
+    async fn partition(&self, partition: u32) -> Result<PartitionStatus, AdminError> {
+        self.partition_now(partition)
+    }
+
+    async fn moves(&self) -> Result<Vec<MoveStatus>, AdminError> {
+        Ok(self.moves_now())
+    }
+
+    async fn start_moves(&self, request: MoveRequest) -> Result<Vec<MoveStatus>, AdminError> {
+        self.move_partitions(request).await
+    }
+
+    async fn cancel_move(&self, id: u64) -> Result<(), AdminError> {
+        self.change(&MetaCommand::CancelMove { id }).await.map_err(|error| match error {
+            ChangeError::Rejected(text) => {
+                AdminError::conflict(text, "recoilctl moves shows those that have not ended")
+            }
+            error => error.into(),
+        })
     }
 }

@@ -8,6 +8,9 @@
 //! calls are evaluated on it. So a replica knows by the log alone which partitions its group has, whatever the map says when it opens; a birth of a
 //! partition that the log has named before changes nothing.
 //!
+//! The leader of a group also drives the moves of partitions to it ([`moves`]). A group made for a move is opened like any other, and has
+//! no partition to begin with.
+//!
 //! A group whose transfer of leadership came to nothing is closed and opened again here, where groups are opened.
 
 use std::collections::BTreeSet;
@@ -17,11 +20,10 @@ use std::time::Duration;
 use recoil_base::GroupId;
 use recoil_cluster::meta::GroupRecord;
 use recoil_cluster::{MetaCommand, MetaState, RoutingTable};
-use recoil_consensus::{Group, MachineKind, Outcome, OwnershipChange, PartitionRef, Session};
-use tokio::sync::oneshot;
+use recoil_consensus::{Group, MachineKind, OwnershipChange, PartitionRef, Session};
 
 use crate::node::{NodeError, Parts};
-use crate::repair;
+use crate::{moves, repair};
 
 const INITIALISE_LATER: Duration = Duration::from_secs(2);
 const INITIALISE_RETRY: Duration = Duration::from_millis(500);
@@ -92,6 +94,7 @@ async fn follow(parts: Arc<Parts>, group: Arc<Group>) {
             tracing::info!(node = %parts.node, group = %group.id(), "this node leads the group");
             bear(&parts, &group, &session).await;
             parts.host.wake(group.id());
+            parts.tasks.spawn(moves::drive(parts.clone(), group.clone(), session));
         }
         if stuck {
             parts.look_again.notify_one();
@@ -114,11 +117,7 @@ async fn bear(parts: &Parts, group: &Group, session: &Session) {
         .map(|(partition, epoch)| (partition, OwnershipChange::Birth { epoch }))
         .collect();
     for changes in born.chunks(BIRTHS_MAX) {
-        let (told, outcome) = oneshot::channel();
-        let waiter = Box::new(move |outcome| {
-            let _ = told.send(outcome); // the node may be stopping
-        });
-        if session.change_ownership(changes.to_vec(), waiter).is_err() || outcome.await != Ok(Outcome::Committed) {
+        if !session.change_ownership_to_the_end(changes.to_vec()).await {
             return;
         }
     }

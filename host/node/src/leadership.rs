@@ -2,7 +2,7 @@
 //! again.
 //!
 //! A leader that is not the preferred one asks it, when it has been live for a while, whether it could serve at once: taken in by the
-//! cluster, as far as this node in the meta group's log, the group open, every app compiled. Only then the leadership is handed over
+//! cluster, as far as this node in the meta group's log, the group open with all rows, every app compiled. Only then the leadership is handed over
 //! (`recoil_consensus`'s `transfer`). What fails is tried again later and later: each try costs the group a moment.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use recoil_base::{GroupId, NodeId};
 use recoil_cluster::Service;
-use recoil_cluster::meta::AppState;
+use recoil_cluster::meta::{AppState, MoveRecord, MoveState};
 use tokio::time::Instant;
 
 use crate::node::Parts;
@@ -60,6 +60,15 @@ pub(crate) async fn run(parts: Arc<Parts>) {
                 pauses.remove(id);
                 continue;
             };
+            // It has yet to take partitions over, which another one can do without copying them.
+            let members = |group: &GroupId| state.groups.get(group).map(|group| &group.members[..]).unwrap_or_default();
+            let is_stranger = |moving: &MoveRecord| {
+                (moving.target, moving.state == MoveState::Flipped) == (*id, false)
+                    && !members(&moving.source).contains(&preferred)
+            };
+            if state.moves.values().any(is_stranger) {
+                continue;
+            }
             let settled = live_since.get(&preferred).is_some_and(|since| now.duration_since(*since) >= SETTLED);
             if !settled || pauses.get(id).is_some_and(|pause| pause.until > now) {
                 continue;
@@ -96,6 +105,9 @@ pub(crate) fn serve_may_lead(parts: &Parts, body: Bytes) -> Result<Bytes, String
     }
     if parts.host.group(group).is_none_or(|group| group.is_stuck()) {
         return Err(format!("group {group} is not open here"));
+    }
+    if let Some(partition) = parts.context.locals.lacked_by(group) {
+        return Err(format!("this node lacks rows of partition {}", partition.partition));
     }
     let serving = state.apps.iter().filter(|(_, app)| app.state == AppState::Serving);
     for (name, app) in serving {

@@ -1,8 +1,8 @@
 //! A node: it puts the rooms together, and is the same under `recoil start` and in the simulator.
 //!
 //! Everything a node does after its start follows from the meta state: [`addresses`] says where it listens, [`founding`] brings it into a
-//! cluster, [`introductions`] finds the other members where they are, [`membership`] makes changes and does the meta leader's chores, of which [`scheduler`] makes the map and [`voters`] says who votes, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`apps`] makes installed packages ready and switches
-//! them on, from the files that [`packages`] keeps, [`admin`] answers operators. [`follow`] is the loop over the newest state that most of them hang on. All are idempotent, so that a crash anywhere is
+//! cluster, [`introductions`] finds the other members where they are, [`membership`] makes changes and does the meta leader's chores, of which [`scheduler`] makes the map and [`voters`] says who votes, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`moves`] moves partitions from one group to another, [`apps`] makes installed packages ready and switches
+//! them on, from the files that [`packages`] keeps, [`admin`] answers operators, of partitions by [`partitions`]. [`follow`] is the loop over the newest state that most of them hang on. All are idempotent, so that a crash anywhere is
 //! resumed by looking again.
 //!
 //! Invariant: whatever a node has started ends with it; nothing is served before the node has found its cluster. Deliberately
@@ -20,9 +20,11 @@ mod introductions;
 mod leadership;
 mod membership;
 mod meta_machine;
+mod moves;
 mod node;
 mod notice;
 mod packages;
+mod partitions;
 mod registry;
 mod repair;
 mod scheduler;

@@ -23,7 +23,7 @@ use crate::apps::Apps;
 use crate::meta_machine::{MetaFollower, MetaMachine};
 use crate::packages::{self, PackageStore, Packages};
 use crate::voters::Silence;
-use crate::{accept, follow, founding, introductions, leadership, membership, registry, repair, scheduler};
+use crate::{accept, follow, founding, introductions, leadership, membership, moves, registry, repair, scheduler};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
@@ -257,6 +257,8 @@ pub(crate) struct Parts {
     pub(crate) counting: Arc<Semaphore>,
     /// Groups whose replicas here are being brought back from other nodes.
     pub(crate) repairing: Mutex<BTreeSet<GroupId>>,
+    /// What the moves wait for that this node drives.
+    pub(crate) moves: moves::Progress,
     meta: Mutex<Option<Arc<Group>>>,
     failure: watch::Sender<Option<String>>,
     bootstrapped: Mutex<bool>,
@@ -398,6 +400,7 @@ pub(crate) fn assemble(
         look_again: Notify::new(),
         counting: Arc::new(Semaphore::new(1)),
         repairing: Mutex::default(),
+        moves: moves::Progress::default(),
         meta: Mutex::new(None),
         failure: watch::channel(None).0,
         bootstrapped: Mutex::new(false),
@@ -482,6 +485,7 @@ impl Node {
         }
         parts.tasks.spawn(membership::run_chores(parts.clone(), scheduler));
         parts.tasks.spawn(leadership::run(parts.clone()));
+        parts.tasks.spawn(moves::fetch_lacking(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());
         parts.tasks.spawn(parts.router.clone().run(parts.tasks.clone()));
         let registering = parts.clone();

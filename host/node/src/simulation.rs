@@ -1,14 +1,16 @@
 //! A node in a simulation: everything above disk, data, clock and network is the real node.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use recoil_base::{Clock, Digest, GroupId, NodeId, Shutdown, Tasks, random};
-use recoil_cluster::{EvaluationPool, PeerNetwork, PeerService, Peers};
-use recoil_consensus::{Group, Locals, PartitionRef, machine};
+use recoil_base::{Clock, CopyId, Digest, GroupId, NodeId, Shutdown, Tasks, random};
+use recoil_cluster::{EvaluationPool, MetaCommand, PeerNetwork, PeerService, Peers};
+use recoil_consensus::{Group, Locals, Ownership, PartitionRef, machine};
 use recoil_engine::AppCode;
+use recoil_gateway::api::MoveRequest;
 use recoil_storage::log::disk::Disk;
 use recoil_storage::simulation::SimulatedData;
 use recoil_storage::{Data, DataError, Folder, Log};
@@ -117,6 +119,45 @@ impl Node {
         if let Some(session) = self.parts.host.group(group).and_then(|group| group.session()) {
             session.hand_over(to);
         }
+    }
+
+    /// Begins to move a partition, or says why not.
+    pub fn move_partition(self: &Arc<Self>, partition: u32, to: Vec<NodeId>) -> BoxFuture<'static, Result<(), String>> {
+        let node = self.clone();
+        Box::pin(async move {
+            let begun = node.parts.move_partitions(MoveRequest { partitions: vec![partition], to }).await;
+            begun.map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Has all moves come to nothing that are not too far.
+    pub fn cancel_moves(self: &Arc<Self>) -> BoxFuture<'static, ()> {
+        let node = self.clone();
+        Box::pin(async move {
+            for moving in node.parts.moves_now() {
+                // It may have ended meanwhile.
+                let _ = node.parts.change(&MetaCommand::CancelMove { id: moving.id }).await;
+            }
+        })
+    }
+
+    /// The moves that have not ended, in words.
+    pub fn moves(&self) -> Vec<String> {
+        self.parts.moves_now().iter().map(|moving| format!("{moving:?}")).collect()
+    }
+
+    /// What the log of `group` says of every partition that it has ever named, as applied here.
+    pub fn ownership(&self, group: GroupId) -> BTreeMap<PartitionRef, Ownership> {
+        let states = self.parts.context.locals.states_of(group);
+        states.into_iter().map(|(partition, state)| (partition, state.ownership)).collect()
+    }
+
+    /// Copies with rows that no row names.
+    pub fn stray_copies(&self) -> Result<usize, DataError> {
+        let groups = self.parts.host.groups().into_iter().map(|group| group.id()).chain([GroupId::META]);
+        let states = groups.flat_map(|group| self.parts.context.locals.states_of(group).into_values());
+        let named: BTreeSet<CopyId> = states.filter_map(|state| Some(state.copy?.copy)).collect();
+        Ok(self.parts.context.data.live_copies()?.into_iter().filter(|copy| !named.contains(copy)).count())
     }
 
     /// The meta group, while the node runs.

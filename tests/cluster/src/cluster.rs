@@ -318,6 +318,38 @@ impl Cluster {
         replicas::check_equal(&folders);
     }
 
+    /// Admin address of the fourth node.
+    pub fn fourth_admin(&self) -> String {
+        self.ports.spare(1)
+    }
+
+    /// A fourth node, which joins the three. It is the caller's, and is not among those that this cluster stops or asks.
+    pub fn start_fourth(&self) -> Program {
+        let data_dir = self.node_dir(Cluster::NODES).display().to_string();
+        let offset = usize::from(self.ports.offset) + Cluster::NODES;
+        let arguments = [
+            "start".to_owned(),
+            format!("--data-dir={data_dir}"),
+            format!("--listen={}", self.fourth_admin()),
+            format!("--expect={}", Cluster::NODES),
+            format!("--port-offset={offset}"),
+            format!("--join={}", self.admin(0)),
+        ];
+        Program::start(&program("recoil"), &arguments, &self.folder.path().join("node-3"))
+    }
+
+    /// Stops all nodes and the fourth, and compares what the replicas of each partition hold, row by row: as many as there are to be.
+    pub fn check_replicas_with(&mut self, mut fourth: Program) {
+        // What was acknowledged last may not have reached every replica.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        fourth.check_sound();
+        self.stop();
+        let status = fourth.terminate();
+        assert!(status.success(), "{status}:\n{}", fourth.stderr());
+        let folders: Vec<PathBuf> = (0..=Cluster::NODES).map(|k| self.node_dir(k)).collect();
+        replicas::check_sets(&folders, Cluster::NODES);
+    }
+
     /// redis-cli, speaking to node k.
     pub fn redis_cli(&self, k: usize, words: &[&str]) -> String {
         let port = self.ports.redis(k).to_string();

@@ -38,6 +38,42 @@ pub(crate) fn check_equal(folders: &[PathBuf]) {
     }
 }
 
+/// Panics unless every partition that has rows is held by `replicas` folders, all with the same rows.
+pub(crate) fn check_sets(folders: &[PathBuf], replicas: usize) {
+    let mut partitions: BTreeMap<(u32, u32), Vec<(&PathBuf, BTreeMap<Vec<u8>, Vec<u8>>)>> = BTreeMap::new();
+    for folder in folders {
+        for ((group, partition, key), value) in rows(folder) {
+            let held = partitions.entry((group, partition)).or_default();
+            if held.last().is_none_or(|(last, _)| *last != folder) {
+                held.push((folder, BTreeMap::new()));
+            }
+            held.last_mut().expect("it was just pushed").1.insert(key, value);
+        }
+    }
+    assert!(!partitions.is_empty(), "no rows at all");
+    for ((group, partition), held) in partitions {
+        let names: Vec<String> = held.iter().map(|(folder, _)| folder.display().to_string()).collect();
+        assert_eq!(held.len(), replicas, "partition {partition} of group {group} is held by {names:?}");
+        for pair in held.windows(2) {
+            let ((one, rows), (other, others)) = (&pair[0], &pair[1]);
+            let keys = rows.keys().chain(others.keys());
+            if let Some(key) = keys.into_iter().find(|key| rows.get(*key) != others.get(*key)) {
+                let text = |rows: &BTreeMap<Vec<u8>, Vec<u8>>| {
+                    rows.get(key).map(|value| String::from_utf8_lossy(value).into_owned())
+                };
+                panic!(
+                    "replicas differ in group {group}, partition {partition}, key {:?}:\n{}: {:?}\n{}: {:?}",
+                    String::from_utf8_lossy(key),
+                    one.display(),
+                    text(rows),
+                    other.display(),
+                    text(others)
+                );
+            }
+        }
+    }
+}
+
 fn rows(folder: &Path) -> Rows {
     let data = Data::open(&folder.join("data")).unwrap_or_else(|error| panic!("{error}"));
     let locals = Locals::open(data.clone()).unwrap_or_else(|error| panic!("{error}"));

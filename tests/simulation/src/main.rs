@@ -129,7 +129,14 @@ fn simulate(folder: &Path, arguments: Arguments) -> Result<Result<Summary, Failu
     recoil_base::simulation::begin(|thread| Duration::from_millis(nemesis::work_ms(machine::running(), thread)));
     let (archive, shared, _code) = prepare(arguments.code)?;
     let plan = Plan::draw(arguments.steps, archive);
-    trace::note!("plan    {} nodes, {} keys, {:?}, {:?}", plan.nodes, plan.keys, plan.faults, plan.log);
+    trace::note!(
+        "plan    {} nodes, {} keys, {:?}, moves {:?}, {:?}",
+        plan.nodes,
+        plan.keys,
+        plan.faults,
+        plan.moves_every_ms,
+        plan.log
+    );
     let mut world = World::new(plan, folder, shared);
     let outcome = world.run();
     // Ends the nodes before their ground.

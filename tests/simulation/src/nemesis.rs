@@ -29,6 +29,8 @@ pub(crate) struct Nemesis {
     kinds: Vec<FaultKind>,
     every_ms: u64,
     next_ms: u64,
+    moves_every_ms: Option<u64>,
+    next_move_ms: u64,
     later: Vec<(u64, Later)>,
     backups: Vec<Option<Backup>>,
     /// What a machine held before an old copy took its place.
@@ -46,6 +48,8 @@ impl Nemesis {
             kinds: plan.faults.clone(),
             every_ms,
             next_ms: trace::now_ms() + chance::within(0..every_ms),
+            moves_every_ms: plan.moves_every_ms,
+            next_move_ms: trace::now_ms(),
             later: Vec::new(),
             backups: none(),
             present: none(),
@@ -73,6 +77,10 @@ impl Nemesis {
             self.next_ms = now + 1 + chance::within(0..2 * self.every_ms);
             let kind = chance::pick(&self.kinds);
             self.strike(world, kind);
+        }
+        if let Some(every_ms) = self.moves_every_ms.filter(|_| now >= self.next_move_ms) {
+            self.next_move_ms = now + 1 + chance::within(0..2 * every_ms);
+            move_partition(world);
         }
         Ok(())
     }
@@ -373,6 +381,33 @@ fn hand_over(world: &World, place: usize) {
             node.hand_over(group.id(), to);
         }
     }
+}
+
+/// A partition moves to nodes that are up, or what moves is cancelled.
+fn move_partition(world: &World) {
+    let places = Nemesis::up(world);
+    if places.is_empty() {
+        return;
+    }
+    let place = chance::pick(&places);
+    let Some(node) = world.machines[place].node() else { return };
+    if chance::percent(15) {
+        note!("node {place}  cancels moves");
+        return world.machines[place].spawn(node.cancel_moves());
+    }
+    let mut up: Vec<_> = world.machines.iter().filter_map(|machine| Some(machine.node()?.id())).collect();
+    let partition = chance::within(0..u64::from(world.plan.partitions)) as u32;
+    let mut to = Vec::new();
+    while to.len() < 3.min(world.plan.nodes) && !up.is_empty() {
+        to.push(up.swap_remove(chance::within(0..up.len() as u64) as usize));
+    }
+    note!("node {place}  moves partition {partition} to {to:?}");
+    world.machines[place].spawn(async move {
+        match node.move_partition(partition, to).await {
+            Ok(()) => note!("node {place}  has begun to move partition {partition}"),
+            Err(why) => note!("node {place}  does not move partition {partition}: {why}"),
+        }
+    });
 }
 
 /// True of an error that says that the node must be replaced.

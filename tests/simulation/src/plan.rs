@@ -78,6 +78,8 @@ pub(crate) struct Plan {
     /// Milliseconds between two faults.
     pub(crate) faults_every_ms: u64,
     pub(crate) faults: Vec<FaultKind>,
+    /// Milliseconds between two moves of a partition, if partitions move.
+    pub(crate) moves_every_ms: Option<u64>,
     pub(crate) log: LogOptions,
     pub(crate) groups: GroupOptions,
     pub(crate) archive: &'static [u8],
@@ -110,6 +112,7 @@ impl Plan {
             pause_ms: chance::pick(&[5, 50, 200]),
             faults_every_ms: chance::pick(&[300, 1000, 3000]),
             faults,
+            moves_every_ms: chance::pick(&[None, Some(50), Some(200), Some(1000)]),
             log,
             groups,
             archive,

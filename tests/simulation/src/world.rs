@@ -112,6 +112,7 @@ impl World {
         let healed_ms = trace::now_ms() - healing;
         note!("healed after {healed_ms} ms");
         self.pass(DRAIN_MS)?;
+        self.wait_for_moves()?;
         self.read_all()?;
         self.load.history.lock().check().map_err(|what| Failure::new("history", what))?;
         self.compare_replicas()?;
@@ -265,6 +266,22 @@ impl World {
         Ok(())
     }
 
+    /// Every move ends, unless a node is lost for good that takes part in it.
+    fn wait_for_moves(&mut self) -> Result<(), Failure> {
+        let deadline = trace::now_ms() + self.plan.heal_within().as_millis() as u64;
+        loop {
+            let nodes = self.machines.iter().filter_map(Machine::node);
+            let left: Vec<String> = nodes.flat_map(|node| node.moves()).collect();
+            if left.is_empty() || self.lost.contains(&true) {
+                return Ok(());
+            }
+            if trace::now_ms() > deadline {
+                return Err(Failure::new("moves", format!("these do not end: {left:?}")));
+            }
+            self.tick()?;
+        }
+    }
+
     /// The last read of every key, from every node.
     fn read_all(&mut self) -> Result<(), Failure> {
         let live: Vec<usize> = (0..self.machines.len()).filter(|place| !self.lost[*place]).collect();
@@ -333,7 +350,30 @@ impl World {
         let nodes: Vec<_> = self.machines.iter().filter_map(|machine| Some((machine.place, machine.node()?))).collect();
         let groups: std::collections::BTreeSet<GroupId> =
             nodes.iter().flat_map(|(_, node)| node.groups()).map(|group| group.id()).chain([GroupId::META]).collect();
+        for (place, node) in &nodes {
+            match node.stray_copies() {
+                Ok(0) => {}
+                Ok(count) => return Some(format!("node {place} has rows of {count} copies without an owner")),
+                Err(error) => return Some(format!("node {place} cannot be read: {error}")),
+            }
+        }
+        let mut owners: BTreeMap<recoil_consensus::PartitionRef, GroupId> = BTreeMap::new();
         for group in groups {
+            let members = nodes.iter().filter(|(_, node)| node.groups().iter().any(|open| open.id() == group));
+            let ownership: Vec<_> = members.map(|(place, node)| (place, node.ownership(group))).collect();
+            if let Some(pair) = ownership.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+                return Some(format!(
+                    "the ownership rows of group {group} differ between nodes {} and {}",
+                    pair[0].0, pair[1].0
+                ));
+            }
+            for (partition, row) in ownership.into_iter().next().map(|(_, rows)| rows).unwrap_or_default() {
+                if row.phase == recoil_consensus::Phase::Owned
+                    && let Some(other) = owners.insert(partition, group)
+                {
+                    return Some(format!("{partition:?} is owned by the groups {other} and {group}"));
+                }
+            }
             let holds = |place: usize, node: &recoil_node::Node| match node.copies(group) {
                 Ok(copies) if copies.is_empty() => None,
                 copies => Some((place, copies)),
@@ -367,6 +407,7 @@ impl World {
                 }
             }
         }
-        None
+        let lacks = (0..self.plan.partitions).find(|number| !owners.keys().any(|owned| owned.partition.0 == *number));
+        lacks.map(|number| format!("partition {number} is owned by no group"))
     }
 }

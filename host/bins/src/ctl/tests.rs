@@ -41,6 +41,11 @@ fn command_lines_are_understood_or_refused() {
         "--server h:1 status",
         "-o json s3 key create alice --bucket photos",
         "s3 --help",
+        "partition list --moving --under-replicated",
+        "partition show 17 -o json",
+        "partition move 0-3,17 --to 1,2,4",
+        "partition cancel 17",
+        "moves --watch",
     ] {
         Arguments::try_parse_from(["recoilctl"].into_iter().chain(good.split(' ')))
             .unwrap_or_else(|error| panic!("{good}: {error}"));
@@ -60,6 +65,9 @@ fn command_lines_are_understood_or_refused() {
         "set a b",
         "install a --listen 7000",
         "new",
+        "partition",
+        "partition move 17",
+        "partition move x --to 1",
     ] {
         let words = ["recoilctl"].into_iter().chain(wrong.split(' ').filter(|word| !word.is_empty()));
         assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");

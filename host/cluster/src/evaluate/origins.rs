@@ -39,7 +39,7 @@ impl Origins {
         Ok(match self.known.entry(origin) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(vacant) => {
-                let record = read_origin(data, local, app, origin)?;
+                let record = read_origin(data, local.copy, app, origin)?;
                 vacant.insert(OriginCalls { record, unlogged: vec![] })
             }
         })

@@ -19,7 +19,8 @@ use super::origins::Admission;
 use super::recent::Recent;
 use super::view::{LeaderView, StaleView};
 use super::{
-    BACKLOG_BYTES_MAX, Call, CallId, EvaluatedApp, Evaluation, Host, Partition, Work, answer_on, not_ready, overloaded,
+    BACKLOG_BYTES_MAX, Call, CallId, EvaluatedApp, Evaluation, Host, Leave, Partition, Work, answer_on, not_ready,
+    overloaded,
 };
 use crate::calls::{Answer, Miss, Reply, Request};
 use crate::timers::Pause;
@@ -138,9 +139,19 @@ pub(super) fn answer_decided(
 }
 
 impl Host {
-    /// Evaluates calls of one partition, in order. Leaves the first that may not write yet in `calls`, and all behind it.
-    pub(super) fn run(self: &Arc<Self>, partition: &Arc<Partition>, calls: &mut VecDeque<Call>) {
+    /// Evaluates calls of one partition, in order. Leaves the first that may not write yet in `calls`, and all behind it. True if none may be
+    /// evaluated now since the partition is leaving.
+    pub(super) fn run(self: &Arc<Self>, partition: &Arc<Partition>, calls: &mut VecDeque<Call>) -> bool {
         let mut slot = partition.evaluation.lock();
+        match self.leaving.look(partition.key) {
+            None => {}
+            Some(Leave::Park) => return true,
+            Some(Leave::SendAgain) => {
+                drop(slot);
+                calls.drain(..).for_each(|call| (call.reply)(Err(Miss::Again)));
+                return false;
+            }
+        }
         self.check_owner(partition, &mut slot);
         let mut reads: Option<Reads> = None;
         while let Some(call) = calls.pop_front() {
@@ -190,6 +201,7 @@ impl Host {
         if let Some(reads) = reads {
             reads.finish(&self.parts.runtime);
         }
+        false
     }
 
     fn evaluate(

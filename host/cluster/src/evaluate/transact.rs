@@ -66,6 +66,9 @@ impl Host {
         let others = partitions.iter().filter(|(key, _)| **key != anchor.key);
         let mut slots: Vec<_> = others.map(|(_, partition)| (partition, partition.evaluation.lock())).collect();
         let mut evaluations = BTreeMap::from([(anchor.key, &mut *evaluation)]);
+        if slots.iter().any(|(partition, _)| self.leaving.look(partition.key).is_some()) {
+            return (asked.reply)(Err(Miss::Again));
+        }
         for (partition, slot) in &mut slots {
             self.check_owner(partition, slot);
             match self.current(partition, slot) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use recoil_base::{AppId, Digest, GroupId, NodeId};
+use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 use recoil_package::{Manifest, SettingValue};
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +141,30 @@ pub enum MetaCommand {
         /// The id that the data had when the operator asked: an app installed again since then keeps its data.
         app: AppId,
     },
+    /// Begins to move partitions of a keyspace to another set of replicas.
+    Move {
+        /// Of which keyspace.
+        keyspace: KeyspaceId,
+        /// The partitions.
+        partitions: Vec<PartitionId>,
+        /// Where to; the first is to lead.
+        to: Vec<NodeId>,
+    },
+    /// A move is to come to nothing, unless the partition has been released already.
+    CancelMove {
+        /// The move.
+        id: u64,
+    },
+    /// The targets of these moves own their partitions: calls go there.
+    Flip {
+        /// The moves.
+        moves: Vec<u64>,
+    },
+    /// Nothing is left to be done for these moves.
+    EndMoves {
+        /// The moves.
+        moves: Vec<u64>,
+    },
     /// Allows commands and rows of the next feature level. There is no way back: versions that do not understand it cannot take part any
     /// more.
     RaiseLevel {
@@ -163,6 +187,10 @@ impl MetaCommand {
             | MetaCommand::Serve { .. }
             | MetaCommand::Uninstall { .. }
             | MetaCommand::DeleteData { .. }
+            | MetaCommand::Move { .. }
+            | MetaCommand::CancelMove { .. }
+            | MetaCommand::Flip { .. }
+            | MetaCommand::EndMoves { .. }
             | MetaCommand::RaiseLevel { .. } => 1,
         }
     }

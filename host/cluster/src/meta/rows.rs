@@ -2,8 +2,8 @@
 //!
 //! A key is `kind u8` and what names the object, big-endian; a value is `format u8` and, where there is more to say than that the row
 //! exists, JSON. Kinds: 1 header, 2 member (node), 3 keyspace (id), 4 placement (keyspace, partition), 5 group (id), 6 package (digest),
-//! 7 app (name), 8 readiness (app, node), 9 kept data (name), 10 removed app (id), 11 tombstone (node, incarnation). Kind 12 is reserved
-//! for moves of partitions, keyed by the move's id.
+//! 7 app (name), 8 readiness (app, node), 9 kept data (name), 10 removed app (id), 11 tombstone (node, incarnation), 12 move of
+//! a partition (id).
 //!
 //! Invariant: [`load`] returns what the rows say or an error that stops the node. A row that cannot be read, a kind that is not
 //! known, rows without a header, a partition or a group that is missing: going on without it would be another state than the other
@@ -32,6 +32,7 @@ const READINESS: u8 = 8;
 const KEPT: u8 = 9;
 const REMOVED_APP: u8 = 10;
 const TOMBSTONE: u8 = 11;
+const MOVE: u8 = 12;
 
 /// What names a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +59,8 @@ pub enum RowKey {
     RemovedApp(AppId),
     /// A start of a node that takes part no more, nor any before it.
     Tombstone(NodeId, u64),
+    /// A move of a partition.
+    Move(u64),
 }
 
 impl RowKey {
@@ -82,6 +85,7 @@ impl RowKey {
             RowKey::Tombstone(node, incarnation) => {
                 put(TOMBSTONE, &[&node.0.to_be_bytes(), &incarnation.to_be_bytes()]);
             }
+            RowKey::Move(id) => put(MOVE, &[&id.to_be_bytes()]),
         }
         key.freeze()
     }
@@ -113,6 +117,7 @@ impl RowKey {
                 let (node, rest) = pair().ok_or_else(wrong)?;
                 RowKey::Tombstone(NodeId(node), u64::from_be_bytes(rest.try_into().map_err(|_| wrong())?))
             }
+            MOVE => RowKey::Move(u64::from_be_bytes(rest.try_into().map_err(|_| wrong())?)),
             kind => return Err(MetaError::UnknownRow { kind }),
         })
     }
@@ -218,6 +223,7 @@ impl MetaState {
             RowKey::Kept(name) => self.kept.get(name).map(encode),
             RowKey::RemovedApp(app) => mark(self.removed_apps.contains_key(app)),
             RowKey::Tombstone(node, incarnation) => mark(self.tombstones.contains_key(&(*node, *incarnation))),
+            RowKey::Move(id) => self.moves.get(id).map(encode),
         }
     }
 
@@ -263,7 +269,16 @@ impl MetaState {
             let KeyspaceRow { name, replication, .. } = row;
             state.keyspaces.insert_mut(id, Keyspace { name, replication, partitions });
         }
+        for moving in state.moves.values() {
+            if [moving.source, moving.target].iter().any(|group| !state.groups.contains_key(group)) {
+                return Err(MetaError::Missing {
+                    what: "a group that takes part in a move",
+                    keyspace: moving.keyspace,
+                });
+            }
+        }
         state.index_groups();
+        state.index_moves();
         Ok(state)
     }
 
@@ -283,6 +298,7 @@ impl MetaState {
                 decode_mark(&key, value)?;
                 self.tombstones.insert_mut((*node, *incarnation), ());
             }
+            RowKey::Move(id) => self.moves.insert_mut(*id, decode(&key, value)?),
             RowKey::Header | RowKey::Keyspace(_) | RowKey::Placement(..) => unreachable!("read before"),
         }
         Ok(())
@@ -303,6 +319,7 @@ impl MetaState {
         keys.extend(self.kept.keys().map(|name| RowKey::Kept(name.clone())));
         keys.extend(self.removed_apps.keys().map(|app| RowKey::RemovedApp(*app)));
         keys.extend(self.tombstones.keys().map(|(node, incarnation)| RowKey::Tombstone(*node, *incarnation)));
+        keys.extend(self.moves.keys().map(|id| RowKey::Move(*id)));
         keys
     }
 }

@@ -1,6 +1,7 @@
 //! What the state answers, what it writes, and the bytes of both.
 
 mod formats;
+mod moves;
 mod size;
 
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ use crate::meta::Placement;
 use crate::peers::MorePieces;
 use crate::routing::RoutingTable;
 
-/// How long calls wait for this node to learn what their caller knows of the cluster. Then they are sent again, maybe to another node.
+/// How long calls wait for this node to learn what their caller knows of the cluster, or to take a partition over. Then they are sent again, maybe to another node.
 const TABLE_WAIT: Duration = Duration::from_millis(100);
 
 /// A call that is started, with what takes its answer.
@@ -108,7 +108,15 @@ impl Router {
     fn judge(&self, table: &RoutingTable, call: &PartitionCall) -> Verdict {
         let leads =
             |placement: Placement| self.inner.host.group(placement.group).is_some_and(|g| g.session().is_some());
-        let of = |partition, epoch| judge(epoch, self.known_here(table, partition, epoch), leads);
+        let host = &self.inner.host;
+        let of = |partition, epoch| {
+            let is_known = table.placement_of(partition).is_some_and(|known| known.epoch == epoch);
+            // The source has said that it has moved here, and this node is about to see that.
+            if !is_known && host.expects(partition, epoch) {
+                return Verdict::Behind;
+            }
+            judge(epoch, self.known_here(table, partition, epoch), leads)
+        };
         match &call.request {
             Request::All(parts) if parts.iter().any(|part| of(part.partition, part.epoch) == Verdict::Behind) => {
                 Verdict::Behind
@@ -126,13 +134,15 @@ impl Router {
         known.into_iter().chain(self.inner.host.placement_here(partition)).max_by_key(|placement| placement.epoch)
     }
 
-    /// Starts calls once the table by which their origin goes has come, or has them sent again if it does not come soon.
+    /// Starts calls once this node knows what their origin does, by a table or by the log of a group here, or has them sent again if that
+    /// does not come soon.
     async fn enqueue_behind(&self, origin: Origin, index: u64, mut calls: Vec<Started>) {
-        let mut tables = self.inner.table.subscribe();
+        let (mut tables, mut owned) = (self.inner.table.subscribe(), self.inner.host.ownership_changes());
         let late = tokio::time::sleep(TABLE_WAIT);
         tokio::pin!(late);
         loop {
             // One may have come since the calls were looked at.
+            owned.mark_unchanged();
             let table = tables.borrow_and_update().clone();
             if let Some(table) = table {
                 calls = self.enqueue(&table, origin, index, calls);
@@ -142,6 +152,7 @@ impl Router {
             }
             tokio::select! {
                 changed = tables.changed() => if changed.is_err() { break },
+                changed = owned.changed() => if changed.is_err() { break },
                 () = &mut late => break,
             }
         }

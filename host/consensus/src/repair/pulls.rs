@@ -1,4 +1,5 @@
-//! The serving end of a pull: snapshots held ready for replicas that have lost their data.
+//! The serving end of a pull: snapshots held ready for replicas that have lost their data, and moments of single partitions for
+//! replicas that lack one ([`crate::fetch`]).
 //!
 //! A pull is named by a number that the asker has chosen; its chunks are asked for by their numbers, in order, and the last one
 //! again if its answer was lost. Bounded: a few pulls a group, each with one moment of the data and one chunk in memory, and
@@ -9,11 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use recoil_base::{Clock, GroupId, task};
+use recoil_base::{Clock, GroupId, KeyspaceId, PartitionId, task};
 use recoil_storage::Data;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::command::PartitionRef;
 use crate::keeper::Sending;
 use crate::snapshot::{Chunks, Source};
 
@@ -27,6 +29,18 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct PullBegin {
     pub(crate) pull: u64,
     pub(crate) at_least: u64,
+}
+
+/// Asks for the rows of one partition. Answered with [`Contents`](crate::snapshot::Contents) of that partition alone.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PullPartition {
+    pub(crate) pull: u64,
+    pub(crate) keyspace: u32,
+    pub(crate) partition: u32,
+    /// The epoch in which the asker's group owns it.
+    pub(crate) epoch: u64,
+    /// The move that has released it here. None: the group asked owns it in that epoch.
+    pub(crate) released_by: Option<u64>,
 }
 
 /// Asks for one of its chunks, counted from 0. Answered with the chunk; with nothing after the last.
@@ -76,18 +90,39 @@ impl Pulls {
         let source = source.filter(|source| source.meta().last_log_id.is_some_and(|id| id.index >= begin.at_least));
         let mut source = source.ok_or_else(|| format!("this replica has not applied {} yet", begin.at_least))?;
         source.hold(&self.sending);
+        self.hold_ready(begin.pull, source)
+    }
+
+    /// Holds the present moment of a partition ready.
+    pub(crate) async fn begin_partition(&self, begin: PullPartition) -> Result<Bytes, String> {
+        let (group, data) = (self.group, self.data.clone());
+        let PullPartition { pull, keyspace, partition, epoch, released_by } = begin;
+        let partition = PartitionRef { keyspace: KeyspaceId(keyspace), partition: PartitionId(partition) };
+        let taken =
+            task::spawn_blocking(move || Source::take_partition(group, &data, partition, epoch, released_by)).await;
+        let source = taken.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let source = source.ok_or_else(|| {
+            format!(
+                "this replica of group {group} has no complete copy of partition {} of that epoch",
+                partition.partition
+            )
+        })?;
+        self.hold_ready(pull, source)
+    }
+
+    fn hold_ready(&self, pull: u64, source: Source) -> Result<Bytes, String> {
         let offer = source.contents().encode_offer();
         self.expire();
         let mut open = self.open.lock();
-        open.retain(|pull| pull.id != begin.pull);
+        open.retain(|other| other.id != pull);
         if open.len() >= PULLS_MAX {
             open.retain(|pull| !pull.finished);
         }
         if open.len() >= PULLS_MAX {
-            return Err(format!("{PULLS_MAX} replicas are being brought back from here already; retry"));
+            return Err(format!("{PULLS_MAX} pulls are under way here already; retry"));
         }
         let (chunks, used) = (Some(Arc::new(source).chunks()), self.clock.now());
-        open.push(Pull { id: begin.pull, chunks, next: 0, last: Bytes::new(), finished: false, used });
+        open.push(Pull { id: pull, chunks, next: 0, last: Bytes::new(), finished: false, used });
         Ok(offer)
     }
 

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::api::{
-    AppCommand, AppData, AppDetail, AppState, AppSummary, CollectReply, Health, LogLine, PackageSummary, Status,
+    AppCommand, AppData, AppDetail, AppState, AppSummary, CollectReply, Health, LogLine, MoveStatus, PackageSummary,
+    PartitionStatus, Status,
 };
 
 /// An API whose answers are fixed and which remembers what it was asked.
@@ -107,6 +108,23 @@ impl AdminApi for Fixed {
     ) -> Result<BTreeMap<String, recoil_package::SettingValue>, AdminError> {
         self.asked.lock().push(format!("set {name} {values:?}"));
         Ok(BTreeMap::new())
+    }
+    async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError> {
+        Ok(vec![])
+    }
+    async fn partition(&self, partition: u32) -> Result<PartitionStatus, AdminError> {
+        Err(AdminError::not_found(format!("there is no partition {partition}"), ""))
+    }
+    async fn moves(&self) -> Result<Vec<MoveStatus>, AdminError> {
+        Ok(vec![])
+    }
+    async fn start_moves(&self, request: MoveRequest) -> Result<Vec<MoveStatus>, AdminError> {
+        self.asked.lock().push(format!("move {:?} to {:?}", request.partitions, request.to));
+        Ok(vec![])
+    }
+    async fn cancel_move(&self, id: u64) -> Result<(), AdminError> {
+        self.asked.lock().push(format!("cancel {id}"));
+        Ok(())
     }
     async fn data(&self, app: Option<&str>) -> Result<Vec<AppData>, AdminError> {
         self.asked.lock().push(format!("data {app:?}"));

@@ -1,0 +1,221 @@
+//! Moves of partitions from one group to another, as the cluster records them.
+//!
+//! A move is a row from the operator's command to its end. The row says who takes part, and how far it has come as far as routing is
+//! concerned; what has been decided is in the logs of the two groups (`recoil_consensus::ownership`), and meta is not in the critical
+//! section. A move is *moving* until its target owns the partition, then the map is *flipped* and it stays until the old copies are
+//! gone. While it is moving it may be *cancelled*; if the source has released the partition by then, it goes forward all the same.
+//!
+//! Invariants, checked in apply: a partition takes part in at most one move; a move begins at the partition's present placement and
+//! gives it the next epoch; the map names the target only once somebody has seen the target own the partition.
+//!
+//! Ids of moves grow and are never given twice: they are made from the index of the entry that begins them.
+//!
+//! Bounded: [`MOVES_MAX`] at a time, [`GROUPS_A_NODE_MAX`] groups with a replica on one node.
+
+use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
+use serde::{Deserialize, Serialize};
+
+use super::rows::RowKey;
+use super::{Changes, GroupRecord, MetaReply, MetaState, Placement};
+
+/// Moves that may be recorded at a time.
+pub const MOVES_MAX: usize = 1000;
+/// Moves that one entry may begin.
+pub const MOVES_AN_ENTRY_MAX: usize = 256;
+/// Groups of which one node may have replicas: the more sets of replicas there are, the likelier a few lost nodes hit all of one.
+pub const GROUPS_A_NODE_MAX: usize = 16;
+
+/// How far a move has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MoveState {
+    /// The source owns the partition, or has just released it.
+    Moving,
+    /// As before, and it is to come to nothing unless the source has released the partition.
+    Cancelling,
+    /// The target owns it. The old copies stay until every replica of the target has all rows.
+    Flipped,
+}
+
+/// A move of a partition from one group to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveRecord {
+    /// Of which keyspace.
+    pub keyspace: KeyspaceId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The group that gives it up.
+    pub source: GroupId,
+    /// The group that takes it.
+    pub target: GroupId,
+    /// Its epoch in the target.
+    pub epoch: u64,
+    /// How far it has come.
+    pub state: MoveState,
+}
+
+impl MetaState {
+    /// The move that a partition takes part in.
+    pub fn move_of(&self, keyspace: KeyspaceId, partition: PartitionId) -> Option<(u64, &MoveRecord)> {
+        let id = self.moving.get(&(keyspace, partition))?;
+        Some((*id, self.moves.get(id)?))
+    }
+
+    /// The group with exactly these replicas, if there is one.
+    pub fn group_of(&self, members: &[NodeId]) -> Option<GroupId> {
+        self.groups.iter().find(|(_, group)| !group.removed && group.members[..] == *members).map(|(id, _)| *id)
+    }
+
+    pub(super) fn start_moves(
+        &mut self,
+        keyspace: KeyspaceId,
+        partitions: &[PartitionId],
+        to: Vec<NodeId>,
+        changes: &mut Changes,
+    ) -> MetaReply {
+        if partitions.is_empty() || partitions.len() > MOVES_AN_ENTRY_MAX {
+            let count = partitions.len();
+            return Err(format!("{count} partitions are to be moved at once; 1 to {MOVES_AN_ENTRY_MAX} may be"));
+        }
+        if self.moves.size() + partitions.len() > MOVES_MAX {
+            let count = self.moves.size();
+            return Err(format!(
+                "{count} moves are under way, and at most {MOVES_MAX} may be: wait until some have ended"
+            ));
+        }
+        let set = self.replica_set(keyspace, to)?;
+        let target = self.target_group(&set, changes)?;
+        for (place, partition) in partitions.iter().enumerate() {
+            let known = self.keyspaces.get(&keyspace).and_then(|keyspace| keyspace.partitions.get(*partition));
+            let placement = known.ok_or_else(|| format!("there is no partition {partition} of keyspace {keyspace}"))?;
+            if placement.group == target {
+                return Err(format!("partition {partition} is on these nodes already, in this order"));
+            }
+            if let Some((id, record)) = self.move_of(keyspace, *partition) {
+                if (record.target, record.state) == (target, MoveState::Moving) {
+                    continue; // a repetition
+                }
+                return Err(format!(
+                    "partition {partition} is being moved already (move {id}): wait until that has ended, or cancel it"
+                ));
+            }
+            let id = self.header.index * MOVES_MAX as u64 + place as u64;
+            let (source, epoch) = (placement.group, placement.epoch + 1);
+            let record =
+                MoveRecord { keyspace, partition: *partition, source, target, epoch, state: MoveState::Moving };
+            self.moves.insert_mut(id, record);
+            self.moving.insert_mut((keyspace, *partition), id);
+            changes.push(RowKey::Move(id));
+        }
+        Ok(())
+    }
+
+    /// The nodes as a replica set: the first leads, the others are in the order of their ids, so that few sets are made.
+    fn replica_set(&self, keyspace: KeyspaceId, mut to: Vec<NodeId>) -> Result<Vec<NodeId>, String> {
+        let record = self.keyspaces.get(&keyspace);
+        let replication = record.ok_or_else(|| format!("there is no keyspace {keyspace}"))?.replication as usize;
+        let active = self.active_members().count();
+        let wanted = replication.min(active);
+        if to.len() != wanted {
+            return Err(format!(
+                "a partition of this keyspace has {wanted} replicas, not {}: name {wanted} nodes, first the one that is to lead",
+                to.len()
+            ));
+        }
+        if let Some(node) = to.iter().enumerate().find_map(|(place, node)| to[..place].contains(node).then_some(node)) {
+            return Err(format!("node {node} is named twice"));
+        }
+        if let Some(node) = to.iter().find(|node| !self.active_members().any(|(active, _)| active == *node)) {
+            return Err(format!("there is no node {node} in the cluster, or another node has taken its address"));
+        }
+        to[1..].sort_unstable();
+        Ok(to)
+    }
+
+    /// The group of a replica set, made if there is none.
+    fn target_group(&mut self, set: &[NodeId], changes: &mut Changes) -> Result<GroupId, String> {
+        if let Some(group) = self.group_of(set) {
+            return Ok(group);
+        }
+        let replicas =
+            |node: &NodeId| self.groups.values().filter(|group| !group.removed && group.members.contains(node)).count();
+        if let Some(node) = set.iter().find(|node| replicas(node) >= GROUPS_A_NODE_MAX) {
+            return Err(format!(
+                "node {node} has replicas of {GROUPS_A_NODE_MAX} groups, which is the most there may be: choose a set of nodes that other \
+                 partitions have already"
+            ));
+        }
+        let id = GroupId(self.header.next_group);
+        self.header.next_group += 1;
+        self.groups.insert_mut(id, GroupRecord { members: set.into(), initialised: false, removed: false });
+        changes.push(RowKey::Group(id));
+        // Nodes open the group.
+        self.routing_changed();
+        Ok(id)
+    }
+
+    pub(super) fn cancel_move(&mut self, id: u64, changes: &mut Changes) -> MetaReply {
+        let record = self.moves.get(&id).copied().ok_or_else(|| format!("there is no move {id} any more"))?;
+        match record.state {
+            MoveState::Cancelling => Ok(()),
+            MoveState::Flipped => Err(format!("move {id} cannot be cancelled any more: the partition has moved")),
+            MoveState::Moving => {
+                self.set_move(id, MoveRecord { state: MoveState::Cancelling, ..record }, changes);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn flip(&mut self, ids: &[u64], changes: &mut Changes) -> MetaReply {
+        for id in ids {
+            let Some(record) = self.moves.get(id).copied().filter(|record| record.state != MoveState::Flipped) else {
+                continue; // a repetition
+            };
+            let MoveRecord { keyspace, partition, source, target, epoch, .. } = record;
+            if let Some(mut found) = self.keyspaces.get(&keyspace).cloned() {
+                found.partitions.set(partition, Placement { group: target, epoch });
+                self.keyspaces.insert_mut(keyspace, found);
+                changes.push(RowKey::Placement(keyspace, partition));
+                self.host_elsewhere((keyspace, partition), source, target);
+                self.routing_changed();
+            }
+            self.set_move(*id, MoveRecord { state: MoveState::Flipped, ..record }, changes);
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_moves(&mut self, ids: &[u64], changes: &mut Changes) -> MetaReply {
+        for id in ids {
+            let Some(record) = self.moves.get(id).copied() else { continue };
+            if record.state == MoveState::Moving {
+                return Err(format!("move {id} has neither moved its partition nor been cancelled"));
+            }
+            self.moves.remove_mut(id);
+            self.moving.remove_mut(&(record.keyspace, record.partition));
+            changes.push(RowKey::Move(*id));
+        }
+        Ok(())
+    }
+
+    fn set_move(&mut self, id: u64, record: MoveRecord, changes: &mut Changes) {
+        self.moves.insert_mut(id, record);
+        changes.push(RowKey::Move(id));
+    }
+
+    /// Keeps the index of placements by group.
+    fn host_elsewhere(&mut self, partition: (KeyspaceId, PartitionId), source: GroupId, target: GroupId) {
+        let of = |group: GroupId| self.hosted.get(&group).map(|all| all.to_vec()).unwrap_or_default();
+        let (mut left, mut grown) = (of(source), of(target));
+        left.retain(|other| *other != partition);
+        grown.push(partition);
+        grown.sort_unstable();
+        self.hosted.insert_mut(source, left.into());
+        self.hosted.insert_mut(target, grown.into());
+    }
+
+    /// Makes the index of moves by partition.
+    pub(super) fn index_moves(&mut self) {
+        self.moving = self.moves.iter().map(|(id, record)| ((record.keyspace, record.partition), *id)).collect();
+    }
+}

@@ -1,0 +1,79 @@
+//! Fetching what replicas on this node lack: from a replica of their own group, or from one of the source that still has the released copy.
+//!
+//! A replica that waits for the source's replica on its own node is left alone: applying the source's log completes it, or shows that it
+//! must fetch. One partition after the other; what nobody can give now is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use recoil_base::GroupId;
+use recoil_cluster::MetaState;
+use recoil_consensus::{CopyState, FetchError, FetchFrom, Group, PartitionRef};
+
+use crate::node::Parts;
+
+/// Pause before what nobody could give is asked for again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Looks after the copies here until the node stops.
+pub(crate) async fn run(parts: Arc<Parts>) {
+    let mut changes = parts.context.locals.changes();
+    loop {
+        changes.mark_unchanged();
+        let mut left = false;
+        for (group, partition) in parts.context.locals.lacking() {
+            let Some(open) = parts.host.group(group) else { continue };
+            match complete(&parts, &open, partition).await {
+                Ok(()) => {}
+                Err(FetchError::Refused(why)) => {
+                    left = true;
+                    tracing::debug!(%group, ?partition, %why, "the rows of a partition cannot be fetched yet");
+                }
+                // The data or the disk: whoever watches them ends the node.
+                Err(FetchError::Here(why)) => {
+                    left = true;
+                    tracing::warn!(%group, ?partition, %why, "the rows of a partition could not be stored");
+                }
+            }
+        }
+        if left {
+            tokio::time::sleep(RETRY).await;
+        } else if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn complete(parts: &Parts, group: &Group, partition: PartitionRef) -> Result<(), FetchError> {
+    let state = parts.states.borrow().clone();
+    let here = parts.context.locals.state(group.id(), partition);
+    let waits_for = here.and_then(|here| match here.copy?.state {
+        CopyState::Waiting { source, .. } => Some(source),
+        _ => None,
+    });
+    let is_member = |group: GroupId| state.groups.get(&group).is_some_and(|group| group.members.contains(&parts.node));
+    if waits_for.is_some_and(is_member) {
+        return Err(FetchError::Refused("it waits for the source's replica on this node".into()));
+    }
+    let mut last = FetchError::Refused("no other node that may have them is live".into());
+    for from in candidates(parts, &state, group.id(), partition) {
+        match group.fetch(partition, from).await {
+            Err(FetchError::Refused(why)) => last = FetchError::Refused(why),
+            other => return other,
+        }
+    }
+    Err(last)
+}
+
+/// Who may have the rows, the likeliest first.
+fn candidates(parts: &Parts, state: &MetaState, group: GroupId, partition: PartitionRef) -> Vec<FetchFrom> {
+    let live = |of: GroupId, released_by: Option<u64>| {
+        let members = state.groups.get(&of).map(|record| record.members.clone());
+        let nodes = members.into_iter().flat_map(|members| members.to_vec());
+        let others = nodes.filter(|node| *node != parts.node && parts.peers.is_live(*node));
+        others.map(move |node| FetchFrom { node, group: of, released_by }).collect::<Vec<_>>()
+    };
+    let moving = state.move_of(partition.keyspace, partition.partition).filter(|(_, record)| record.target == group);
+    let released = moving.map(|(id, record)| live(record.source, Some(id))).unwrap_or_default();
+    released.into_iter().chain(live(group, None)).collect()
+}

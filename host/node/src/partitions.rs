@@ -1,0 +1,114 @@
+//! Partitions and their moves, as operators see and begin them.
+
+use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
+use recoil_cluster::MetaCommand;
+use recoil_cluster::meta::{DEFAULT_KEYSPACE, MOVES_AN_ENTRY_MAX, MetaState, MoveRecord, MoveState, Placement};
+use recoil_gateway::api::{AdminError, MoveRequest, MoveStateName, MoveStatus, PartitionStatus};
+
+use crate::membership::ChangeError;
+use crate::moves;
+use crate::node::Parts;
+
+impl Parts {
+    /// Every partition, in order.
+    pub(crate) fn partitions_now(&self) -> Vec<PartitionStatus> {
+        let state = self.states.borrow().clone();
+        let mut all = Vec::new();
+        for (id, keyspace) in &state.keyspaces {
+            for (number, placement) in (0..).zip(keyspace.partitions.iter()) {
+                all.push(self.partition_status(&state, (*id, PartitionId(number)), placement));
+            }
+        }
+        all
+    }
+
+    /// One partition of the default keyspace.
+    pub(crate) fn partition_now(&self, partition: u32) -> Result<PartitionStatus, AdminError> {
+        let state = self.states.borrow().clone();
+        let keyspace = state.keyspaces.get(&DEFAULT_KEYSPACE);
+        let placement = keyspace.and_then(|keyspace| keyspace.partitions.get(PartitionId(partition)));
+        let placement = placement.ok_or_else(|| {
+            let count = keyspace.map_or(0, |keyspace| keyspace.partitions.len());
+            AdminError::not_found(format!("there is no partition {partition}: there are {count}, counted from 0"), "")
+        })?;
+        Ok(self.partition_status(&state, (DEFAULT_KEYSPACE, PartitionId(partition)), placement))
+    }
+
+    /// The moves that have not ended.
+    pub(crate) fn moves_now(&self) -> Vec<MoveStatus> {
+        let state = self.states.borrow().clone();
+        state.moves.iter().map(|(id, record)| self.move_status(&state, *id, record)).collect()
+    }
+
+    /// Begins to move partitions.
+    pub(crate) async fn move_partitions(&self, request: MoveRequest) -> Result<Vec<MoveStatus>, AdminError> {
+        let MoveRequest { partitions, to } = request;
+        if partitions.len() > MOVES_AN_ENTRY_MAX {
+            let text =
+                format!("{} partitions are to be moved at once; at most {MOVES_AN_ENTRY_MAX} may be", partitions.len());
+            return Err(AdminError::invalid(text, "move them a part at a time"));
+        }
+        if let Some(node) = to.iter().find(|node| !self.peers.is_live(**node)) {
+            let text = format!("node {node} does not answer, so nothing can be moved to it");
+            return Err(AdminError::conflict(text, "recoilctl status shows which nodes are live"));
+        }
+        let partitions: Vec<PartitionId> = partitions.into_iter().map(PartitionId).collect();
+        let command = MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions: partitions.clone(), to };
+        self.change(&command).await.map_err(|error| match error {
+            ChangeError::Rejected(text) => {
+                AdminError::conflict(text, "recoilctl partition list shows where partitions are")
+            }
+            error => error.into(),
+        })?;
+        let state = self.states.borrow().clone();
+        let begun = partitions.into_iter().filter_map(|partition| state.move_of(DEFAULT_KEYSPACE, partition));
+        Ok(begun.map(|(id, record)| self.move_status(&state, id, record)).collect())
+    }
+
+    fn partition_status(
+        &self,
+        state: &MetaState,
+        (keyspace, partition): (KeyspaceId, PartitionId),
+        Placement { group, epoch }: Placement,
+    ) -> PartitionStatus {
+        let replicas = members(state, group);
+        let replicas_live = replicas.iter().filter(|node| self.peers.is_live(**node)).count() as u32;
+        let moving = state.move_of(keyspace, partition).map(|(id, record)| self.move_status(state, id, record));
+        PartitionStatus {
+            keyspace: name(state, keyspace),
+            partition: partition.0,
+            epoch,
+            group,
+            leader: self.router.leader(group),
+            replicas,
+            replicas_live,
+            moving,
+        }
+    }
+
+    fn move_status(&self, state: &MetaState, id: u64, record: &MoveRecord) -> MoveStatus {
+        MoveStatus {
+            id,
+            keyspace: name(state, record.keyspace),
+            partition: record.partition.0,
+            source: record.source,
+            target: record.target,
+            from: members(state, record.source),
+            to: members(state, record.target),
+            state: match record.state {
+                MoveState::Moving => MoveStateName::Moving,
+                MoveState::Cancelling => MoveStateName::Cancelling,
+                MoveState::Flipped => MoveStateName::Copying,
+            },
+            waits_for: moves::waits_for(self, id),
+        }
+    }
+}
+
+fn members(state: &MetaState, group: GroupId) -> Vec<NodeId> {
+    state.groups.get(&group).map(|group| group.members.to_vec()).unwrap_or_default()
+}
+
+fn name(state: &MetaState, keyspace: KeyspaceId) -> String {
+    state.keyspaces.get(&keyspace).map(|keyspace| keyspace.name.clone()).unwrap_or_default()
+}
