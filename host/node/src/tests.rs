@@ -209,14 +209,14 @@ async fn what_a_node_cannot_read_of_the_meta_group_ends_it_with_what_to_do() {
     assert_eq!(node.parts.states.borrow().header.index, before);
     // A row as a later version would write it.
     let mut batch = context.data.batch();
-    let (key, value) = (Bytes::from_static(&[12, 0]), Bytes::from_static(&[1]));
+    let (key, value) = (Bytes::from_static(&[99, 0]), Bytes::from_static(&[1]));
     batch.write(copy, AppId(0), &Write::Put { key, value });
     data.commit(batch).unwrap();
     drop(data);
     node.stop().await;
     let options = machines.options(0, ([127, 0, 0, 1], 0).into(), None);
     let Err(error) = Node::start(options, Shutdown::new()).await else { panic!("the node has started") };
-    assert!(error.to_string().contains("a row of kind 12"), "{error}");
+    assert!(error.to_string().contains("a row of kind 99"), "{error}");
 }
 
 /// Where the fixture of a whole data folder is: of a single node with one app, whose key `key` has the value `value`.

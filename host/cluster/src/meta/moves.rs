@@ -86,11 +86,13 @@ impl MetaState {
         }
         let set = self.replica_set(keyspace, to)?;
         let target = self.target_group(&set, changes)?;
+        let mut is_there = 0;
         for (place, partition) in partitions.iter().enumerate() {
             let known = self.keyspaces.get(&keyspace).and_then(|keyspace| keyspace.partitions.get(*partition));
             let placement = known.ok_or_else(|| format!("there is no partition {partition} of keyspace {keyspace}"))?;
-            if placement.group == target {
-                return Err(format!("partition {partition} is on these nodes already, in this order"));
+            if placement.group == target && self.move_of(keyspace, *partition).is_none() {
+                is_there += 1;
+                continue;
             }
             if let Some((id, record)) = self.move_of(keyspace, *partition) {
                 if (record.target, record.state) == (target, MoveState::Moving) {
@@ -108,7 +110,10 @@ impl MetaState {
             self.moving.insert_mut((keyspace, *partition), id);
             changes.push(RowKey::Move(id));
         }
-        Ok(())
+        match is_there == partitions.len() {
+            true => Err("what is to be moved is on these nodes already, in this order".to_owned()),
+            false => Ok(()),
+        }
     }
 
     /// The nodes as a replica set: the first leads, the others are in the order of their ids, so that few sets are made.
