@@ -40,7 +40,8 @@ pub(crate) fn check_equal(folders: &[PathBuf]) {
 
 /// Panics unless every partition that has rows is held by `replicas` folders, all with the same rows.
 pub(crate) fn check_sets(folders: &[PathBuf], replicas: usize) {
-    let mut partitions: BTreeMap<(u32, u32), Vec<(&PathBuf, BTreeMap<Vec<u8>, Vec<u8>>)>> = BTreeMap::new();
+    type Held<'a> = (&'a PathBuf, BTreeMap<Vec<u8>, Vec<u8>>);
+    let mut partitions: BTreeMap<(u32, u32), Vec<Held<'_>>> = BTreeMap::new();
     for folder in folders {
         for ((group, partition, key), value) in rows(folder) {
             let held = partitions.entry((group, partition)).or_default();

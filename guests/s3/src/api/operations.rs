@@ -259,12 +259,12 @@ operations! {
     get_bucket_policy_status GetBucketPolicyStatus(
         GetBucketPolicyStatusInput
     ) -> GetBucketPolicyStatusOutput |session, input| {
-        session.bucket_for(&input.bucket, "s3:GetBucketPolicyStatus").and_then(|bucket| {
+        session.bucket_for(&input.bucket, "s3:GetBucketPolicyStatus").map(|bucket| {
             let configuration = &bucket.configuration;
             let by_policy = configuration.policy.iter().any(|(_, statements)| is_public(statements));
             let by_list = !configuration.has_no_acls() && configuration.acl.is_public();
             let status = PolicyStatus { is_public: Some(by_policy || by_list) };
-            Ok(GetBucketPolicyStatusOutput { policy_status: Some(status) })
+            GetBucketPolicyStatusOutput { policy_status: Some(status) }
         })
     };
     get_bucket_cors GetBucketCors(GetBucketCorsInput) -> GetBucketCorsOutput |session, input| {

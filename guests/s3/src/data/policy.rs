@@ -382,7 +382,7 @@ fn principal(name: &str) -> Result<Principal, String> {
     match who.strip_prefix("user/").map(|path| path.rsplit('/').next().unwrap_or(path)) {
         // Every user is an account of its own, which has the canonical id for a name.
         None if who == "root" => Ok(Principal::Id(account.to_owned())),
-        Some(user) if user.is_empty() => Err(unknown()),
+        Some("") => Err(unknown()),
         Some(user) if account.is_empty() || account == ACCOUNT => Ok(Principal::User(user.to_owned())),
         Some(_) => Ok(Principal::Nobody),
         None => Err(unknown()),

@@ -14,6 +14,7 @@
 //!
 //! Bounded: calls that park stay in their mailboxes, which are.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -95,8 +96,8 @@ impl Leaving {
         let number = parked.0;
         let mut begun = Vec::new();
         for key in keys {
-            if !parked.1.contains_key(&key) {
-                parked.1.insert(key, Parked { number, ..Parked::default() });
+            if let Entry::Vacant(vacant) = parked.1.entry(key) {
+                vacant.insert(Parked { number, ..Parked::default() });
                 begun.push(key);
             }
         }

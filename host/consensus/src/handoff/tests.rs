@@ -394,9 +394,9 @@ impl World {
         assert!(self.moving.is_none(), "the move does not end: {:?} {:?}", self.moving, self.rows);
         let owner = self.owner().expect("one group owns it");
         for (place, node) in self.nodes.iter().enumerate() {
-            for group in 0..2 {
-                let copy = node.locals.state(GROUPS[group], PARTITION).and_then(|state| state.copy);
-                let expected = group == owner && self.members[group].contains(&place);
+            for (group, (id, members)) in GROUPS.into_iter().zip(&self.members).enumerate() {
+                let copy = node.locals.state(id, PARTITION).and_then(|state| state.copy);
+                let expected = group == owner && members.contains(&place);
                 assert_eq!(copy.is_some(), expected, "node {place}, group {group}: {copy:?}");
                 assert!(!expected || node.rows(group).is_some(), "node {place} lacks rows");
             }
