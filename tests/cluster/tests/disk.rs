@@ -230,10 +230,7 @@ fn a_lost_folder_means_a_new_node() {
         (0..Cluster::NODES).for_each(|k| load.wait_progress(k, Cluster::NODES, 20));
         cluster.kill(2);
         fs::remove_dir_all(cluster.node_dir(2)).unwrap();
-        let words = cluster.refused_node(2);
-        assert!(words.contains("another address"), "{words}");
-        fs::remove_dir_all(cluster.node_dir(2)).unwrap();
-        cluster.move_node(2);
+        // It gets the address of the one that is gone, once that has been silent for long enough.
         cluster.start_node(2);
         cluster.wait_serving(2);
         (0..Cluster::NODES).for_each(|k| load.wait_progress(k, Cluster::NODES, 20));
