@@ -14,9 +14,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()>
     let target_dir = target_dir()?;
     let what = match target_dir.join("release/recoil").exists() {
         true => "building packages and programs: what has changed since the last time",
-        false => {
-            "building packages and programs, the first time: about eight minutes on two processors, three on eight"
-        }
+        false => "building packages and programs, the first time: 8 to 18 minutes on two processors, fewer on more",
     };
     step(what, cargo().args(["build", "--release", "--package", "recoil", "--bins", "--target-dir"]).arg(&target_dir))?;
     let programs = target_dir.join("release");
