@@ -54,6 +54,7 @@ pub use usage::Usage;
 mod departed;
 mod leaving;
 mod origins;
+mod owners;
 mod pool;
 mod recent;
 mod run;
@@ -289,42 +290,6 @@ impl Host {
         }
     }
 
-    /// Holds a partition for the group here that its calls are for; for `otherwise` if no log says which. False if nothing changes.
-    fn hold(&self, key: PartitionRef, otherwise: Option<GroupId>) -> bool {
-        let Some((keyspace_name, count)) = self.keyspace.read().clone() else { return false };
-        let responsible = self.parts.locals.responsible(key);
-        let left = {
-            let mut map = self.partitions.write();
-            let present = map.get(&key).map(|held| held.group);
-            // One that has left this node's groups stays, and says where it has gone.
-            let Some(group) = responsible.or(if present.is_none() { otherwise } else { None }) else { return false };
-            if present == Some(group) {
-                return false;
-            }
-            map.insert(key, Arc::new(Held { group, count, keyspace_name, shares: RwLock::default() }))
-        };
-        // What waits there goes by a group that does not own the partition any longer.
-        let shares = left.map(|left| std::mem::take(&mut *left.shares.write())).unwrap_or_default();
-        shares.into_values().for_each(|share| self.leave(&share));
-        true
-    }
-
-    /// The logs of groups here have changed what they own of these partitions.
-    fn ownership_changed(self: &Arc<Self>, changed: &[PartitionRef]) {
-        for key in changed {
-            self.hold(*key, None);
-            let states = self.parts.locals.states_for(*key);
-            let has_moved_here = |(group, state): &(GroupId, recoil_consensus::PartitionState)| {
-                let is_led = || self.group(*group).is_some_and(|group| group.session().is_some());
-                state.ownership.phase == recoil_consensus::Phase::Owned && state.ownership.highest > 0 && is_led()
-            };
-            // Its timers have come as rows.
-            if states.iter().any(has_moved_here) {
-                self.wake_partition(*key);
-            }
-        }
-    }
-
     /// What still waits on a share is routed again; one that is being evaluated drops its instance when it ends.
     fn leave(&self, share: &Partition) {
         share.gone.store(true, Ordering::Release);
@@ -368,22 +333,6 @@ impl Host {
             })
             .clone();
         Ok(made)
-    }
-
-    /// The newest placement of a partition that the logs of the groups with a replica here say.
-    pub(crate) fn placement_here(&self, partition: PartitionRef) -> Option<Placement> {
-        self.parts.locals.placement(partition).map(|(group, epoch)| Placement { group, epoch })
-    }
-
-    /// True if a group with a replica here is about to take a partition in this epoch: the source may have released it.
-    pub(crate) fn expects(&self, partition: PartitionRef, epoch: u64) -> bool {
-        let expected = |phase| matches!(phase, recoil_consensus::Phase::Expected(moving) if moving.epoch == epoch);
-        self.parts.locals.states_for(partition).iter().any(|(_, state)| expected(state.ownership.phase))
-    }
-
-    /// Changes whenever the log of a group with a replica here has changed what it owns.
-    pub(crate) fn ownership_changes(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.parts.locals.changes()
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {

@@ -20,7 +20,8 @@ use crate::meta::Placement;
 use crate::peers::MorePieces;
 use crate::routing::RoutingTable;
 
-/// How long calls wait for this node to learn what their caller knows of the cluster, or to take a partition over. Then they are sent again, maybe to another node.
+/// How long calls wait for this node to learn what their caller knows of the cluster, or to take a partition over. Then they are sent again,
+/// maybe to another node.
 const TABLE_WAIT: Duration = Duration::from_millis(100);
 
 /// A call that is started, with what takes its answer.

@@ -22,7 +22,11 @@ pub(crate) async fn run(parts: Arc<Parts>) {
         changes.mark_unchanged();
         let mut left = false;
         for (group, partition) in parts.context.locals.lacking() {
-            let Some(open) = parts.host.group(group) else { continue };
+            // After a start groups open one after another, and none of their rows need change then.
+            let Some(open) = parts.host.group(group) else {
+                left = true;
+                continue;
+            };
             match complete(&parts, &open, partition).await {
                 Ok(()) => {}
                 Err(FetchError::Refused(why)) => {
