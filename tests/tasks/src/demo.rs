@@ -14,7 +14,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()>
     let target_dir = target_dir()?;
     let what = match target_dir.join("release/recoil").exists() {
         true => "building packages and programs: what has changed since the last time",
-        false => "building packages and programs, the first time: 8 to 18 minutes on two processors, fewer on more",
+        false => {
+            "building packages and programs, the first time: about a quarter of an hour on two processors, less on more"
+        }
     };
     step(what, cargo().args(["build", "--release", "--package", "recoil", "--bins", "--target-dir"]).arg(&target_dir))?;
     let programs = target_dir.join("release");

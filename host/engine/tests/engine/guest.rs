@@ -41,6 +41,17 @@ const WORLDS: &str = "package test:guest;
     world planning-data { include plans; export recoil:plugin/timer@0.1.0; }
     world none { export stray; }";
 
+/// A heap, and how a `result` whose cases are both a list or a text is answered: 0 or 1, where it lies and its length.
+const ANSWERING: &str = r#"(global $heap (mut i32) (i32.const 2048))
+          (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
+            (global.get $heap)
+            (global.set $heap (i32.and (i32.add (i32.add (global.get $heap) (local.get $size)) (i32.const 7)) (i32.const -8))))
+          (func $answer (param $case i32) (param $at i32) (param $length i32) (result i32)
+            (i32.store8 (i32.const 64) (local.get $case))
+            (i32.store (i32.const 68) (local.get $at))
+            (i32.store (i32.const 72) (local.get $length))
+            (i32.const 64))"#;
+
 /// The guest of `guest.wat`: a handler, a timer and a listener.
 pub(crate) fn full() -> Vec<u8> {
     component("full", include_str!("guest.wat"))
@@ -81,15 +92,7 @@ fn scheduler_module(body: &str, more: &str) -> String {
           (import "recoil:plugin/storage@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32)))
           (import "recoil:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))
           (memory (export "memory") 2)
-          (global $heap (mut i32) (i32.const 2048))
-          (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
-            (global.get $heap)
-            (global.set $heap (i32.and (i32.add (i32.add (global.get $heap) (local.get $size)) (i32.const 7)) (i32.const -8))))
-          (func $answer (param $case i32) (param $at i32) (param $length i32) (result i32)
-            (i32.store8 (i32.const 64) (local.get $case))
-            (i32.store (i32.const 68) (local.get $at))
-            (i32.store (i32.const 72) (local.get $length))
-            (i32.const 64))
+          {ANSWERING}
           (func (export "recoil:plugin/scheduler@0.1.0#plan")
             (param $nodes i32) (param i32) (param $rules i32) (param i32) (param $partitions i32) (param i32) (result i32) {body})
           {more})"#
@@ -102,16 +105,8 @@ pub(crate) fn commands(run: &str) -> Vec<u8> {
         r#"(module
           (import "recoil:plugin/storage@0.1.0" "get" (func $get (param i32 i32 i32)))
           (memory (export "memory") 2)
-          (global $heap (mut i32) (i32.const 2048))
           (data (i32.const 256) "gr\c3\bc\c3\9feNAMEGreets.")
-          (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
-            (global.get $heap)
-            (global.set $heap (i32.and (i32.add (i32.add (global.get $heap) (local.get $size)) (i32.const 7)) (i32.const -8))))
-          (func $answer (param $case i32) (param $at i32) (param $length i32) (result i32)
-            (i32.store8 (i32.const 64) (local.get $case))
-            (i32.store (i32.const 68) (local.get $at))
-            (i32.store (i32.const 72) (local.get $length))
-            (i32.const 64))
+          {ANSWERING}
           (func (export "recoil:plugin/handler@0.1.0#handle") (param i32 i32) (result i32) unreachable)
           (func (export "recoil:plugin/admin@0.1.0#commands") (result i32)
             (i32.store (i32.const 80) (i32.const 96)) (i32.store (i32.const 84) (i32.const 1))
