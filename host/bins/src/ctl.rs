@@ -134,6 +134,9 @@ pub enum VerbError {
     /// Something on this side.
     #[error("{0}")]
     Local(String),
+    /// The command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
     /// The result was printed, and says that an operator should act.
     #[error("something needs attention")]
     Attention,
@@ -146,6 +149,7 @@ impl VerbError {
     fn exit_code(&self) -> u8 {
         match self {
             VerbError::Client(ClientError::Unreachable { .. }) => exit::UNREACHABLE,
+            VerbError::Usage(_) => exit::USAGE,
             VerbError::Attention => exit::ATTENTION,
             // The reader of a pipe went away; it has what it wanted.
             VerbError::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::OK,

@@ -1,19 +1,20 @@
 //! `recoilctl APP ARGUMENTS…`: the commands that an installed app has for its operators.
 
+use clap::CommandFactory as _;
 use recoil_gateway::api::{AdminErrorCode, AppCommand, CommandReply, CommandRequest};
 
 use super::uninstall::path_segment;
-use super::{Format, Output, VerbError};
+use super::{Arguments, Format, Output, VerbError};
 use crate::client::{Client, ClientError};
 
 /// Runs what was typed: the app's name, and what follows it.
 pub(super) async fn run(words: &[String], client: &Client, output: &mut Output) -> Result<(), VerbError> {
     let Some((name, arguments)) = words.split_first() else {
-        return Err(VerbError::Local("no verb is named: see recoilctl --help".into()));
+        return Err(VerbError::Usage("no verb is named: see recoilctl --help".into()));
     };
     let is_name = path_segment(name).is_ok();
     if !is_name || name.starts_with('-') {
-        return Err(VerbError::Local(format!("recoilctl has no verb '{}': see recoilctl --help", name.escape_debug())));
+        return Err(VerbError::Usage(format!("recoilctl has no verb '{}': see recoilctl --help", name.escape_debug())));
     }
     let wants_help = |word: &String| word == "--help" || word == "-h";
     let (is_help, arguments): (bool, &[String]) = match arguments {
@@ -76,14 +77,24 @@ fn is_about(command: &AppCommand, typed: &[String]) -> bool {
     command.words.iter().zip(typed).all(|(word, typed)| word == typed)
 }
 
-/// What is wrong when nothing by this name can be asked: it may have been meant for a verb.
+/// The error for a first word that is not the name of an app: it may be a misspelled verb.
+///
+/// Without a node nobody can tell whether an app has that name. A word that resembles a verb is then taken for a
+/// misspelling, any other for an app of a cluster that does not answer.
 fn not_an_app(error: ClientError, name: &str) -> VerbError {
-    let verbs = "see recoilctl --help for its verbs, and recoilctl list for the apps whose commands it runs";
+    let similar = similar_verb(name);
+    let hint = similar.as_ref().map(|verb| format!(" (did you mean '{verb}'?)")).unwrap_or_default();
     match error {
         ClientError::Refused(refused)
             if refused.code == AdminErrorCode::NotFound && refused.message.contains("app named") =>
         {
-            VerbError::Local(format!("'{name}' is neither a verb of recoilctl nor an app of this cluster: {verbs}"))
+            VerbError::Usage(format!(
+                "'{name}' is neither a verb of recoilctl nor an app of this cluster{hint}: see recoilctl --help for its verbs, \
+                 and recoilctl list for the apps whose commands it runs"
+            ))
+        }
+        ClientError::Unreachable { .. } if similar.is_some() => {
+            VerbError::Usage(format!("'{name}' is not a verb of recoilctl{hint}: see recoilctl --help for its verbs"))
         }
         ClientError::Unreachable { server, why } => {
             let why = format!("{why} ('{name}' is not a verb of recoilctl, so it is taken for the name of an app)");
@@ -91,6 +102,15 @@ fn not_an_app(error: ClientError, name: &str) -> VerbError {
         }
         other => other.into(),
     }
+}
+
+/// The verb of recoilctl that `word` resembles most, if it resembles any (Jaro-Winkler, with clap's own threshold).
+fn similar_verb(word: &str) -> Option<String> {
+    let command = Arguments::command();
+    let resemblance = |verb: &str| strsim::jaro_winkler(word, verb);
+    let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(clap::Command::get_name);
+    let best = verbs.max_by(|a, b| resemblance(a).total_cmp(&resemblance(b)))?;
+    (resemblance(best) > 0.8).then(|| best.to_owned())
 }
 
 /// Text of a package without what a terminal would obey.
@@ -131,6 +151,14 @@ mod tests {
             assert_eq!(is_about(&create, &typed(words)), is, "{words}");
         }
         assert!(!is_about(&create, &typed("bucket")) && !is_about(&create, &typed("key list")));
+    }
+
+    /// Fails if a misspelled verb is not recognized, or the name of an app is taken for one.
+    #[test]
+    fn a_misspelled_verb_is_recognized() {
+        for (typed, verb) in [("instal", Some("install")), ("stats", Some("status")), ("s3", None), ("redis-server", None)] {
+            assert_eq!(similar_verb(typed).as_deref(), verb, "{typed}");
+        }
     }
 
     /// Fails if a package can write to a terminal what it obeys, or break the table of its commands.
