@@ -12,6 +12,7 @@ mod idle;
 mod load;
 mod log;
 mod meta;
+mod moves;
 mod outage;
 mod packages;
 mod partitions;
@@ -43,6 +44,8 @@ enum Command {
     Handler,
     /// What an entry of the meta group costs with 1,000 nodes and 100,000 partitions in the state: bytes and time.
     Meta,
+    /// How long partitions are without an answer while they move between nodes, and how many requests fail.
+    Moves(moves::Options),
     /// Writes with few and with many partitions.
     Partitions(partitions::Options),
     /// Time until a cluster that holds a gigabyte serves again.
@@ -66,6 +69,7 @@ const ALL: &[(&str, &str)] = &[
     ("idle", "Idle"),
     ("start", "Start and install"),
     ("outage", "Loss of a leader"),
+    ("moves", "Moves of partitions"),
     ("recovery", "Recovery"),
     ("snapshot", "Loading a snapshot"),
     ("packages", "Packages"),
@@ -94,6 +98,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Idle(options) => idle::run(&options),
         Command::Start(options) => start::run(&options),
         Command::Outage(options) => outage::run(&options),
+        Command::Moves(options) => moves::run(&options),
         Command::Recovery(options) => recovery::run(&options),
         Command::Snapshot(options) => snapshot::run(&options),
         Command::Packages(options) => packages::run(&options),

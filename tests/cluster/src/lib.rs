@@ -28,7 +28,7 @@ mod redis;
 mod replicas;
 
 pub use cluster::Cluster;
-pub use load::{History, Load, Probes, Summary};
+pub use load::{History, Load, Probed, Probes, Summary};
 pub use namespace::Namespace;
 pub use network::{Link, Network};
 pub use ports::Ports;

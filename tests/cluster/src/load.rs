@@ -248,7 +248,16 @@ impl std::fmt::Display for Summary {
 /// Probes one key each, every 10 ms, and remembers the longest time without an answer.
 pub struct Probes {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Duration>>,
+    threads: Vec<JoinHandle<Probed>>,
+}
+
+/// What the probe of one key saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Probed {
+    /// The longest time between two acknowledged writes.
+    pub longest: Duration,
+    /// Writes that were refused, or whose connection ended before an answer.
+    pub failed: u64,
 }
 
 impl Probes {
@@ -265,13 +274,18 @@ impl Probes {
 
     /// The longest time between two acknowledged writes of one key.
     pub fn stop(self) -> Duration {
+        self.stop_each().into_iter().map(|probed| probed.longest).max().unwrap_or_default()
+    }
+
+    /// What was seen of each key.
+    pub fn stop_each(self) -> Vec<Probed> {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().map(|thread| thread.join().expect("a probe does not panic")).max().unwrap_or_default()
+        self.threads.into_iter().map(|thread| thread.join().expect("a probe does not panic")).collect()
     }
 }
 
-fn probe(door: &Door, key: &str, stop: &AtomicBool) -> Duration {
-    let (mut connection, mut longest) = (None, Duration::ZERO);
+fn probe(door: &Door, key: &str, stop: &AtomicBool) -> Probed {
+    let (mut connection, mut probed) = (None, Probed::default());
     let mut last: Option<Instant> = None;
     let end = Instant::now() + PATIENCE;
     // Goes on until the write after the outage is there.
@@ -279,13 +293,16 @@ fn probe(door: &Door, key: &str, stop: &AtomicBool) -> Duration {
         let begun = Instant::now();
         let redis = connection.take().map_or_else(|| door.connect(), Ok);
         if let Ok(mut redis) = redis {
-            if matches!(redis.command(&["SET", key, "1"]), Ok(Reply::Simple(_))) {
-                longest = longest.max(last.map_or(Duration::ZERO, |last| last.elapsed()));
+            let answer = redis.command(&["SET", key, "1"]);
+            if matches!(answer, Ok(Reply::Simple(_))) {
+                probed.longest = probed.longest.max(last.map_or(Duration::ZERO, |last| last.elapsed()));
                 last = Some(Instant::now());
+            } else {
+                probed.failed += 1;
             }
-            connection = Some(redis);
+            connection = answer.is_ok().then_some(redis);
         }
         std::thread::sleep(Duration::from_millis(10).saturating_sub(begun.elapsed()));
     }
-    longest
+    probed
 }

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match arguments.next().as_deref() {
         Some("demo") => demo::run(arguments),
-        Some("verify") => verify::run(),
+        Some("verify") => verify::run(arguments),
         other => {
             eprintln!("'{}' is no task here: use `cargo demo` or `cargo verify`", other.unwrap_or(""));
             return ExitCode::from(2);
