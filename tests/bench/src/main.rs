@@ -17,6 +17,7 @@ mod outage;
 mod packages;
 mod partitions;
 mod place;
+mod rebalance;
 mod recovery;
 mod servers;
 mod snapshot;
@@ -48,6 +49,8 @@ enum Command {
     Moves(moves::Options),
     /// Writes with few and with many partitions.
     Partitions(partitions::Options),
+    /// Time until a node that joins has its share of a gigabyte, and until a lost node's replicas are replaced.
+    Rebalance(rebalance::Options),
     /// Time until a cluster that holds a gigabyte serves again.
     Recovery(recovery::Options),
     /// How long a snapshot of many partitions that a node loads holds up its other groups.
@@ -70,6 +73,7 @@ const ALL: &[(&str, &str)] = &[
     ("start", "Start and install"),
     ("outage", "Loss of a leader"),
     ("moves", "Moves of partitions"),
+    ("rebalance", "Nodes that join and nodes that are lost"),
     ("recovery", "Recovery"),
     ("snapshot", "Loading a snapshot"),
     ("packages", "Packages"),
@@ -99,6 +103,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Start(options) => start::run(&options),
         Command::Outage(options) => outage::run(&options),
         Command::Moves(options) => moves::run(&options),
+        Command::Rebalance(options) => rebalance::run(&options),
         Command::Recovery(options) => recovery::run(&options),
         Command::Snapshot(options) => snapshot::run(&options),
         Command::Packages(options) => packages::run(&options),

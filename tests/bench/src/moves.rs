@@ -47,6 +47,8 @@ impl Seen {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut cluster = Cluster::processes();
+    // Partitions are to be where this puts them.
+    cluster.ctl(0, &["rebalance", "--pause"]).ok();
     let mut fourth = cluster.start_fourth();
     let [a, b, c, d] = members(&cluster);
     let kinds = [

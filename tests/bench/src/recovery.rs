@@ -4,8 +4,8 @@
 //! the system's cache when it starts again, as they are after a crash of the program, not of the machine. At the end every value
 //! must be there.
 
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use anyhow::{Context as _, anyhow, bail};
 use recoil_cluster_tests::{Redis, Reply};
@@ -13,7 +13,8 @@ use recoil_cluster_tests::{Redis, Reply};
 use crate::figures::{Table, median, megabytes, ms, short, spread};
 use crate::servers::{Recoil, Setup};
 
-const VALUE_BYTES: usize = 64 << 10;
+/// Bytes of a value.
+pub(crate) const VALUE_BYTES: usize = 64 << 10;
 /// Connections that fill and look, and commands that each sends at once.
 const CLIENTS: u64 = 8;
 const PIPELINE: u64 = 8;
@@ -34,7 +35,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let values = (options.mebibytes << 20) / VALUE_BYTES as u64;
     for (nodes, name) in [(1, "1 node"), (3, "3 nodes in one process")] {
         let mut recoil = Recoil::serving(nodes)?;
-        let filled = fill(recoil.redis_port(0), values)?;
+        let door = |recoil: &Recoil| {
+            let port = recoil.redis_port(0);
+            move || Redis::connect(port)
+        };
+        let filled = fill(&door(&recoil), values)?;
         let mut times = Vec::new();
         for _ in 0..options.rounds {
             let (again, time) = kill_and_start(recoil)?;
@@ -42,7 +47,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             times.push(time.as_secs_f64());
             recoil = again;
         }
-        check(recoil.redis_port(0), values)?;
+        check(&door(&recoil), values)?;
         let (lowest, highest) = spread(&times).unwrap_or_default();
         table.row([
             name.to_owned(),
@@ -64,21 +69,26 @@ fn kill_and_start(recoil: Recoil) -> anyhow::Result<(Recoil, Duration)> {
     Ok((recoil, begun.elapsed()))
 }
 
-fn fill(port: u16, values: u64) -> anyhow::Result<Duration> {
+/// How connections are made.
+pub(crate) type Connect<'a> = &'a (dyn Fn() -> io::Result<Redis> + Sync);
+
+/// Writes so many values of [`VALUE_BYTES`] bytes.
+pub(crate) fn fill(connect: Connect, values: u64) -> anyhow::Result<Duration> {
     let (begun, value) = (Instant::now(), "x".repeat(VALUE_BYTES));
-    everywhere(port, values, "SET", &[&value], &Reply::Simple("OK".to_owned()))?;
+    everywhere(connect, values, "SET", &[&value], &Reply::Simple("OK".to_owned()))?;
     Ok(begun.elapsed())
 }
 
-fn check(port: u16, values: u64) -> anyhow::Result<()> {
-    everywhere(port, values, "EXISTS", &[], &Reply::Integer(1))
+/// Fails unless each of them is there.
+pub(crate) fn check(connect: Connect, values: u64) -> anyhow::Result<()> {
+    everywhere(connect, values, "EXISTS", &[], &Reply::Integer(1))
         .context("an acknowledged write is lost, or cannot be read")
 }
 
 /// The command, with each of the keys and then `arguments`, by a few clients; every one must be answered so.
-fn everywhere(port: u16, values: u64, command: &str, arguments: &[&str], answer: &Reply) -> anyhow::Result<()> {
+fn everywhere(connect: Connect, values: u64, command: &str, arguments: &[&str], answer: &Reply) -> anyhow::Result<()> {
     let client = |number: u64| {
-        let mut redis = Redis::connect(port)?;
+        let mut redis = connect()?;
         let keys: Vec<String> =
             (number..values).step_by(CLIENTS as usize).map(|value| format!("large:{value}")).collect();
         for keys in keys.chunks(PIPELINE as usize) {
