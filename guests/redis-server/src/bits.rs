@@ -24,7 +24,7 @@ pub(crate) fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
         Op::GetBit => getbit(call),
         Op::BitCount => bitcount(call),
         Op::BitPos => bitpos(call),
-        Op::BitOp => bitop(call),
+        Op::BitCombine => bitop(call),
         Op::BitField => field::bitfield(call, false),
         Op::BitFieldRo => field::bitfield(call, true),
         _ => Err(Failure::Abort("ERR not a command on bitmaps".into())),

@@ -227,7 +227,7 @@ commands! {
     "bitcount" -2 READONLY, ONE_KEY, Partition(Op::BitCount), "bitmap" "2.6.0" "Counts the number of set bits in a string.";
     "bitfield" -2 WRITE | DENYOOM, ONE_KEY, Partition(Op::BitField), "bitmap" "3.2.0" "Performs arbitrary bitfield integer operations on strings.";
     "bitfield_ro" -2 READONLY | FAST, ONE_KEY, Partition(Op::BitFieldRo), "bitmap" "6.0.0" "Performs arbitrary read-only bitfield integer operations on strings.";
-    "bitop" -4 WRITE | DENYOOM, (2, -1, 1), Together(Op::BitOp), "bitmap" "2.6.0" "Performs bitwise operations on multiple strings, and stores the result.";
+    "bitop" -4 WRITE | DENYOOM, (2, -1, 1), Together(Op::BitCombine), "bitmap" "2.6.0" "Performs bitwise operations on multiple strings, and stores the result.";
     "bitpos" -3 READONLY, ONE_KEY, Partition(Op::BitPos), "bitmap" "2.8.7" "Finds the first set or clear bit in a string.";
     "blmove" 6 WRITE | DENYOOM | BLOCKING, TWO_KEYS, Run::Blocking(Blocking::LMove), "list" "6.2.0" "Pops an element from a list, pushes it to another list and returns it; waits for one.";
     "blmpop" -5 WRITE | BLOCKING | MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Blocking(Blocking::LMPop), "list" "7.0.0" "Pops elements from the first of several lists that has some; waits for one.";

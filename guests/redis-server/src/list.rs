@@ -334,7 +334,7 @@ impl List {
             }
             Body::Rows { generation, head } => {
                 let (generation, head, count) = (*generation, *head, indices.len() as u64);
-                let to_head = last + 1 <= self.count - first;
+                let to_head = last < self.count - first;
                 let moved = if to_head { last + 1 } else { self.count - first };
                 if moved > CHANGES_MAX {
                     return Err(too_many_moves(moved));

@@ -179,7 +179,7 @@ operations! {
     BitCount = 195,
     BitField = 196,
     BitFieldRo = 197,
-    BitOp = 198,
+    BitCombine = 198,
     BitPos = 199,
     GetBit = 200,
     SetBit = 201,

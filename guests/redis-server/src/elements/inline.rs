@@ -6,6 +6,9 @@ use recoil_sdk::encoding::{DecodeError, Reader, push_bytes};
 
 use crate::keyspace::{Failure, Kind, Outcome, damaged};
 
+/// An element and its value.
+type Entry<'a> = (&'a [u8], &'a [u8]);
+
 /// Iterates over inline elements.
 pub(super) struct InlineElements<'a> {
     pub(super) kind: Kind,
@@ -14,14 +17,14 @@ pub(super) struct InlineElements<'a> {
 
 impl<'a> InlineElements<'a> {
     /// The next element and its value.
-    pub(super) fn next(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, Failure> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry<'a>>, Failure> {
         if self.reader.remaining() == 0 {
             return Ok(None);
         }
         self.decode().map(Some).map_err(damaged)
     }
 
-    fn decode(&mut self) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
+    fn decode(&mut self) -> Result<Entry<'a>, DecodeError> {
         let element = self.reader.bytes()?;
         let value = match self.kind {
             Kind::Hash => self.reader.bytes()?,

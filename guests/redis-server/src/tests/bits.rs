@@ -145,7 +145,7 @@ fn sketches_count_about_right_in_both_encodings() {
     let all: i64 = run(&cluster, "PFCOUNT a b c").trim_start_matches(':').parse().unwrap();
     assert!((all - before).abs() * 33 < before);
     assert_eq!(
-        run(&cluster, &format!("PFMERGE all a b c\nPFCOUNT all\nSTRLEN all\nSTRLEN c")),
+        run(&cluster, "PFMERGE all a b c\nPFCOUNT all\nSTRLEN all\nSTRLEN c"),
         format!("+OK :{all} :12304 :12304")
     );
     let length = |key: &str| run(&cluster, &format!("STRLEN {key}")).trim_start_matches(':').parse::<u32>().unwrap();
