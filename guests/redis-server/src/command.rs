@@ -4,6 +4,8 @@
 //! Invariant: the table is sorted by name, so that a command is found by bisection (a test checks it), and every command
 //! the server answers is in it. `Run` decides everything else: the listener has no second list of names.
 
+use crate::blocking::Blocking;
+use crate::numbers::parse_i64;
 use crate::request::Op;
 
 /// How a command runs.
@@ -11,6 +13,10 @@ use crate::request::Op;
 pub(crate) enum Run {
     /// On the partition of its key (or, without keys, of its first argument), whose reply is the reply.
     Partition(Op),
+    /// On the one partition that owns all of its keys; `CROSSSLOT` if there is none.
+    Together(Op),
+    /// On the partitions of its keys, and in the listener while it waits.
+    Blocking(Blocking),
     /// For each of its keys on the key's partition; the integers that come back are added.
     SumOverKeys(Op),
     /// For each of its keys on the key's partition; the replies make an array.
@@ -95,17 +101,29 @@ pub(crate) const FAST: u16 = 1 << 3;
 pub(crate) const ADMIN: u16 = 1 << 4;
 /// Publishes or subscribes.
 pub(crate) const PUBSUB: u16 = 1 << 5;
-/// A write whose reply may be as large as a value. Not shown to clients.
+/// Some of its keys are not where `keys` says, but depend on other arguments.
+pub(crate) const MOVABLE: u16 = 1 << 6;
+/// May wait.
+pub(crate) const BLOCKING: u16 = 1 << 7;
+/// A write whose reply may be as large as a value. Not shown to clients, nor are those below.
 pub(crate) const LARGE_REPLY: u16 = 1 << 8;
+/// The first argument is the number of keys that follow.
+pub(crate) const NUMKEYS_FIRST: u16 = 1 << 9;
+/// The second argument is the number of keys that follow.
+pub(crate) const NUMKEYS_SECOND: u16 = 1 << 10;
+/// Options `STORE` and `STOREDIST` name one more key.
+pub(crate) const STORE_OPTION: u16 = 1 << 11;
 
 /// What clients call the flags.
-pub(crate) const FLAG_NAMES: [(u16, &str); 6] = [
+pub(crate) const FLAG_NAMES: [(u16, &str); 8] = [
     (WRITE, "write"),
     (READONLY, "readonly"),
     (DENYOOM, "denyoom"),
     (FAST, "fast"),
     (ADMIN, "admin"),
     (PUBSUB, "pubsub"),
+    (MOVABLE, "movablekeys"),
+    (BLOCKING, "blocking"),
 ];
 
 /// One command.
@@ -141,17 +159,35 @@ impl Command {
         self.flags & (WRITE | PUBSUB) != 0
     }
 
-    /// The places of its keys among `length` arguments.
-    pub(crate) fn key_places(&self, length: usize) -> impl Iterator<Item = usize> + use<> {
+    /// The places of its keys among `length` arguments, its name the first; `at` answers an argument.
+    pub(crate) fn key_places<'a>(&self, length: usize, at: impl Fn(usize) -> &'a [u8]) -> Vec<usize> {
         let (first, last, step) = self.keys;
         let last = if last < 0 { length.saturating_sub(usize::from(last.unsigned_abs())) } else { last as usize };
-        let places = if first > 0 { first as usize..last + 1 } else { 0..0 };
-        places.step_by((step as usize).max(1))
+        let fixed = if first > 0 { first as usize..last + 1 } else { 0..0 };
+        let mut places: Vec<usize> = fixed.step_by((step as usize).max(1)).filter(|place| *place < length).collect();
+        let count_at = match self.flags {
+            flags if flags & NUMKEYS_FIRST != 0 => 1,
+            flags if flags & NUMKEYS_SECOND != 0 => 2,
+            flags if flags & STORE_OPTION != 0 => {
+                // As in Redis: the last of such options counts, wherever it stands.
+                let is_store = |place: &usize| {
+                    [&b"STORE"[..], b"STOREDIST"].iter().any(|option| at(*place).eq_ignore_ascii_case(option))
+                };
+                let first_option = usize::from(self.arity.unsigned_abs());
+                places.extend((first_option..length.saturating_sub(1)).rev().find(is_store).map(|place| place + 1));
+                return places;
+            }
+            _ => return places,
+        };
+        // A wrong number is the handler's to refuse.
+        let count = parse_i64(at(count_at)).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        places.extend((count_at + 1..length).take(count));
+        places
     }
 }
 
 /// The longest name of a command.
-const NAME_BYTES_MAX: usize = 16;
+const NAME_BYTES_MAX: usize = 24;
 
 /// The command of that name, in any case.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
@@ -166,6 +202,8 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     Some(&COMMANDS[at])
 }
 
+/// Keys, and a timeout behind them.
+const KEYS_AND_TIMEOUT: (i8, i8, i8) = (1, -2, 1);
 const NO_KEYS: (i8, i8, i8) = (0, 0, 0);
 const ONE_KEY: (i8, i8, i8) = (1, 1, 1);
 const ALL_KEYS: (i8, i8, i8) = (1, -1, 1);
@@ -181,11 +219,24 @@ macro_rules! commands {
     };
 }
 
-use Run::{ArrayOverKeys, Partition, SumOverKeys};
+use Run::{ArrayOverKeys, Partition, SumOverKeys, Together};
 
 commands! {
     "append" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::Append), "string" "2.0.0" "Appends a string to the value of a key.";
     "auth" -2 FAST, NO_KEYS, Run::Session(Session::Auth), "connection" "1.0.0" "Authenticates the connection.";
+    "bitcount" -2 READONLY, ONE_KEY, Partition(Op::BitCount), "bitmap" "2.6.0" "Counts the number of set bits in a string.";
+    "bitfield" -2 WRITE | DENYOOM, ONE_KEY, Partition(Op::BitField), "bitmap" "3.2.0" "Performs arbitrary bitfield integer operations on strings.";
+    "bitfield_ro" -2 READONLY | FAST, ONE_KEY, Partition(Op::BitFieldRo), "bitmap" "6.0.0" "Performs arbitrary read-only bitfield integer operations on strings.";
+    "bitop" -4 WRITE | DENYOOM, (2, -1, 1), Together(Op::BitCombine), "bitmap" "2.6.0" "Performs bitwise operations on multiple strings, and stores the result.";
+    "bitpos" -3 READONLY, ONE_KEY, Partition(Op::BitPos), "bitmap" "2.8.7" "Finds the first set or clear bit in a string.";
+    "blmove" 6 WRITE | DENYOOM | BLOCKING, TWO_KEYS, Run::Blocking(Blocking::LMove), "list" "6.2.0" "Pops an element from a list, pushes it to another list and returns it; waits for one.";
+    "blmpop" -5 WRITE | BLOCKING | MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Blocking(Blocking::LMPop), "list" "7.0.0" "Pops elements from the first of several lists that has some; waits for one.";
+    "blpop" -3 WRITE | BLOCKING, KEYS_AND_TIMEOUT, Run::Blocking(Blocking::LPop), "list" "2.0.0" "Removes and returns the first element of the first list that has one; waits for one.";
+    "brpop" -3 WRITE | BLOCKING, KEYS_AND_TIMEOUT, Run::Blocking(Blocking::RPop), "list" "2.0.0" "Removes and returns the last element of the first list that has one; waits for one.";
+    "brpoplpush" 4 WRITE | DENYOOM | BLOCKING, TWO_KEYS, Run::Blocking(Blocking::RPopLPush), "list" "2.2.0" "Pops an element from a list, pushes it to another list and returns it; waits for one.";
+    "bzmpop" -5 WRITE | BLOCKING | MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Blocking(Blocking::ZMPop), "sorted-set" "7.0.0" "Removes and returns members of the first of several sorted sets that has some; waits for one.";
+    "bzpopmax" -3 WRITE | FAST | BLOCKING, KEYS_AND_TIMEOUT, Run::Blocking(Blocking::ZPopMax), "sorted-set" "5.0.0" "Removes and returns the member with the highest score from one or more sorted sets; waits for one.";
+    "bzpopmin" -3 WRITE | FAST | BLOCKING, KEYS_AND_TIMEOUT, Run::Blocking(Blocking::ZPopMin), "sorted-set" "5.0.0" "Removes and returns the member with the lowest score from one or more sorted sets; waits for one.";
     "client" -2 ADMIN, NO_KEYS, Run::Session(Session::Client), "connection" "2.4.0" "A container for client connection commands.";
     "command" -1 0, NO_KEYS, Run::Session(Session::Command), "server" "2.8.13" "Returns detailed information about all commands.";
     "config" -2 ADMIN, NO_KEYS, Run::Session(Session::Config), "server" "2.0.0" "A container for server configuration commands.";
@@ -203,17 +254,59 @@ commands! {
     "expiretime" 2 READONLY | FAST, ONE_KEY, Partition(Op::ExpireTime), "generic" "7.0.0" "Returns the expiration time of a key as a Unix timestamp.";
     "flushall" -1 WRITE, NO_KEYS, Run::Cluster(Cluster::Flush), "server" "1.0.0" "Removes all keys from all databases.";
     "flushdb" -1 WRITE, NO_KEYS, Run::Cluster(Cluster::Flush), "server" "1.0.0" "Removes all keys from the current database.";
+    "geoadd" -5 WRITE | DENYOOM, ONE_KEY, Partition(Op::GeoAdd), "geo" "3.2.0" "Adds one or more members to a geospatial index.";
+    "geodist" -4 READONLY, ONE_KEY, Partition(Op::GeoDist), "geo" "3.2.0" "Returns the distance between two members of a geospatial index.";
+    "geohash" -2 READONLY, ONE_KEY, Partition(Op::GeoHash), "geo" "3.2.0" "Returns members from a geospatial index as geohash strings.";
+    "geopos" -2 READONLY, ONE_KEY, Partition(Op::GeoPos), "geo" "3.2.0" "Returns the longitude and latitude of members from a geospatial index.";
+    "georadius" -6 WRITE | DENYOOM | LARGE_REPLY | MOVABLE | STORE_OPTION, ONE_KEY, Together(Op::GeoRadius), "geo" "3.2.0" "Queries a geospatial index for members within a distance from a coordinate, optionally stores the result.";
+    "georadius_ro" -6 READONLY, ONE_KEY, Partition(Op::GeoRadiusRo), "geo" "3.2.10" "Returns members from a geospatial index that are within a distance from a coordinate.";
+    "georadiusbymember" -5 WRITE | DENYOOM | LARGE_REPLY | MOVABLE | STORE_OPTION, ONE_KEY, Together(Op::GeoRadiusByMember), "geo" "3.2.0" "Queries a geospatial index for members within a distance from a member, optionally stores the result.";
+    "georadiusbymember_ro" -5 READONLY, ONE_KEY, Partition(Op::GeoRadiusByMemberRo), "geo" "3.2.10" "Returns members from a geospatial index that are within a distance from a member.";
+    "geosearch" -7 READONLY, ONE_KEY, Partition(Op::GeoSearch), "geo" "6.2.0" "Queries a geospatial index for members inside an area of a box or a circle.";
+    "geosearchstore" -8 WRITE | DENYOOM, TWO_KEYS, Together(Op::GeoSearchStore), "geo" "6.2.0" "Queries a geospatial index for members inside an area, and stores the result.";
     "get" 2 READONLY | FAST, ONE_KEY, Partition(Op::Get), "string" "1.0.0" "Returns the string value of a key.";
+    "getbit" 3 READONLY | FAST, ONE_KEY, Partition(Op::GetBit), "bitmap" "2.2.0" "Returns a bit value by offset.";
     "getdel" 2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::GetDel), "string" "6.2.0" "Returns the string value of a key after deleting the key.";
     "getex" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::GetEx), "string" "6.2.0" "Returns the string value of a key after setting its expiration time.";
     "getrange" 4 READONLY, ONE_KEY, Partition(Op::GetRange), "string" "2.4.0" "Returns a substring of the string stored at a key.";
     "getset" 3 WRITE | DENYOOM | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::GetSet), "string" "1.0.0" "Returns the previous string value of a key after setting it to a new value.";
+    "hdel" -3 WRITE | FAST, ONE_KEY, Partition(Op::HDel), "hash" "2.0.0" "Deletes one or more fields and their values from a hash.";
     "hello" -1 FAST, NO_KEYS, Run::Session(Session::Hello), "connection" "6.0.0" "Handshakes with the server.";
+    "hexists" 3 READONLY | FAST, ONE_KEY, Partition(Op::HExists), "hash" "2.0.0" "Determines whether a field exists in a hash.";
+    "hget" 3 READONLY | FAST, ONE_KEY, Partition(Op::HGet), "hash" "2.0.0" "Returns the value of a field in a hash.";
+    "hgetall" 2 READONLY, ONE_KEY, Partition(Op::HGetAll), "hash" "2.0.0" "Returns all fields and values in a hash.";
+    "hincrby" 4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::HIncrBy), "hash" "2.0.0" "Increments the integer value of a field in a hash by a number.";
+    "hincrbyfloat" 4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::HIncrByFloat), "hash" "2.6.0" "Increments the floating point value of a field by a number.";
+    "hkeys" 2 READONLY, ONE_KEY, Partition(Op::HKeys), "hash" "2.0.0" "Returns all fields in a hash.";
+    "hlen" 2 READONLY | FAST, ONE_KEY, Partition(Op::HLen), "hash" "2.0.0" "Returns the number of fields in a hash.";
+    "hmget" -3 READONLY | FAST, ONE_KEY, Partition(Op::HMGet), "hash" "2.0.0" "Returns the values of several fields in a hash.";
+    "hmset" -4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::HMSet), "hash" "2.0.0" "Sets the values of multiple fields.";
+    "hrandfield" -2 READONLY, ONE_KEY, Partition(Op::HRandField), "hash" "6.2.0" "Returns one or more random fields from a hash.";
+    "hscan" -3 READONLY, ONE_KEY, Partition(Op::HScan), "hash" "2.8.0" "Iterates over fields and values of a hash.";
+    "hset" -4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::HSet), "hash" "2.0.0" "Creates or modifies the value of a field in a hash.";
+    "hsetnx" 4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::HSetNx), "hash" "2.0.0" "Sets the value of a field in a hash only when the field doesn't exist.";
+    "hstrlen" 3 READONLY | FAST, ONE_KEY, Partition(Op::HStrLen), "hash" "3.2.0" "Returns the length of the value of a field.";
+    "hvals" 2 READONLY, ONE_KEY, Partition(Op::HVals), "hash" "2.0.0" "Returns all values in a hash.";
     "incr" 2 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::Incr), "string" "1.0.0" "Increments the integer value of a key by one.";
     "incrby" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::IncrBy), "string" "1.0.0" "Increments the integer value of a key by a number.";
     "incrbyfloat" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::IncrByFloat), "string" "2.6.0" "Increments the floating point value of a key by a number.";
     "info" -1 0, NO_KEYS, Run::Cluster(Cluster::Info), "server" "1.0.0" "Returns information and statistics about the server.";
     "keys" 2 READONLY, NO_KEYS, Run::Cluster(Cluster::Keys), "generic" "1.0.0" "Returns all key names that match a pattern.";
+    "lcs" -3 READONLY, TWO_KEYS, Together(Op::Lcs), "string" "7.0.0" "Finds the longest common substring.";
+    "lindex" 3 READONLY, ONE_KEY, Partition(Op::LIndex), "list" "1.0.0" "Returns an element from a list by its index.";
+    "linsert" 5 WRITE | DENYOOM, ONE_KEY, Partition(Op::LInsert), "list" "2.2.0" "Inserts an element before or after another element in a list.";
+    "llen" 2 READONLY | FAST, ONE_KEY, Partition(Op::LLen), "list" "1.0.0" "Returns the length of a list.";
+    "lmove" 5 WRITE | DENYOOM | LARGE_REPLY, TWO_KEYS, Together(Op::LMove), "list" "6.2.0" "Returns an element after popping it from one list and pushing it to another.";
+    "lmpop" -4 WRITE | LARGE_REPLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::LMPop), "list" "7.0.0" "Returns multiple elements from a list after removing them.";
+    "lpop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::LPop), "list" "1.0.0" "Returns and removes the first elements of a list.";
+    "lpos" -3 READONLY, ONE_KEY, Partition(Op::LPos), "list" "6.0.6" "Returns the index of matching elements in a list.";
+    "lpush" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::LPush), "list" "1.0.0" "Prepends one or more elements to a list.";
+    "lpushx" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::LPushX), "list" "2.2.0" "Prepends one or more elements to a list only when the list exists.";
+    "lrange" 4 READONLY, ONE_KEY, Partition(Op::LRange), "list" "1.0.0" "Returns a range of elements from a list.";
+    "lrem" 4 WRITE, ONE_KEY, Partition(Op::LRem), "list" "1.0.0" "Removes elements from a list.";
+    "lset" 4 WRITE | DENYOOM, ONE_KEY, Partition(Op::LSet), "list" "1.0.0" "Sets the value of an element in a list by its index.";
+    "ltrim" 4 WRITE, ONE_KEY, Partition(Op::LTrim), "list" "1.0.0" "Removes elements from both ends of a list.";
+    "memory" -2 READONLY, (2, 2, 1), Partition(Op::Memory), "server" "4.0.0" "A container for memory diagnostics commands.";
     "mget" -2 READONLY | FAST, ALL_KEYS, ArrayOverKeys(Op::GetOrNull), "string" "1.0.0" "Returns the string values of one or more keys.";
     "mset" -3 WRITE | DENYOOM, PAIRS, Run::Keys(Keys::MSet), "string" "1.0.1" "Creates or modifies the string values of one or more keys.";
     "msetnx" -3 WRITE | DENYOOM, PAIRS, Run::Keys(Keys::MSetNx), "string" "1.0.1" "Modifies the string values of one or more keys only when all keys don't exist.";
@@ -223,6 +316,9 @@ commands! {
     "pexpire" -3 WRITE | FAST, ONE_KEY, Partition(Op::PExpire), "generic" "2.6.0" "Sets the expiration time of a key in milliseconds.";
     "pexpireat" -3 WRITE | FAST, ONE_KEY, Partition(Op::PExpireAt), "generic" "2.6.0" "Sets the expiration time of a key to a Unix milliseconds timestamp.";
     "pexpiretime" 2 READONLY | FAST, ONE_KEY, Partition(Op::PExpireTime), "generic" "7.0.0" "Returns the expiration time of a key as a Unix milliseconds timestamp.";
+    "pfadd" -2 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::PfAdd), "hyperloglog" "2.8.9" "Adds elements to a HyperLogLog key.";
+    "pfcount" -2 READONLY, ALL_KEYS, Together(Op::PfCount), "hyperloglog" "2.8.9" "Returns the approximated cardinality of the sets observed by HyperLogLog keys.";
+    "pfmerge" -2 WRITE | DENYOOM, ALL_KEYS, Together(Op::PfMerge), "hyperloglog" "2.8.9" "Merges one or more HyperLogLog values into a single key.";
     "ping" -1 FAST, NO_KEYS, Run::Session(Session::Ping), "connection" "1.0.0" "Returns the server's liveliness response.";
     "psetex" 4 WRITE | DENYOOM, ONE_KEY, Partition(Op::PSetEx), "string" "2.6.0" "Sets both string value and expiration time in milliseconds of a key.";
     "psubscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::PSubscribe), "pubsub" "2.0.0" "Listens for messages published to channels that match patterns; refused here.";
@@ -234,15 +330,37 @@ commands! {
     "rename" 3 WRITE, TWO_KEYS, Run::Keys(Keys::Rename), "generic" "1.0.0" "Renames a key and overwrites the destination.";
     "renamenx" 3 WRITE | FAST, TWO_KEYS, Run::Keys(Keys::RenameNx), "generic" "1.0.0" "Renames a key only when the target key name doesn't exist.";
     "reset" 1 FAST, NO_KEYS, Run::Session(Session::Reset), "connection" "6.2.0" "Resets the connection.";
+    "rpop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::RPop), "list" "1.0.0" "Returns and removes the last elements of a list.";
+    "rpoplpush" 3 WRITE | DENYOOM | LARGE_REPLY, TWO_KEYS, Together(Op::RPopLPush), "list" "1.2.0" "Returns the last element of a list after removing and pushing it to another list.";
+    "rpush" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::RPush), "list" "1.0.0" "Appends one or more elements to a list.";
+    "rpushx" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::RPushX), "list" "2.2.0" "Appends one or more elements to a list only when the list exists.";
+    "sadd" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::SAdd), "set" "1.0.0" "Adds one or more members to a set.";
     "scan" -2 READONLY, NO_KEYS, Run::Cluster(Cluster::Scan), "generic" "2.8.0" "Iterates over the key names in the database.";
+    "scard" 2 READONLY | FAST, ONE_KEY, Partition(Op::SCard), "set" "1.0.0" "Returns the number of members in a set.";
+    "sdiff" -2 READONLY, ALL_KEYS, Together(Op::SDiff), "set" "1.0.0" "Returns the difference of multiple sets.";
+    "sdiffstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SDiffStore), "set" "1.0.0" "Stores the difference of multiple sets in a key.";
     "select" 2 FAST, NO_KEYS, Run::Session(Session::Select), "connection" "1.0.0" "Changes the selected database.";
     "set" -3 WRITE | DENYOOM, ONE_KEY, Partition(Op::Set), "string" "1.0.0" "Sets the string value of a key, ignoring its type.";
+    "setbit" 4 WRITE | DENYOOM, ONE_KEY, Partition(Op::SetBit), "bitmap" "2.2.0" "Sets or clears the bit at an offset of the string value.";
     "setex" 4 WRITE | DENYOOM, ONE_KEY, Partition(Op::SetEx), "string" "2.0.0" "Sets the string value and expiration time of a key.";
     "setnx" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::SetNx), "string" "1.0.0" "Sets the string value of a key only when the key doesn't exist.";
     "setrange" 4 WRITE | DENYOOM, ONE_KEY, Partition(Op::SetRange), "string" "2.2.0" "Overwrites a part of a string value with another by an offset.";
+    "sinter" -2 READONLY, ALL_KEYS, Together(Op::SInter), "set" "1.0.0" "Returns the intersection of multiple sets.";
+    "sintercard" -3 READONLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::SInterCard), "set" "7.0.0" "Returns the number of members of the intersection of multiple sets.";
+    "sinterstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SInterStore), "set" "1.0.0" "Stores the intersection of multiple sets in a key.";
+    "sismember" 3 READONLY | FAST, ONE_KEY, Partition(Op::SIsMember), "set" "1.0.0" "Determines whether a member belongs to a set.";
+    "smembers" 2 READONLY, ONE_KEY, Partition(Op::SMembers), "set" "1.0.0" "Returns all members of a set.";
+    "smismember" -3 READONLY | FAST, ONE_KEY, Partition(Op::SMIsMember), "set" "6.2.0" "Determines whether multiple members belong to a set.";
+    "smove" 4 WRITE | FAST, TWO_KEYS, Together(Op::SMove), "set" "1.0.0" "Moves a member from one set to another.";
+    "spop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::SPop), "set" "1.0.0" "Returns one or more random members from a set after removing them.";
+    "srandmember" -2 READONLY, ONE_KEY, Partition(Op::SRandMember), "set" "1.0.0" "Returns one or multiple random members from a set.";
+    "srem" -3 WRITE | FAST, ONE_KEY, Partition(Op::SRem), "set" "1.0.0" "Removes one or more members from a set.";
+    "sscan" -3 READONLY, ONE_KEY, Partition(Op::SScan), "set" "2.8.0" "Iterates over members of a set.";
     "strlen" 2 READONLY | FAST, ONE_KEY, Partition(Op::StrLen), "string" "2.2.0" "Returns the length of a string value.";
     "subscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::Subscribe), "pubsub" "2.0.0" "Listens for messages published to channels.";
     "substr" 4 READONLY, ONE_KEY, Partition(Op::GetRange), "string" "1.0.0" "Returns a substring from a string value.";
+    "sunion" -2 READONLY, ALL_KEYS, Together(Op::SUnion), "set" "1.0.0" "Returns the union of multiple sets.";
+    "sunionstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SUnionStore), "set" "1.0.0" "Stores the union of multiple sets in a key.";
     "time" 1 FAST, NO_KEYS, Run::Session(Session::Time), "server" "2.6.0" "Returns the server time.";
     "touch" -2 READONLY | FAST, ALL_KEYS, SumOverKeys(Op::Touch), "generic" "3.2.1" "Returns the number of existing keys out of those specified.";
     "ttl" 2 READONLY | FAST, ONE_KEY, Partition(Op::Ttl), "generic" "1.0.0" "Returns the expiration time in seconds of a key.";
@@ -251,6 +369,38 @@ commands! {
     "unsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::Unsubscribe), "pubsub" "2.0.0" "Stops listening to messages posted to channels.";
     "unwatch" 1 FAST, NO_KEYS, Run::Transaction(Transaction::Unwatch), "transactions" "2.2.0" "Forgets about watched keys of a transaction.";
     "watch" -2 FAST, ALL_KEYS, Run::Transaction(Transaction::Watch), "transactions" "2.2.0" "Monitors changes to keys to determine the execution of a transaction.";
+    "zadd" -4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::ZAdd), "sorted-set" "1.2.0" "Adds one or more members to a sorted set, or updates their scores.";
+    "zcard" 2 READONLY | FAST, ONE_KEY, Partition(Op::ZCard), "sorted-set" "1.2.0" "Returns the number of members in a sorted set.";
+    "zcount" 4 READONLY | FAST, ONE_KEY, Partition(Op::ZCount), "sorted-set" "2.0.0" "Returns the count of members in a sorted set that have scores within a range.";
+    "zdiff" -3 READONLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::ZDiff), "sorted-set" "6.2.0" "Returns the difference between multiple sorted sets.";
+    "zdiffstore" -4 WRITE | DENYOOM | MOVABLE | NUMKEYS_SECOND, ONE_KEY, Together(Op::ZDiffStore), "sorted-set" "6.2.0" "Stores the difference of multiple sorted sets in a key.";
+    "zincrby" 4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::ZIncrBy), "sorted-set" "1.2.0" "Increments the score of a member in a sorted set.";
+    "zinter" -3 READONLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::ZInter), "sorted-set" "6.2.0" "Returns the intersection of multiple sorted sets.";
+    "zintercard" -3 READONLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::ZInterCard), "sorted-set" "7.0.0" "Returns the number of members of the intersection of multiple sorted sets.";
+    "zinterstore" -4 WRITE | DENYOOM | MOVABLE | NUMKEYS_SECOND, ONE_KEY, Together(Op::ZInterStore), "sorted-set" "2.0.0" "Stores the intersection of multiple sorted sets in a key.";
+    "zlexcount" 4 READONLY | FAST, ONE_KEY, Partition(Op::ZLexCount), "sorted-set" "2.8.9" "Returns the number of members in a sorted set within a lexicographical range.";
+    "zmpop" -4 WRITE | LARGE_REPLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::ZMPop), "sorted-set" "7.0.0" "Returns the highest- or lowest-scoring members from one or more sorted sets after removing them.";
+    "zmscore" -3 READONLY | FAST, ONE_KEY, Partition(Op::ZMScore), "sorted-set" "6.2.0" "Returns the scores of one or more members in a sorted set.";
+    "zpopmax" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::ZPopMax), "sorted-set" "5.0.0" "Returns the highest-scoring members from a sorted set after removing them.";
+    "zpopmin" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::ZPopMin), "sorted-set" "5.0.0" "Returns the lowest-scoring members from a sorted set after removing them.";
+    "zrandmember" -2 READONLY, ONE_KEY, Partition(Op::ZRandMember), "sorted-set" "6.2.0" "Returns one or more random members from a sorted set.";
+    "zrange" -4 READONLY, ONE_KEY, Partition(Op::ZRange), "sorted-set" "1.2.0" "Returns members in a sorted set within a range of indexes.";
+    "zrangebylex" -4 READONLY, ONE_KEY, Partition(Op::ZRangeByLex), "sorted-set" "2.8.9" "Returns members in a sorted set within a lexicographical range.";
+    "zrangebyscore" -4 READONLY, ONE_KEY, Partition(Op::ZRangeByScore), "sorted-set" "1.0.5" "Returns members in a sorted set within a range of scores.";
+    "zrangestore" -5 WRITE | DENYOOM, TWO_KEYS, Together(Op::ZRangeStore), "sorted-set" "6.2.0" "Stores a range of members from a sorted set in a key.";
+    "zrank" -3 READONLY | FAST, ONE_KEY, Partition(Op::ZRank), "sorted-set" "2.0.0" "Returns the index of a member in a sorted set ordered by ascending scores.";
+    "zrem" -3 WRITE | FAST, ONE_KEY, Partition(Op::ZRem), "sorted-set" "1.2.0" "Removes one or more members from a sorted set.";
+    "zremrangebylex" 4 WRITE, ONE_KEY, Partition(Op::ZRemRangeByLex), "sorted-set" "2.8.9" "Removes members in a sorted set within a lexicographical range.";
+    "zremrangebyrank" 4 WRITE, ONE_KEY, Partition(Op::ZRemRangeByRank), "sorted-set" "2.0.0" "Removes members in a sorted set within a range of indexes.";
+    "zremrangebyscore" 4 WRITE, ONE_KEY, Partition(Op::ZRemRangeByScore), "sorted-set" "1.2.0" "Removes members in a sorted set within a range of scores.";
+    "zrevrange" -4 READONLY, ONE_KEY, Partition(Op::ZRevRange), "sorted-set" "1.2.0" "Returns members in a sorted set within a range of indexes in reverse order.";
+    "zrevrangebylex" -4 READONLY, ONE_KEY, Partition(Op::ZRevRangeByLex), "sorted-set" "2.8.9" "Returns members in a sorted set within a lexicographical range in reverse order.";
+    "zrevrangebyscore" -4 READONLY, ONE_KEY, Partition(Op::ZRevRangeByScore), "sorted-set" "2.2.0" "Returns members in a sorted set within a range of scores in reverse order.";
+    "zrevrank" -3 READONLY | FAST, ONE_KEY, Partition(Op::ZRevRank), "sorted-set" "2.0.0" "Returns the index of a member in a sorted set ordered by descending scores.";
+    "zscan" -3 READONLY, ONE_KEY, Partition(Op::ZScan), "sorted-set" "2.8.0" "Iterates over members and scores of a sorted set.";
+    "zscore" 3 READONLY | FAST, ONE_KEY, Partition(Op::ZScore), "sorted-set" "1.2.0" "Returns the score of a member in a sorted set.";
+    "zunion" -3 READONLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::ZUnion), "sorted-set" "6.2.0" "Returns the union of multiple sorted sets.";
+    "zunionstore" -4 WRITE | DENYOOM | MOVABLE | NUMKEYS_SECOND, ONE_KEY, Together(Op::ZUnionStore), "sorted-set" "2.0.0" "Stores the union of multiple sorted sets in a key.";
 }
 
 #[cfg(test)]
@@ -270,12 +420,22 @@ mod tests {
 
     #[test]
     fn arity_and_keys_are_read_as_redis_means_them() {
-        let places = |name: &str, length| find(name.as_bytes()).unwrap().key_places(length).collect::<Vec<_>>();
+        let places = |name: &str, length| find(name.as_bytes()).unwrap().key_places(length, |_| b"");
         assert_eq!(places("get", 2), [1]);
         assert_eq!(places("mset", 5), [1, 3]);
         assert_eq!(places("del", 4), [1, 2, 3]);
         assert_eq!(places("ping", 1), [0; 0]);
         assert_eq!(places("object", 3), [2]);
+        let movable = |words: &str| {
+            let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            find(words[0]).unwrap().key_places(words.len(), |at| words[at])
+        };
+        assert_eq!(movable("zunion 2 a b WITHSCORES"), [2, 3]);
+        assert_eq!(movable("zunionstore d 2 a b WEIGHTS 1 2"), [1, 3, 4]);
+        assert_eq!(movable("zunion 9 a b"), [2, 3]);
+        assert_eq!(movable("zunion x a b"), [0; 0]);
+        assert_eq!(movable("georadius k 1 2 3 km STORE s"), [1, 7]);
+        assert_eq!(movable("georadius k 1 2 3 km ASC"), [1]);
         let set = find(b"set").unwrap();
         assert!(!set.accepts(2) && set.accepts(3) && set.accepts(9));
         let get = find(b"get").unwrap();

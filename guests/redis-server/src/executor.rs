@@ -6,11 +6,17 @@
 use recoil_sdk::encoding::push_bytes;
 use recoil_sdk::{Error, Transaction};
 
-use crate::keyspace::{Failure, Keyspace, Outcome};
+use crate::blocking::{self, TIMER_WAITING};
+use crate::keyspace::{Failure, Keyspace, Outcome, TIMER_CLEANER, TIMER_KEY};
 use crate::request::{self, Arguments, Op, Request};
 use crate::resp::{push_error, push_integer};
 use crate::strings::TimeUnit;
-use crate::{keys, strings, walks};
+use crate::{bits, cleaner, geo, hash, hll, keys, lcs, list, set, strings, walks, zset};
+
+/// Elements that one command writes or removes, at most: a transaction has room for 262,144 rows.
+pub(crate) const CHANGES_MAX: u64 = 120_000;
+/// What an answer may come to: the host takes 16 MiB.
+const REPLY_BYTES_MAX: usize = (16 << 20) - 1024;
 
 /// One command under way.
 pub(crate) struct Call<'a, 'b> {
@@ -18,6 +24,24 @@ pub(crate) struct Call<'a, 'b> {
     pub(crate) arguments: Arguments<'a>,
     pub(crate) resp3: bool,
     pub(crate) reply: Vec<u8>,
+}
+
+/// Refuse a reply that has become too large, before it is written to its end.
+pub(crate) fn check_reply(reply: &[u8]) -> Outcome {
+    if reply.len() <= REPLY_BYTES_MAX {
+        return Ok(());
+    }
+    // Not a reply, since a command may have written by now.
+    Err(Failure::Abort(Error::new(format!(
+        "ERR the reply would be above {REPLY_BYTES_MAX} bytes: ask for less at a time, by ranges or SCAN commands"
+    ))))
+}
+
+impl Call<'_, '_> {
+    /// [`check_reply`] of this call's.
+    pub(crate) fn check_reply(&self) -> Outcome {
+        check_reply(&self.reply)
+    }
 }
 
 /// Answer a request of a listener.
@@ -29,21 +53,35 @@ pub(crate) fn handle(transaction: &mut dyn Transaction, input: &[u8]) -> Result<
         Op::Batch => batch(&mut keyspace, request)?,
         _ => answer(&mut keyspace, request)?,
     };
+    check_reply(&reply).map_err(abort)?;
+    blocking::serve(&mut keyspace).map_err(abort)?;
     Ok(if bounded && reply.len() > request::BOUNDED_REPLY_BYTES_MAX { vec![request::ASK_ALONE] } else { reply })
 }
 
-/// A timer named like a key has fired: remove the key, if its time has come.
-pub(crate) fn expire(transaction: &mut dyn Transaction, key: &[u8]) -> Result<(), Error> {
+/// A timer has fired: that of a key whose time has come, or the cleaner's.
+pub(crate) fn fire(transaction: &mut dyn Transaction, id: &[u8]) -> Result<(), Error> {
     let mut keyspace = Keyspace::new(transaction);
-    match keyspace.load(key) {
-        // To be safe from clocks: if it is not time yet, another timer will be.
-        Ok(Some(stored)) if stored.expire_at_us != 0 => {
-            keyspace.transaction.set_timer(key, stored.expire_at_us, b"");
-            Ok(())
+    match id.split_first() {
+        Some((&TIMER_KEY, key)) => expire(&mut keyspace, id, key).map_err(abort),
+        Some((&TIMER_WAITING, _)) => {
+            blocking::expire(&mut keyspace, id).map_err(abort)?;
+            // What was given back may be what others wait for.
+            blocking::serve(&mut keyspace).map_err(abort)
         }
-        Ok(_) => Ok(()),
-        Err(failure) => Err(abort(failure)),
+        _ if id == TIMER_CLEANER => cleaner::run(&mut keyspace).map_err(abort),
+        // Of another version of this package: nothing here depends on it.
+        _ => Ok(()),
     }
+}
+
+/// Remove the key, if its time has come.
+fn expire(keyspace: &mut Keyspace<'_>, id: &[u8], key: &[u8]) -> Outcome {
+    match keyspace.load(key)? {
+        // To be safe from clocks: if it is not time yet, another timer will be.
+        Some(stored) if stored.expire_at_us != 0 => keyspace.transaction.set_timer(id, stored.expire_at_us, b""),
+        _ => {}
+    }
+    Ok(())
 }
 
 fn abort(failure: Failure) -> Error {
@@ -85,11 +123,30 @@ fn batch(keyspace: &mut Keyspace<'_>, mut request: Request<'_>) -> Result<Vec<u8
             return Err(Error::new("ERR a batch within a batch"));
         }
         push_bytes(&mut replies, &answer(keyspace, command)?);
+        check_reply(&replies).map_err(abort)?;
     }
     Ok(replies)
 }
 
 fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
+    // Operations are numbered by the type that they are for.
+    match op as u8 {
+        100..=119 => hash::run(op, call),
+        120..=139 => set::run(op, call),
+        140..=159 => list::commands::run(op, call),
+        160..=194 => zset::run(op, call),
+        195..=201 => bits::run(op, call),
+        202 => lcs::lcs(call),
+        205..=209 => hll::run(op, call),
+        210..=219 => geo::run(op, call),
+        225 => keys::memory(call),
+        230 => blocking::block(call),
+        231 => blocking::unblock(call),
+        _ => run_on_strings_and_keys(op, call),
+    }
+}
+
+fn run_on_strings_and_keys(op: Op, call: &mut Call<'_, '_>) -> Outcome {
     const fn unit(milliseconds: bool, absolute: bool) -> TimeUnit {
         TimeUnit { milliseconds, absolute }
     }
@@ -139,6 +196,7 @@ fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
         Op::Restore => keys::restore(call),
         Op::Publish => publish(call),
         Op::Batch => Err(Failure::Abort("ERR a batch within a batch".into())),
+        _ => Err(Failure::Abort("ERR an operation without a command".into())),
     }
 }
 

@@ -1,10 +1,13 @@
 //! What can be done with a key of any type, on its partition: existence, expiry, renaming, copying.
 //!
-//! Invariant: nothing here looks into a payload, so that it serves every type. (A type with element rows adds what moves
-//! and removes them to [`crate::keyspace`].)
+//! Invariant: nothing here looks into a payload but to copy, name and measure what is in it. Renaming moves no elements,
+//! copying copies them all; what goes to another partition goes as one row, inline whatever its size ([`dump`]).
 
-use crate::executor::Call;
-use crate::keyspace::{Kind, Outcome, Stored};
+use crate::arguments::is;
+use crate::elements::Elements;
+use crate::executor::{CHANGES_MAX, Call};
+use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Stored, damaged};
+use crate::list::List;
 use crate::numbers::parse_i64;
 use crate::resp::{push_bulk, push_error, push_integer, push_null, push_simple};
 use crate::strings::{SYNTAX, TimeUnit, expire_at};
@@ -43,7 +46,7 @@ pub(crate) fn set_expiry(call: &mut Call<'_, '_>, key: &[u8], stored: &Stored, a
     if at_us != 0 && at_us <= call.keyspace.now_us() {
         return call.keyspace.remove(key, stored);
     }
-    call.keyspace.store(key, stored.kind, &[stored.payload()], at_us, Some(stored))
+    call.keyspace.rewrite(key, stored, at_us)
 }
 
 /// EXPIRE, PEXPIRE, EXPIREAT and PEXPIREAT.
@@ -130,17 +133,90 @@ pub(crate) fn object(call: &mut Call<'_, '_>) -> Outcome {
         None => push_null(&mut call.reply, call.resp3),
         Some(_) if is("refcount") => push_integer(&mut call.reply, 1),
         Some(_) if is("idletime") => push_integer(&mut call.reply, 0),
-        Some(stored) => push_bulk(&mut call.reply, encoding(&stored).as_bytes()),
+        Some(stored) => push_bulk(&mut call.reply, encoding(&stored)?.as_bytes()),
     }
     Ok(())
 }
 
 /// What Redis would say it is encoded as.
-fn encoding(stored: &Stored) -> &'static str {
-    match stored.kind {
+fn encoding(stored: &Stored) -> Result<&'static str, Failure> {
+    Ok(match stored.kind {
         Kind::String if parse_i64(stored.payload()).is_some() => "int",
         Kind::String if stored.payload().len() <= 44 => "embstr",
         Kind::String => "raw",
+        Kind::List => List::decode(stored)?.encoding_name(),
+        Kind::Set | Kind::SortedSet | Kind::Hash => Elements::decode(stored)?.encoding_name(),
+    })
+}
+
+/// What a row of an element has beside the element and its value, about: prefix, part and hash or position.
+const ELEMENT_ROW_BYTES: u64 = 15;
+
+/// MEMORY USAGE: the bytes of all rows of a key, on one replica.
+pub(crate) fn memory(call: &mut Call<'_, '_>) -> Outcome {
+    let subcommand = call.arguments.required()?;
+    let arguments = call.rest()?;
+    if !is(subcommand, "usage") {
+        let name: String = String::from_utf8_lossy(subcommand).chars().take(128).collect();
+        return Err(format!("ERR unknown subcommand '{name}'. Try MEMORY HELP.").into());
+    }
+    let key = match arguments[..] {
+        [] => return Err("ERR wrong number of arguments for 'memory|usage' command".into()),
+        [key] => key,
+        [key, option, samples] if is(option, "samples") => {
+            crate::arguments::unsigned(samples, SYNTAX)?;
+            key
+        }
+        _ => return Err(SYNTAX.into()),
+    };
+    let Some(stored) = call.keyspace.load(key)? else {
+        push_null(&mut call.reply, call.resp3);
+        return Ok(());
+    };
+    let mut bytes = (6 + key.len() + stored.row().len()) as u64;
+    if stored.generation().is_some() {
+        let (count, held) = match stored.kind {
+            Kind::List => List::decode(&stored).map(|list| (list.len(), list.bytes()))?,
+            _ => Elements::decode(&stored).map(|elements| (elements.len(), elements.bytes()))?,
+        };
+        bytes += held + count * ELEMENT_ROW_BYTES;
+        if stored.kind == Kind::SortedSet {
+            // The order has every member once more, behind its score.
+            bytes += held + count * (ELEMENT_ROW_BYTES - 5);
+        }
+    }
+    push_integer(&mut call.reply, bytes as i64);
+    Ok(())
+}
+
+/// Give a key a copy of the value of another one, with its expiry.
+fn copy_value(keyspace: &mut Keyspace<'_>, stored: &Stored, to: &[u8], target: Option<&Stored>) -> Outcome {
+    if stored.generation().is_none() {
+        return keyspace.store(to, stored.kind, &[stored.payload()], stored.expire_at_us, target);
+    }
+    write_value(keyspace, stored, to)
+}
+
+/// Write the collection of a row under a key, whatever is there, in rows of its own if it is large.
+fn write_value(keyspace: &mut Keyspace<'_>, stored: &Stored, to: &[u8]) -> Outcome {
+    let check = |count: u64, rows: u64| -> Outcome {
+        let max = CHANGES_MAX / rows;
+        if count <= max {
+            return Ok(());
+        }
+        Err(format!("ERR the value has {count} elements: one command copies at most {max} of this type").into())
+    };
+    match stored.kind {
+        Kind::List => {
+            let list = List::decode(stored)?;
+            check(list.len(), 1)?;
+            list.copy(keyspace)?.save_as_new(keyspace, to, stored.expire_at_us)
+        }
+        kind => {
+            let elements = Elements::decode(stored)?;
+            check(elements.len(), if kind == Kind::SortedSet { 3 } else { 1 })?;
+            elements.copy(keyspace)?.save_as_new(keyspace, to, stored.expire_at_us)
+        }
     }
 }
 
@@ -151,8 +227,7 @@ pub(crate) fn rename(call: &mut Call<'_, '_>, only_if_absent: bool) -> Outcome {
     let target = call.keyspace.load(to)?;
     let refused = only_if_absent && target.is_some();
     if !refused && from != to {
-        call.keyspace.remove(from, &stored)?;
-        call.keyspace.store(to, stored.kind, &[stored.payload()], stored.expire_at_us, target.as_ref())?;
+        call.keyspace.move_to(from, &stored, to, target.as_ref())?;
     }
     if only_if_absent {
         push_integer(&mut call.reply, i64::from(!refused));
@@ -173,7 +248,7 @@ pub(crate) fn copy(call: &mut Call<'_, '_>) -> Outcome {
     let target = call.keyspace.load(to)?;
     let copied = match stored {
         Some(stored) if replace || target.is_none() => {
-            call.keyspace.store(to, stored.kind, &[stored.payload()], stored.expire_at_us, target.as_ref())?;
+            copy_value(call.keyspace, &stored, to, target.as_ref())?;
             true
         }
         _ => false,
@@ -216,12 +291,20 @@ pub(crate) fn version(call: &mut Call<'_, '_>) -> Outcome {
     Ok(())
 }
 
-/// A key's row; nothing when it is absent.
+/// A key's row, and that of a collection in rows as it would be if it were inline; nothing when the key is absent.
 pub(crate) fn dump(call: &mut Call<'_, '_>) -> Outcome {
     let key = call.arguments.required()?;
-    if let Some(stored) = call.keyspace.load(key)? {
+    let Some(stored) = call.keyspace.load(key)? else { return Ok(()) };
+    if stored.generation().is_none() {
         call.reply.extend_from_slice(stored.row());
+        return Ok(());
     }
+    let payload = match stored.kind {
+        Kind::List => List::decode(&stored)?.whole_payload(call.keyspace)?,
+        _ => Elements::decode(&stored)?.whole_payload(call.keyspace)?,
+    };
+    call.reply.extend_from_slice(&stored.inline_header());
+    call.reply.extend_from_slice(&payload);
     Ok(())
 }
 
@@ -229,8 +312,15 @@ pub(crate) fn dump(call: &mut Call<'_, '_>) -> Outcome {
 pub(crate) fn restore(call: &mut Call<'_, '_>) -> Outcome {
     let (key, row) = (call.arguments.required()?, call.arguments.required()?);
     let stored = Stored::decode(row.to_vec())?;
-    let target = call.keyspace.load(key)?;
-    call.keyspace.store(key, stored.kind, &[stored.payload()], stored.expire_at_us, target.as_ref())?;
+    if stored.generation().is_some() {
+        return Err(damaged("a row whose elements are on another partition"));
+    }
+    if stored.kind == Kind::String {
+        let target = call.keyspace.load(key)?;
+        call.keyspace.store(key, stored.kind, &[stored.payload()], stored.expire_at_us, target.as_ref())?;
+    } else {
+        write_value(call.keyspace, &stored, key)?;
+    }
     push_simple(&mut call.reply, "OK");
     Ok(())
 }

@@ -12,30 +12,50 @@
 //! listener/   a session: pipeline, fan-out over partitions, MULTI, SCAN, subscriptions, what needs no partition
 //! executor    what a handler does with a request: dispatch, batches with conditions
 //! keyspace    the rows: layout, expiry, versions, walking in hash order
+//! cleaner     removes the rows of collections that are gone
+//! arguments   integers, floats, keywords, options
 //! strings, keys, walks   the commands on a partition, by type
+//! elements    hashes, sets and sorted sets: inline or in rows; hash, set, zset/ are their commands,
+//!             scans and sampling what they have in common
+//! blocking    commands that wait, and serving them at the end of a transaction
+//! list/       lists, bits/ bitmaps, hll HyperLogLog, geo/ places, lcs
 //! ```
 //!
 //! Invariant: a key's commands run on the partition of its hash tag and only touch rows of that key; everything that
-//! spans partitions is the listener's. A type of value (lists, hashes, …) is one more file beside [`strings`], entries in
-//! [`command`] and [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, scripts,
-//! databases other than 0, `MONITOR`.
+//! spans partitions is the listener's. A type of value is one more file beside [`strings`], entries in [`command`] and
+//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, scripts, streams, databases
+//! other than 0, `MONITOR`.
 
+mod arguments;
+mod bits;
+mod blocking;
+mod cleaner;
 mod command;
+mod elements;
 mod executor;
 #[cfg(not(target_arch = "wasm32"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod geo;
 mod glob;
+mod hash;
+mod hll;
 mod keys;
 mod keyspace;
+mod lcs;
+mod list;
 mod listener;
 mod numbers;
 mod request;
 mod resp;
+mod sampling;
+mod scans;
+mod set;
 mod strings;
 #[cfg(test)]
 mod tests;
 mod walks;
+mod zset;
 
 use recoil_sdk::{Connection, Error, Handler, Listener, Router, Timer, Transaction};
 
@@ -50,7 +70,7 @@ impl Handler for Redis {
 
 impl Timer for Redis {
     fn fire(transaction: &mut dyn Transaction, id: &[u8], _payload: &[u8]) -> Result<(), Error> {
-        executor::expire(transaction, id)
+        executor::fire(transaction, id)
     }
 }
 

@@ -12,6 +12,7 @@ mod pipeline;
 mod session;
 mod subscriptions;
 mod transactions;
+mod waiting;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -63,6 +64,10 @@ struct Session<'a> {
     /// The number of partitions, once asked for.
     partition_count: Option<u32>,
     closing: bool,
+    /// What the partitions know this connection by while it waits: nobody else knows it.
+    waiting_id: u64,
+    /// What the client has sent while a command waited.
+    input: Vec<u8>,
 }
 
 impl<'a> Session<'a> {
@@ -81,6 +86,8 @@ impl<'a> Session<'a> {
             channels: Channels::default(),
             partition_count: None,
             closing: false,
+            waiting_id: random(),
+            input: Vec::new(),
         }
     }
 
@@ -107,6 +114,10 @@ impl<'a> Session<'a> {
                 }
             }
             self.flush_out()?;
+            if !self.input.is_empty() {
+                parser.feed(&std::mem::take(&mut self.input));
+                continue;
+            }
             if !self.wait_for_input()? {
                 continue;
             }
@@ -141,6 +152,8 @@ impl<'a> Session<'a> {
         }
         match command.run {
             Run::Partition(op) => self.one(command, op, arguments),
+            Run::Together(op) => self.together(command, op, arguments),
+            Run::Blocking(which) => self.blocking_command(which, command, arguments),
             Run::SumOverKeys(op) => self.each(command, op, arguments, pipeline::Combine::Sum),
             Run::ArrayOverKeys(op) => self.each(command, op, arguments, pipeline::Combine::Array),
             Run::Session(which) => {
@@ -249,6 +262,15 @@ fn transaction_error(error: &CallError) -> String {
         ),
         other => call_error(other),
     }
+}
+
+/// The error of a command whose keys have several owners, and must not.
+fn crossslot(command: &str) -> String {
+    format!(
+        "CROSSSLOT Keys in request don't hash to the same slot: name the keys of {} with one hash tag, as in {{user1}}:a and \
+         {{user1}}:b",
+        command.to_ascii_uppercase()
+    )
 }
 
 /// A random number, from what the standard library seeds its hash maps with.

@@ -61,6 +61,65 @@ pub(crate) fn push_u64(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// A floating-point number as Redis reads one: infinities are numbers, what overflows to one and NaN are not.
+pub(crate) fn parse_f64(text: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let value: f64 = text.parse().ok()?;
+    let overflown = value.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit());
+    (!value.is_nan() && !overflown).then_some(value)
+}
+
+/// Append a floating-point number as Redis 7.2 prints it: integers as such, everything else by the shortest digits that
+/// read back the same, in the layout of the fpconv library.
+pub(crate) fn push_f64(out: &mut Vec<u8>, value: f64) {
+    if value.is_nan() {
+        return out.extend_from_slice(b"nan");
+    }
+    if value.is_infinite() {
+        return out.extend_from_slice(if value > 0.0 { b"inf" } else { b"-inf" });
+    }
+    if value == 0.0 {
+        return out.extend_from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
+    }
+    if value.abs() <= (i64::MAX / 2) as f64 && value.fract() == 0.0 {
+        return push_i64(out, value as i64);
+    }
+    let text = format!("{value:e}");
+    let Some((mantissa, exponent)) = text.split_once('e') else { return out.extend_from_slice(text.as_bytes()) };
+    let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |mantissa| (true, mantissa));
+    let digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
+    let Ok(exponent) = exponent.parse::<i32>() else { return out.extend_from_slice(text.as_bytes()) };
+    if negative {
+        out.push(b'-');
+    }
+    let count = digits.len() as i32;
+    // The value is `digits` times ten to the power of `shift`.
+    let shift = exponent - (count - 1);
+    if shift >= 0 && exponent.abs() < count + 7 {
+        out.extend_from_slice(&digits);
+        out.resize(out.len() + shift as usize, b'0');
+    } else if shift < 0 && (shift > -7 || exponent.abs() < 4) {
+        let point = count + shift;
+        if point <= 0 {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + point.unsigned_abs() as usize, b'0');
+            out.extend_from_slice(&digits);
+        } else {
+            out.extend_from_slice(&digits[..point as usize]);
+            out.push(b'.');
+            out.extend_from_slice(&digits[point as usize..]);
+        }
+    } else {
+        out.push(digits[0]);
+        if count > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+        push_u64(out, u64::from(exponent.unsigned_abs()));
+    }
+}
+
 /// Digits after the point that an exact sum keeps, as many as Redis prints.
 const FRACTION_DIGITS: u32 = 17;
 
@@ -175,6 +234,38 @@ mod tests {
         }
         assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
         assert!(["", "-1", "18446744073709551616", "1x"].iter().all(|wrong| parse_u64(wrong.as_bytes()).is_none()));
+    }
+
+    #[test]
+    fn floats_are_read_and_printed_as_redis_does() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-17.0, "-17"),
+            (0.1, "0.1"),
+            (3.5, "3.5"),
+            (-1234.5678, "-1234.5678"),
+            (1e15, "1000000000000000"),
+            (1e17, "100000000000000000"),
+            (1e19, "1e+19"),
+            (1e20, "1e+20"),
+            (1.5e300, "1.5e+300"),
+            (0.000001, "0.000001"),
+            (0.00000123, "1.23e-6"),
+            (1.5e-10, "1.5e-10"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (1.0 / 3.0, "0.3333333333333333"),
+        ] {
+            let mut out = Vec::new();
+            push_f64(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{value:e}");
+        }
+        assert_eq!(parse_f64(b"inf"), Some(f64::INFINITY));
+        assert_eq!(parse_f64(b"-Infinity"), Some(f64::NEG_INFINITY));
+        assert_eq!(parse_f64(b"1e3"), Some(1000.0));
+        assert!(["nan", "", " 1", "1 ", "x", "1e400"].iter().all(|text| parse_f64(text.as_bytes()).is_none()));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! [`Parsed::TooLarge`], so that the connection goes on. Anything else that is wrong is a [`ProtocolError`] in Redis' own
 //! words, after which Redis closes the connection, because nobody knows where the next command begins.
 
-use crate::numbers::{parse_i64, push_i64, push_u64};
+use crate::numbers::{parse_i64, push_f64, push_i64, push_u64};
 
 /// The largest inline command, and the longest line that announces a length.
 const INLINE_BYTES_MAX: usize = 64 << 10;
@@ -366,6 +366,19 @@ pub(crate) fn push_set(out: &mut Vec<u8>, resp3: bool, count: usize) {
 /// The head of a message that no command asked for, of `count` replies; in RESP2 an array.
 pub(crate) fn push_push(out: &mut Vec<u8>, resp3: bool, count: usize) {
     push_length(out, if resp3 { b'>' } else { b'*' }, count);
+}
+
+/// A floating-point number: a bulk string in RESP2.
+pub(crate) fn push_double(out: &mut Vec<u8>, resp3: bool, value: f64) {
+    let mut text = Vec::with_capacity(24);
+    push_f64(&mut text, value);
+    if resp3 {
+        out.push(b',');
+        out.extend_from_slice(&text);
+        out.extend_from_slice(b"\r\n");
+    } else {
+        push_bulk(out, &text);
+    }
 }
 
 /// No value.

@@ -1,10 +1,18 @@
 //! The package as a client sees it, on a cluster in memory: what goes in and comes out of a connection, to the letter.
 
+mod bits;
+mod blocking;
 mod cluster;
+mod collections;
+mod differential;
 mod errors;
 mod expiry;
+mod foundation;
+mod geo;
+mod lists;
 mod pipelines;
 mod pubsub;
+mod sorted_sets;
 mod strings;
 mod transactions;
 
@@ -105,6 +113,22 @@ pub(crate) fn check_session(router: &dyn Router, script: &str) {
     }
     // An empty line or a space at the end of one is not seen here; the other tests look at bytes.
     assert_eq!(run(router, &commands).replace("  ", " "), replies.join(" "));
+}
+
+/// A command of words as clients send it.
+pub(crate) fn encode_words(command: &str) -> Vec<u8> {
+    encode(&command.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+}
+
+/// What a command of words answers, as text.
+pub(crate) fn ask(router: &dyn Router, command: &str) -> String {
+    text(&send(router, &encode_words(command)))
+}
+
+/// Like [`run`], in RESP3 and without the reply to HELLO.
+pub(crate) fn run3(router: &dyn Router, lines: &str) -> String {
+    let reply = run(router, &format!("HELLO 3\n{lines}"));
+    reply.split_once("modules *0 ").map(|(_, rest)| rest.to_owned()).expect("a reply behind that to HELLO")
 }
 
 /// A command as clients send it.

@@ -1,6 +1,7 @@
 """What an application written with redis-py does, on every node: argv holds the nodes' ports."""
 
 import sys
+import threading
 import time
 
 import redis
@@ -54,6 +55,43 @@ for protocol in (2, 3):
     time.sleep(0.5)
     check(third.get("short"), None)
     check(third.exists("short"), 0)
+
+    # Collections, small and large, whichever node is asked.
+    first.hset("hash", mapping={f"field:{number}": number for number in range(200)})
+    check(second.hget("hash", "field:7"), "7")
+    check(third.hlen("hash"), 200)
+    check(len(dict(first.hscan_iter("hash", count=20))), 200)
+    first.sadd("{s}a", *range(300))
+    second.sadd("{s}b", *range(200, 500))
+    check(third.sinterstore("{s}c", "{s}a", "{s}b"), 100)
+    check(len(set(first.sscan_iter("{s}c"))), 100)
+    first.zadd("scores", {f"member:{number}": number / 2 for number in range(400)})
+    check([tuple(pair) for pair in second.zrange("scores", 10, 11, withscores=True)], [("member:10", 5.0), ("member:11", 5.5)])
+    check(third.zrevrank("scores", "member:399"), 0)
+    check(first.zcount("scores", "(5", 6), 2)
+    first.rpush("list", *range(200))
+    check(second.lrange("list", 100, 101), ["100", "101"])
+    check(third.lpop("list", 2), ["0", "1"])
+    first.geoadd("places", (13.361389, 38.115556, "Palermo", 15.087269, 37.502669, "Catania"))
+    check(second.geosearch("places", longitude=15, latitude=37, radius=200, unit="km", sort="ASC"), ["Catania", "Palermo"])
+    first.pfadd("visitors", *range(1000))
+    assert 970 <= second.pfcount("visitors") <= 1030
+    check(first.delete("hash", "scores", "list"), 3)
+    check(second.type("hash"), "none")
+
+    # Blocking commands are served by whichever node brings something, in the order in which they came.
+    got = []
+    waiting = [threading.Thread(target=lambda client=client: got.append(client.brpop(["queue:a", "queue:b"], timeout=20))) for client in clients]
+    for thread in waiting:
+        thread.start()
+    time.sleep(0.3)
+    for number in range(3):
+        clients[number].lpush(f"queue:{'ab'[number % 2]}", f"job:{number}")
+    for thread in waiting:
+        thread.join(20)
+    check(sorted(job for _, job in got), ["job:0", "job:1", "job:2"])
+    check(first.blpop("queue:a", timeout=0.2), None)
+    check(first.exists("queue:a", "queue:b"), 0)
 
     # Redis' own words for what is wrong.
     try:

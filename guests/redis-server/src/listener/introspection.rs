@@ -126,7 +126,7 @@ fn push_keys(out: &mut Vec<u8>, arguments: Arguments<'_>) {
     if !command.accepts(length) {
         return push_error(out, "ERR Invalid number of arguments specified for command");
     }
-    let places: Vec<_> = command.key_places(length).collect();
+    let places = command.key_places(length, |at| arguments.at(at + 2));
     if places.is_empty() {
         return push_error(out, "ERR The command has no key arguments");
     }

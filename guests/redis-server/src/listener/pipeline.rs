@@ -9,7 +9,7 @@
 use recoil_sdk::encoding::push_bytes;
 use recoil_sdk::{Address, CallError, Mode, RoutedCall};
 
-use super::{REPLY_BYTES_MAX, Session, Step, WRITE_BYTES, call_error};
+use super::{REPLY_BYTES_MAX, Session, Step, WRITE_BYTES, call_error, crossslot};
 use crate::command::{Command, LARGE_REPLY};
 use crate::keyspace::hash_tag;
 use crate::numbers::parse_i64;
@@ -112,17 +112,22 @@ pub(super) fn whole_request(op: Op, resp3: bool, bounded: bool, arguments: Argum
 }
 
 /// True if the reply may be a value, and is bounded by asking.
-fn is_bounded_read(op: Op) -> bool {
-    matches!(op, Op::Get | Op::GetOrNull | Op::GetRange)
+fn is_bounded_read(command: &Command, op: Op) -> bool {
+    matches!(op, Op::Get | Op::GetOrNull | Op::GetRange) || (op.is_on_collections() && !command.writes())
+}
+
+/// What answers to a command may come to.
+fn weight(command: &Command, op: Op, arguments: Arguments<'_>) -> usize {
+    let large = command.flags & LARGE_REPLY != 0 || (op == Op::Set && arguments.len() > 3);
+    if large { LARGE_WEIGHT } else { BOUNDED_REPLY_BYTES_MAX }
 }
 
 impl Session<'_> {
     /// A command on the partition of its key.
     pub(super) fn one(&mut self, command: &Command, op: Op, arguments: Arguments<'_>) -> Step {
         let key = arguments.at(usize::from(command.keys.0.max(1).unsigned_abs()));
-        let bounded = is_bounded_read(op);
-        let large = command.flags & LARGE_REPLY != 0 || (op == Op::Set && arguments.len() > 3);
-        let weight = if large { LARGE_WEIGHT } else { BOUNDED_REPLY_BYTES_MAX };
+        let bounded = is_bounded_read(command, op);
+        let weight = weight(command, op, arguments);
         let request = whole_request(op, self.resp3, bounded, arguments);
         self.make_room(1, request.len(), weight, command.writes().then_some(key))?;
         if bounded {
@@ -134,35 +139,76 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// A command on the one partition that owns all of its keys.
+    pub(super) fn together(&mut self, command: &Command, op: Op, arguments: Arguments<'_>) -> Step {
+        let places = command.key_places(arguments.len(), |at| arguments.at(at));
+        let Some(tag) = self.common_tag(arguments, &places) else {
+            self.fail(&crossslot(command.name));
+            return Ok(());
+        };
+        let keys = || places.iter().map(|place| arguments.at(*place));
+        let bounded = is_bounded_read(command, op);
+        let weight = weight(command, op, arguments);
+        let request = whole_request(op, self.resp3, bounded, arguments);
+        let must_wait = command.writes() && keys().any(|key| self.pipeline.read.may_contain(key));
+        if must_wait {
+            self.flush()?;
+        }
+        self.make_room(1, request.len(), weight, None)?;
+        if bounded {
+            keys().for_each(|key| self.pipeline.read.insert(key));
+        }
+        let mode = if command.writes() { Mode::Write } else { Mode::Read };
+        self.push_call(RoutedCall { to: Address::Key(tag.to_vec()), request, mode }, weight);
+        self.pipeline.slots.push(Slot::One);
+        Ok(())
+    }
+
+    /// What decides the partition of all these keys; none if they have several owners. A command whose keys are not to be
+    /// found goes to the partition of its first argument, which refuses it.
+    pub(super) fn common_tag<'k>(&self, arguments: Arguments<'k>, places: &[usize]) -> Option<&'k [u8]> {
+        let mut tags = places.iter().map(|place| hash_tag(arguments.at(*place)));
+        let first = tags.next().unwrap_or_else(|| hash_tag(arguments.at(1)));
+        let mut owner = None;
+        let together = tags.all(|tag| {
+            tag == first || *owner.get_or_insert_with(|| self.router.locate(first).id) == self.router.locate(tag).id
+        });
+        together.then_some(first)
+    }
+
     /// A command that is one call for each of its keys.
     pub(super) fn each(&mut self, command: &Command, op: Op, arguments: Arguments<'_>, combine: Combine) -> Step {
         let mode = if command.writes() { Mode::Write } else { Mode::Read };
         let count = arguments.len() - 1;
         if count > CALLS_MAX {
-            return self.each_of_many(op, mode, arguments, combine);
+            return self.each_of_many(command, op, arguments, combine);
         }
+        let bounded = is_bounded_read(command, op);
         self.make_room(count, arguments.bytes() + 4 * count, count * BOUNDED_REPLY_BYTES_MAX, None)?;
         if command.writes() && arguments.from(1).any(|key| self.pipeline.read.may_contain(key)) {
             self.flush()?;
         }
         for key in arguments.from(1) {
-            if is_bounded_read(op) {
+            if bounded {
                 self.pipeline.read.insert(key);
             }
-            self.push_call(key_call(op, self.resp3, mode, key), BOUNDED_REPLY_BYTES_MAX);
+            self.push_call(key_call(op, self.resp3, mode, bounded, key), BOUNDED_REPLY_BYTES_MAX);
         }
         self.pipeline.slots.push(Slot::Many(count, combine));
         Ok(())
     }
 
     /// The same for more keys than one crossing takes.
-    fn each_of_many(&mut self, op: Op, mode: Mode, arguments: Arguments<'_>, combine: Combine) -> Step {
+    fn each_of_many(&mut self, command: &Command, op: Op, arguments: Arguments<'_>, combine: Combine) -> Step {
         self.flush()?;
+        let mode = if command.writes() { Mode::Write } else { Mode::Read };
+        let bounded = is_bounded_read(command, op);
         let start = self.out.len();
         let mut combined = Combined::new(combine, arguments.len() - 1, &mut self.out);
         let mut keys = arguments.from(1);
         loop {
-            let calls: Vec<_> = keys.by_ref().take(CALLS_MAX).map(|key| key_call(op, self.resp3, mode, key)).collect();
+            let calls: Vec<_> =
+                keys.by_ref().take(CALLS_MAX).map(|key| key_call(op, self.resp3, mode, bounded, key)).collect();
             if calls.is_empty() {
                 break;
             }
@@ -226,8 +272,8 @@ impl Session<'_> {
     }
 }
 
-fn key_call(op: Op, resp3: bool, mode: Mode, key: &[u8]) -> RoutedCall {
-    let mut request = request::begin(op, resp3, is_bounded_read(op), key.len() + 3);
+fn key_call(op: Op, resp3: bool, mode: Mode, bounded: bool, key: &[u8]) -> RoutedCall {
+    let mut request = request::begin(op, resp3, bounded, key.len() + 3);
     push_bytes(&mut request, key);
     RoutedCall { to: Address::Key(hash_tag(key).to_vec()), request, mode }
 }

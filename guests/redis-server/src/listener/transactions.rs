@@ -15,7 +15,7 @@ use recoil_sdk::{CallError, Mode, RoutedCall};
 
 use super::keys::request_on_one_partition;
 use super::pipeline::{Combine, Combined, whole_request};
-use super::{Session, Step, WRITE_BYTES, call_error, transaction_error};
+use super::{Session, Step, WRITE_BYTES, call_error, crossslot, transaction_error};
 use crate::command::{Command, Run, Session as SessionCommand, Transaction};
 use crate::keyspace::hash_tag;
 use crate::request::{self, Op, REJECTED_CHANGED, REJECTED_EXISTS};
@@ -205,6 +205,18 @@ impl Session<'_> {
                 });
                 Planned::Parts(1, None)
             }
+            Run::Together(op) => {
+                let places = command.key_places(borrowed.len(), |at| borrowed.at(at));
+                let tag = self.common_tag(borrowed, &places).ok_or_else(|| crossslot(command.name))?;
+                let request = whole_request(op, self.resp3, false, borrowed);
+                parts.push(Part { partition: self.router.locate(tag).id, request, writes });
+                Planned::Parts(1, None)
+            }
+            Run::Blocking(which) => {
+                let (partition, request) = self.request_without_waiting(which, command.name, borrowed)?;
+                parts.push(Part { partition, request, writes });
+                Planned::Parts(1, None)
+            }
             Run::SumOverKeys(op) | Run::ArrayOverKeys(op) => {
                 for key in borrowed.from(1) {
                     parts.push(Part { partition: place(key), request: request::encode(op, self.resp3, [key]), writes });
@@ -214,14 +226,15 @@ impl Session<'_> {
             }
             Run::Keys(which) => {
                 let request = request_on_one_partition(which, self.resp3, command, borrowed)?;
-                let mut places = command.key_places(borrowed.len()).map(|at| place(borrowed.at(at)));
+                let key_places = command.key_places(borrowed.len(), |at| borrowed.at(at));
+                let mut places = key_places.iter().map(|at| place(borrowed.at(*at)));
                 let first = places.next().unwrap_or(0);
                 if places.all(|other| other == first) {
                     parts.push(Part { partition: first, request, writes });
                     Planned::Parts(1, None)
                 } else if which == crate::command::Keys::MSet {
                     // The transaction around it makes it atomic.
-                    for at in command.key_places(borrowed.len()) {
+                    for at in key_places {
                         let mut request = request::begin(Op::MSet, self.resp3, false, 64);
                         push_bytes(&mut request, borrowed.at(at));
                         push_bytes(&mut request, borrowed.at(at + 1));

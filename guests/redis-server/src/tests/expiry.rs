@@ -136,7 +136,7 @@ fn a_timer_that_comes_early_is_set_again() {
     run(&cluster, "SET k v EX 10");
     let id = cluster.owner(b"k");
     cluster.with_partition(id, |partition| {
-        partition.in_transaction(|transaction| crate::executor::expire(transaction, b"k")).unwrap();
+        partition.in_transaction(|transaction| crate::executor::fire(transaction, b"kk")).unwrap();
         assert_eq!(partition.timers().len(), 1);
         assert_eq!(partition.rows().len(), 1);
     });
