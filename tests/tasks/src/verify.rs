@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::{cargo, languages, root, step, target_dir, tools};
+use crate::{cargo, languages, markdown, root, step, target_dir, tools};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let target_dir = target_dir()?;
@@ -17,6 +17,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let languages = languages::available()?.join(",");
 
     step("formatting", cargo().args(["fmt", "--all", "--check"]))?;
+    markdown::check()?;
     step("licences, sources and banned crates", deny_command(&deny).args(["check", "licenses", "bans", "sources"]))?;
     advisories(&deny)?;
     let lints = ["clippy", "--workspace", "--all-targets", "--locked"];
