@@ -9,6 +9,8 @@
 
 pub mod client;
 pub mod ctl;
+#[cfg(test)]
+mod documented;
 pub mod exit;
 pub mod node;
 pub mod packages;

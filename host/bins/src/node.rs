@@ -19,7 +19,7 @@ Example, the same flags on node-0, node-1 and node-2, whatever their addresses:
 /// Run a node of a Recoil cluster.
 #[derive(Debug, Parser)]
 #[command(name = "recoil", version, after_help = format!("{EXAMPLES}\n\n{}", crate::exit::HELP))]
-struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     log: Log,
     #[command(subcommand)]

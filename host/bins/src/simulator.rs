@@ -26,7 +26,7 @@ At a terminal it has a prompt, with history and completion: help, status, kill N
 /// Run a Recoil cluster in one process, to try things out.
 #[derive(Debug, Parser)]
 #[command(name = "recoil_simulator", version, after_help = format!("{EXAMPLES}\n\n{}", crate::exit::HELP))]
-struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     log: Log,
     /// Nodes to run.

@@ -6,6 +6,7 @@
 
 mod demo;
 mod languages;
+mod markdown;
 mod tools;
 mod verify;
 

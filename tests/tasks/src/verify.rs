@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
-use crate::{cargo, languages, root, step, target_dir, tools};
+use crate::{cargo, languages, markdown, root, step, target_dir, tools};
 
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let mut all = false;
@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> anyhow::Result<()>
     let languages = languages::available()?.join(",");
 
     step("formatting", cargo().args(["fmt", "--all", "--check"]))?;
+    markdown::check()?;
     step("licences, sources and banned crates", deny_command(&deny).args(["check", "licenses", "bans", "sources"]))?;
     advisories(&deny)?;
     let lints = ["clippy", "--workspace", "--all-targets", "--locked"];
