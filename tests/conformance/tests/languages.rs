@@ -9,15 +9,7 @@
 use std::process::ExitCode;
 
 use recoil_cluster_tests::Cluster;
-use recoil_conformance::{App, Language, cases, suite};
-
-/// Whose package has no commands, so that its cases are not asked: in Java, with them, the collector leaves a reference in a listener null after
-/// some thousand calls ("calls that are left alone" fails). The role is in the SDK and tested there, natively.
-const WITHOUT_COMMANDS: [&str; 1] = ["java"];
-
-fn has(language: &Language, case: &str) -> bool {
-    !case.starts_with("admin: ") || !WITHOUT_COMMANDS.contains(&language.name.as_str())
-}
+use recoil_conformance::{App, cases, suite};
 
 fn main() -> ExitCode {
     let mut cluster = None;
@@ -26,8 +18,7 @@ fn main() -> ExitCode {
         |case| &case.name,
         |language, file, cases| {
             let app = App::install(cluster.get_or_insert_with(Cluster::simulator), &language.package(), file)?;
-            let cases = cases.iter().filter(|case| has(language, &case.name));
-            Ok(cases.map(|case| suite::timed(language, &case.name, || case.run(&app))).collect())
+            Ok(cases.iter().map(|case| suite::timed(language, &case.name, || case.run(&app))).collect())
         },
     );
     if let Some(mut cluster) = cluster {

@@ -10,12 +10,12 @@ use crate::client::Client;
 use crate::ensure;
 
 pub(super) const CASES: &[Written] = &[
-    ("admin: the commands are listed", listed),
-    ("admin: words as they are given", as_they_are),
-    ("admin: what clients reach", reach),
-    ("admin: refusals in the package's words", refuse),
-    ("admin: exceptions", throw),
-    ("admin: many in a row", many),
+    ("commands are listed", listed),
+    ("commands are given their words as they are", as_they_are),
+    ("commands reach what clients reach", reach),
+    ("commands refuse in their own words", refuse),
+    ("commands that throw", throw),
+    ("many commands in a row", many),
 ];
 
 /// As `PROTOCOL.md` has them.

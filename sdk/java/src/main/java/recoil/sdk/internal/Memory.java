@@ -7,6 +7,7 @@ import org.teavm.interop.Address;
 import org.teavm.interop.Export;
 import org.teavm.interop.Unmanaged;
 import org.teavm.runtime.HeapGrowth;
+import org.teavm.runtime.StaticRoots;
 
 /**
  * The linear memory of a component, and the part of it that the collector does not own.
@@ -63,6 +64,7 @@ public final class Memory {
         WasmHeap.minHeapSize = heapBytes;
         WasmHeap.maxHeapSize = heapBytesMax;
         resizeHeap(heapBytes);
+        StaticRoots.repair();
     }
 
     /** Lays out a heap of that size, which has been {@link #reserve reserved} unless it is the first. */

@@ -2,6 +2,7 @@ package recoil.conformance;
 
 import java.nio.charset.StandardCharsets;
 import java.util.List;
+import recoil.sdk.Admin;
 import recoil.sdk.Connection;
 import recoil.sdk.Handler;
 import recoil.sdk.HttpHandler;
@@ -20,9 +21,9 @@ import recoil.sdk.Transaction;
  *
  * <p>A request is a {@link Wire list} of a command and its arguments, whatever brought it. {@link Anywhere} runs those that need
  * nothing but storage, {@link Owner} those of a handler, {@link Caller} those of a listener; {@link Session} carries them over TCP.
- * {@link Planner} is the scheduler.
+ * {@link Office} has the commands for operators, {@link Planner} is the scheduler.
  */
-public final class Conformance implements Handler, Timer, Listener, HttpHandler, Scheduler {
+public final class Conformance implements Handler, Timer, Listener, HttpHandler, Admin, Scheduler {
     private static final String BYTES = "application/octet-stream";
     private static final String STATUS = "/status/";
 
@@ -75,6 +76,16 @@ public final class Conformance implements Handler, Timer, Listener, HttpHandler,
             return HttpResponse.of(Integer.parseInt(path.substring(STATUS.length())));
         }
         return HttpResponse.text(404, "not found");
+    }
+
+    @Override
+    public List<Command> commands() {
+        return Office.COMMANDS;
+    }
+
+    @Override
+    public String run(List<String> arguments, Router router) throws Exception {
+        return Office.run(arguments, router);
     }
 
     @Override

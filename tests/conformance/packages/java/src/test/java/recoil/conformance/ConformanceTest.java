@@ -84,6 +84,18 @@ class ConformanceTest {
     }
 
     @Test
+    void aCommandGetsWhatAnotherHasPut() throws Exception {
+        assertEquals("", app.run(List.of("key", "put", "größe", "7"), cluster));
+        assertEquals("7", app.run(List.of("key", "get", "größe"), cluster));
+        assertEquals("[größe][][a b]", app.run(List.of("echo", "größe", "", "a b"), cluster));
+        assertEquals("no such key", assertThrows(RecoilException.class, () -> app.run(List.of("key", "get", "absent"), cluster)).reason());
+        assertEquals("no", assertThrows(RecoilException.class, () -> app.run(List.of("fail", "no"), cluster)).reason());
+        for (List<String> typed : List.of(List.<String>of(), List.of("key"), List.of("key", "put", "k"))) {
+            assertEquals("no such command", assertThrows(RecoilException.class, () -> app.run(typed, cluster)).reason());
+        }
+    }
+
+    @Test
     void aPlanHasLiveReplicasFirstAndTellsWhatItWasShown() {
         Node down = new Node(1, NodeState.DOWN, List.of(new Label("zone", "a")), -1, 5, 0.5f);
         Node live = new Node(2, NodeState.LIVE, List.of(), 0, 0, 0);
