@@ -36,6 +36,8 @@ mod facts;
 mod forms;
 mod given;
 mod lifecycle;
+#[cfg(test)]
+pub(crate) mod limits;
 mod lists;
 mod merge;
 mod objects;

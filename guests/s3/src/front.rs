@@ -3,7 +3,7 @@
 //! Everything here is without I/O and knows nothing of partitions.
 
 pub(crate) mod authenticate;
-mod chunked;
+pub(crate) mod chunked;
 pub(crate) mod form;
 pub(crate) mod names;
 pub(crate) mod payload;

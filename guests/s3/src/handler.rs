@@ -31,6 +31,13 @@ mod users;
 
 pub(crate) use lifecycle::{DAY_US, day_after};
 pub(crate) use uploads::PARTS_MAX;
+#[cfg(test)]
+pub(crate) use {
+    directory::BUCKETS_MAX,
+    space::INTENT_US,
+    uploads::{OBJECT_BYTES_MAX, PART_BYTES_MIN},
+    users::KEYS_MAX,
+};
 
 use recoil_sdk::{Error, Transaction};
 use serde::Serialize;

@@ -338,16 +338,31 @@ fn operations() -> String {
     table
 }
 
-/// Fails if the README does not say what there is. `RECOIL_BLESS=1` writes it.
+/// The rows and their keys, from the code that makes them.
+fn rows() -> String {
+    let text = include_str!("data/keys.rs").split("//! ```").nth(1).expect("the block of rows");
+    let lines = text.lines().skip(1).filter_map(|line| line.strip_prefix("//! "));
+    format!("```text\n{}\n```\n", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Fails if the README does not say what there is: operations, limits, rows. `RECOIL_BLESS=1` writes it.
 #[test]
-fn the_readme_names_the_operations() {
+fn the_readme_says_what_there_is() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = readme.split_once("readme`) -->\n").expect("where the table begins");
-    let (_, after) = rest.split_once("<!-- operations: end -->").expect("where the table ends");
-    let expected = format!("{before}readme`) -->\n{}<!-- operations: end -->{after}", operations());
-    if std::env::var_os("RECOIL_BLESS").is_some() {
-        std::fs::write(path, &expected).unwrap();
+    let mut expected = readme.clone();
+    for (name, made) in [("operations", operations()), ("limits", crate::api::limits::table()), ("rows", rows())] {
+        let (begin, end) = (format!("<!-- {name}: begin"), format!("<!-- {name}: end -->"));
+        let (before, rest) = expected.split_once(&begin).expect("where a table begins");
+        let (how, rest) = rest.split_once("-->\n").expect("the end of the line");
+        let (_, after) = rest.split_once(&end).expect("where a table ends");
+        expected = format!("{before}{begin}{how}-->\n{made}{end}{after}");
     }
-    assert!(readme == expected || std::env::var_os("RECOIL_BLESS").is_some(), "the table is to be:\n{}", operations());
+    if std::env::var_os("RECOIL_BLESS").is_some() {
+        return std::fs::write(path, &expected).unwrap();
+    }
+    assert!(
+        readme == expected,
+        "`RECOIL_BLESS=1 cargo test -p s3 readme` writes the README, which is to be:\n{expected}"
+    );
 }

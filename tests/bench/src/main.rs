@@ -19,6 +19,7 @@ mod partitions;
 mod place;
 mod rebalance;
 mod recovery;
+mod s3;
 mod servers;
 mod snapshot;
 mod start;
@@ -27,7 +28,7 @@ mod usage;
 #[derive(clap::Parser)]
 #[command(about = "Measurements of Recoil")]
 enum Command {
-    /// All of the following but the last, as a page of Markdown.
+    /// All of the following but the last two, as a page of Markdown.
     All,
     /// Recoil, Redis and etcd under the same load, in turns.
     Compare(compare::Options),
@@ -57,6 +58,8 @@ enum Command {
     Snapshot(snapshot::Options),
     /// Pushes beside Docker's registry, installs, requests to HTTP packages, and a large blob.
     Packages(packages::Options),
+    /// Objects of 4 KiB, 1 MiB and 64 MiB, and lists of a large bucket, beside Garage, in turns.
+    S3(s3::Options),
     /// redis-server's latency, alone and beside a package that misbehaves.
     Hostile(hostile::Options),
 }
@@ -107,6 +110,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Recovery(options) => recovery::run(&options),
         Command::Snapshot(options) => snapshot::run(&options),
         Command::Packages(options) => packages::run(&options),
+        Command::S3(options) => s3::run(&options),
         Command::Hostile(options) => hostile::run(&options),
     }
 }

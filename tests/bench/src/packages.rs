@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::figures::{Table, median, megabytes, ms, short, spread, thousands};
 use crate::servers::{Recoil, Setup, folder, wait};
+use crate::usage::anonymous_bytes;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -202,13 +203,6 @@ fn wrk(seconds: u32, port: u16, path: &str) -> anyhow::Result<f64> {
     let ran = run_program("wrk", &["-t1", "-c32", &duration, &format!("http://127.0.0.1:{port}{path}")]);
     let rate = ran.stdout.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:")?.trim().parse().ok());
     rate.with_context(|| format!("wrk measured nothing (apt-get install wrk): {} {}", ran.stdout, ran.stderr))
-}
-
-/// Pages of the process that no file is behind, bytes: what it has on the heap and in caches of its own.
-fn anonymous_bytes(process: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("RssAnon")?;
-    Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? * 1024)
 }
 
 fn memory(options: &Options, scratch: &TempDir, recoil: &Recoil) -> anyhow::Result<()> {

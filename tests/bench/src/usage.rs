@@ -83,6 +83,24 @@ pub(crate) fn resident_bytes(processes: &[u32]) -> anyhow::Result<u64> {
     processes.iter().map(one).sum()
 }
 
+/// Pages of a process that no file is behind, bytes: what it has on the heap and in caches of its own.
+pub(crate) fn anonymous_bytes(process: u32) -> anyhow::Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("{path}: has the process ended?"))?;
+    parse_kilobytes(&text, "RssAnon:").with_context(|| format!("{path} has no RssAnon"))
+}
+
+/// What processes have had written to disks since they began, bytes, together. The kernel counts a page when it is first
+/// changed, so a write counts before it has reached the disk.
+pub(crate) fn written_bytes(processes: &[u32]) -> anyhow::Result<u64> {
+    let one = |process: &u32| {
+        let path = format!("/proc/{process}/io");
+        let text = fs::read_to_string(&path).with_context(|| format!("{path}: has the process ended?"))?;
+        parse_written(&text).with_context(|| format!("{path} has no write_bytes"))
+    };
+    processes.iter().map(one).sum()
+}
+
 /// Fields 14 to 17 of `/proc/PID/stat`. The name in the second may hold anything, so counting begins behind its last bracket.
 fn parse_stat(text: &str, ticks_per_second: u64) -> Option<Used> {
     let (_, rest) = text.rsplit_once(") ")?;
@@ -102,7 +120,15 @@ fn parse_busy(text: &str, ticks_per_second: u64) -> Option<Busy> {
 }
 
 fn parse_resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    parse_kilobytes(status, "VmRSS:")
+}
+
+fn parse_written(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
+}
+
+fn parse_kilobytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -132,6 +158,15 @@ mod tests {
     fn memory_is_in_kilobytes() {
         assert_eq!(parse_resident("VmHWM:\t  300 kB\nVmRSS:\t    1234 kB\n"), Some(1234 * 1024));
         assert_eq!(parse_resident("Name:\tx\n"), None);
+        assert_eq!(parse_kilobytes("VmRSS:\t 9 kB\nRssAnon:\t 5 kB\n", "RssAnon:"), Some(5 * 1024));
+    }
+
+    /// Fails if writes that were taken back are counted, or calls of write(2).
+    #[test]
+    fn what_goes_to_the_disk_is_counted() {
+        let text = "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\ncancelled_write_bytes: 7\n";
+        assert_eq!(parse_written(text), Some(6));
+        assert_eq!(parse_written("wchar: 2\n"), None);
     }
 
     #[test]

@@ -8,12 +8,12 @@ use super::given::version_text;
 use super::session::{Session, unexpected};
 use crate::data::command::{Answer, AttributeChange, Found, Operation, VersionName, Wanted};
 use crate::data::rows::{Bucket, LockMode, Retention};
-use crate::fault::{Outcome, fault, invalid, other};
+use crate::fault::{Outcome, fault, invalid};
 use crate::front::request::Head;
 use crate::front::time::microseconds;
 
 /// Tags of an object, and of a bucket.
-const OBJECT_TAGS_MAX: usize = 10;
+pub(super) const OBJECT_TAGS_MAX: usize = 10;
 pub(super) const BUCKET_TAGS_MAX: usize = 50;
 
 pub(super) fn mode(text: &str) -> Outcome<LockMode> {
@@ -60,7 +60,7 @@ pub(super) fn tags(set: Vec<Tag>, limit: usize) -> Outcome<Vec<(String, String)>
 
 fn check_tags(tags: Vec<(String, String)>, limit: usize) -> Outcome<Vec<(String, String)>> {
     if tags.len() > limit {
-        return Err(other("BadRequest", 400, format!("tags cannot be more than {limit}")));
+        return Err(fault(S3ErrorCode::InvalidTag, format!("there are {} tags, and may be {limit}", tags.len())));
     }
     for (at, (name, value)) in tags.iter().enumerate() {
         if name.is_empty() || name.chars().count() > 128 {
@@ -156,7 +156,8 @@ mod tests {
         assert_eq!(parse_tagging("a=b%20c&d=").unwrap(), [pair("a", "b c"), pair("d", "")]);
         assert!(parse_tagging("a=1&a=2").is_err() && parse_tagging("=1").is_err() && parse_tagging("a=%zz").is_err());
         let many: Vec<String> = (0..11).map(|n| format!("t{n}=1")).collect();
-        assert!(parse_tagging(&many.join("&")).is_err() && parse_tagging(&many[1..].join("&")).is_ok());
+        assert_eq!(parse_tagging(&many.join("&")).unwrap_err().code().as_str(), "InvalidTag");
+        assert!(parse_tagging(&many[1..].join("&")).is_ok());
         assert!(parse_tagging(&format!("{}=1", "k".repeat(129))).is_err());
         assert!(parse_tagging(&format!("k={}", "v".repeat(257))).is_err());
     }

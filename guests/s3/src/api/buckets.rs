@@ -14,7 +14,7 @@ use crate::fault::{Outcome, denied, fault, invalid, not_implemented};
 use crate::front::time::timestamp;
 
 /// Shards of a new bucket's index.
-const SHARDS: u16 = 16;
+pub(super) const SHARDS: u16 = 16;
 /// Buckets of a page.
 const PAGE_MAX: i32 = 10_000;
 /// How often a shard is asked to close that still has something to do.

@@ -9,7 +9,7 @@ use s3s::dto::{
     UploadPartCopyInput, UploadPartCopyOutput,
 };
 
-use super::given::{Given, check_key, etag, set_checksum, sum_text, sum_type, version, version_text};
+use super::given::{Given, check_key, etag, new_version_text, set_checksum, sum_text, sum_type, version, version_text};
 use super::session::Session;
 use super::transfer::{Bytestream, Copied, Download, Purpose};
 use crate::data::command::{ByteRange, Found, VersionName, Wanted};
@@ -19,7 +19,7 @@ use crate::fault::{Outcome, fault, invalid, invalid_request, not_implemented};
 use crate::front::time::{seconds, timestamp};
 
 /// Bytes that one copy may have.
-const COPY_BYTES_MAX: u64 = 5 << 30;
+pub(super) const COPY_BYTES_MAX: u64 = 5 << 30;
 
 /// Where a copy comes from.
 struct Source {
@@ -162,7 +162,7 @@ impl Session {
         Ok(CopyObjectOutput {
             copy_object_result: Some(result),
             copy_source_version_id: version_text(&source.bucket, &source.found.details),
-            version_id: version_text(&bucket, &details),
+            version_id: new_version_text(&details),
             ..Default::default()
         })
     }

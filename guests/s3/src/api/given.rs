@@ -16,7 +16,7 @@ use crate::front::request::KEY_BYTES_MAX;
 use crate::front::time::microseconds;
 
 /// Bytes of all names and values of an object's metadata.
-const METADATA_BYTES_MAX: usize = 2048;
+pub(super) const METADATA_BYTES_MAX: usize = 2048;
 
 /// What a client says about an object that it puts, copies or begins to upload.
 #[derive(Default)]
@@ -124,6 +124,12 @@ pub(super) fn version(text: Option<&str>) -> Outcome<Option<VersionName>> {
 pub(super) fn version_text(bucket: &Bucket, details: &Details) -> Option<String> {
     let off = bucket.configuration.versioning == Versioning::Off;
     (!off || !details.version.null).then(|| VersionName::of(&details.version).text())
+}
+
+/// The name of a version where the answer to the write that made it names one: not that of one named
+/// null, which a bucket whose versioning is suspended makes.
+pub(super) fn new_version_text(details: &Details) -> Option<String> {
+    (!details.version.null).then(|| VersionName::of(&details.version).text())
 }
 
 pub(super) fn etag(details: &Details) -> ETag {

@@ -16,7 +16,7 @@ use crate::front::time::{http_date, microseconds, timestamp};
 use crate::handler::day_after;
 
 /// Rules of a lifecycle.
-const RULES_MAX: usize = 1000;
+pub(super) const RULES_MAX: usize = 1000;
 
 impl Session {
     pub(super) fn set_lifecycle(&self, name: &str, lifecycle: Option<BucketLifecycleConfiguration>) -> Outcome<()> {

@@ -24,7 +24,7 @@ use crate::front::signature::encode as percent_encode;
 use crate::front::time::timestamp;
 
 /// Items of a page.
-const PAGE_MAX: i32 = 1000;
+pub(super) const PAGE_MAX: i32 = 1000;
 
 /// What a list is asked for.
 struct List<'a> {

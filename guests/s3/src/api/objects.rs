@@ -16,7 +16,7 @@ use crate::fault::{Outcome, fault, internal, invalid};
 use crate::front::time::seconds;
 
 /// Keys that one request may delete.
-const DELETED_MAX: usize = 1000;
+pub(super) const DELETED_MAX: usize = 1000;
 
 impl Session {
     pub(super) fn put_object(

@@ -12,7 +12,7 @@ use send_wrapper::SendWrapper;
 
 use super::access::{given_acl, shown_grants, shown_object_acl, shown_owner};
 use super::attributes::{legal_hold, retention, shown_tags};
-use super::given::{condition, etag, given, set_checksum, sum_text, sum_type, version_text};
+use super::given::{condition, etag, given, new_version_text, set_checksum, sum_text, sum_type, version_text};
 use super::lifecycle::{expiration, shown_lifecycle};
 use super::session::Session;
 use super::settings::{shown_cors, shown_lock};
@@ -78,7 +78,7 @@ operations! {
         let wanted = condition(input.if_match.as_ref(), input.if_none_match.as_ref());
         session.put_object(&bucket, &key, given!(input), wanted).map(|(bucket, details)| {
             let mut output = PutObjectOutput { e_tag: Some(etag(&details)), ..Default::default() };
-            output.version_id = version_text(&bucket, &details);
+            output.version_id = new_version_text(&details);
             output.expiration = expiration(&bucket, &details);
             if let Some(sum) = &details.checksum {
                 output.checksum_type = Some(sum_type(sum));

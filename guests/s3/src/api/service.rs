@@ -35,7 +35,7 @@ use crate::front::signature::encode;
 use crate::front::time::parse_http_date;
 
 /// Bytes of a body that is XML or JSON: a thousand keys to delete, say, or ten thousand parts.
-const DOCUMENT_BYTES_MAX: usize = 8 << 20;
+pub(super) const DOCUMENT_BYTES_MAX: usize = 8 << 20;
 
 /// Where an answer goes.
 pub(crate) trait Exchange {

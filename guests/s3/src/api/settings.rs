@@ -12,12 +12,12 @@ use super::attributes::{BUCKET_TAGS_MAX, mode, shown_tags, tags};
 use super::session::{Session, unexpected};
 use crate::data::command::{Answer, Change, Command};
 use crate::data::keys;
-use crate::data::policy::{Question, compile, is_public};
+use crate::data::policy::{Question, Refusal, compile, is_public};
 use crate::data::rows::{Bucket, Configuration, CorsRule, DefaultRetention, LockMode, PublicAccessBlock, Versioning};
 use crate::fault::{Outcome, denied, fault, invalid_request, not_implemented};
 
 /// Rules of CORS.
-const CORS_RULES_MAX: usize = 100;
+pub(super) const CORS_RULES_MAX: usize = 100;
 
 pub(super) fn malformed(why: impl Into<String>) -> s3s::S3Error {
     fault(S3ErrorCode::MalformedXML, why)
@@ -107,7 +107,10 @@ impl Session {
         let action = if policy.is_some() { "s3:PutBucketPolicy" } else { "s3:DeleteBucketPolicy" };
         self.configure(name, action, |configuration| {
             let compiled = policy.map(|text| Ok((text.to_owned(), compile(name, text)?))).transpose();
-            let compiled = compiled.map_err(|why: String| fault(S3ErrorCode::MalformedPolicy, why))?;
+            let compiled = compiled.map_err(|refusal: Refusal| match refusal {
+                Refusal::Malformed(why) => fault(S3ErrorCode::MalformedPolicy, why),
+                Refusal::NotImplemented(why) => fault(S3ErrorCode::NotImplemented, why),
+            })?;
             let blocked = configuration.public_access.is_some_and(|block| block.block_policy);
             if blocked && compiled.as_ref().is_some_and(|(_, statements)| is_public(statements)) {
                 return Err(denied("the bucket's public access block refuses public policies"));

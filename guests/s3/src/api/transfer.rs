@@ -25,7 +25,7 @@ const WINDOW: usize = 2;
 /// Chunks being read ahead.
 const AHEAD: usize = 3;
 /// Bytes of an object that is put at once, or of a part.
-const PUT_BYTES_MAX: u64 = 5 << 30;
+pub(super) const PUT_BYTES_MAX: u64 = 5 << 30;
 /// An upload says that it lives.
 const TOUCH_US: u64 = 300 * 1_000_000;
 

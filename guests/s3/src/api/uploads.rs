@@ -7,7 +7,9 @@ use s3s::dto::{
 };
 
 use super::access::shown_owner;
-use super::given::{Given, check_key, condition, etag, named_checksum, set_checksum, sum_text, sum_type, version_text};
+use super::given::{
+    Given, check_key, condition, etag, named_checksum, new_version_text, set_checksum, sum_text, sum_type,
+};
 use super::lists::{algorithm_name, checksum_type, initiator};
 use super::session::{Session, unexpected};
 use super::transfer::{Bytestream, Purpose};
@@ -170,7 +172,7 @@ impl Session {
             key: Some(input.key.clone()),
             e_tag: Some(etag(&details)),
             location: Some(format!("/{}/{}", input.bucket, crate::front::signature::encode(&input.key, true))),
-            version_id: version_text(&bucket, &details),
+            version_id: new_version_text(&details),
             ..Default::default()
         };
         if let Some(sum) = &details.checksum {

@@ -3,13 +3,14 @@
 //! A condition compares a fact of the request with values. Of a fact that the request does not have,
 //! comparisons are false and their negations true, as in S3; with `IfExists` both are true.
 //!
-//! The address of a client is not known here: a proxy may stand before the store, and `wasi:http`
-//! does not tell. So `aws:SourceIp` is a fact that no request has, which is safe where it makes a
-//! statement allow less or deny more; a policy where it would do the opposite is refused.
+//! Deliberately absent: `aws:SourceIp`. `wasi:http` does not pass the address of a client on, and
+//! behind a proxy it would be the proxy's. A policy that depends on it is refused as not implemented.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use super::policy::Refusal;
 
 /// Facts of a request: names in lower case, but for what stands behind a slash.
 pub(crate) type Facts = Vec<(String, String)>;
@@ -21,7 +22,6 @@ const KEYS: &[&str] = &[
     "aws:principaltype",
     "aws:referer",
     "aws:securetransport",
-    SOURCE_IP,
     "aws:useragent",
     "aws:userid",
     "aws:username",
@@ -60,7 +60,6 @@ enum Comparison {
     Number,
     Time,
     Boolean,
-    Address,
     Absent,
 }
 
@@ -85,8 +84,14 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// Compiles one; the sentence says what cannot be enforced.
-    pub(crate) fn compile(operator: &str, key: &str, values: Vec<String>, allow: bool) -> Result<Self, String> {
+    /// Compiles one; the refusal says what cannot be enforced.
+    pub(crate) fn compile(operator: &str, key: &str, values: Vec<String>) -> Result<Self, Refusal> {
+        if key.eq_ignore_ascii_case(SOURCE_IP) {
+            return Err(Refusal::NotImplemented(format!(
+                "the condition {operator} of {key} is not implemented by this server, which does not learn the \
+                 addresses of clients: leave the statement out, or have the proxy before the server enforce it"
+            )));
+        }
         let unknown = || format!("the condition {operator} of {key} is not implemented by this server");
         let (name, if_exists) = operator.strip_suffix("IfExists").map_or((operator, false), |name| (name, true));
         let (comparison, order, negated) = parse(name).ok_or_else(unknown)?;
@@ -99,20 +104,13 @@ impl Condition {
             None => **known == folded,
         };
         if !KEYS.iter().any(is_known) || (comparison == Comparison::Absent && if_exists) {
-            return Err(unknown());
-        }
-        if (folded == SOURCE_IP) != (comparison == Comparison::Address) {
-            return Err(unknown());
-        }
-        if comparison == Comparison::Address && (allow == negated || if_exists) {
-            return Err(format!(
-                "the condition {operator} of {key} cannot be enforced: this server does not know the addresses of \
-                 clients, and without them the statement would allow more, or deny less, than it says"
-            ));
+            return Err(unknown().into());
         }
         let condition = Condition { comparison, order, negated, if_exists, key: folded, values };
         match condition.values.iter().find(|value| !condition.is_valid(value)) {
-            Some(value) => Err(format!("the condition {operator} of {key} has the value '{value}', which is none")),
+            Some(value) => {
+                Err(format!("the condition {operator} of {key} has the value '{value}', which is none").into())
+            }
             None => Ok(condition),
         }
     }
@@ -126,7 +124,6 @@ impl Condition {
             Comparison::Number => number(value).is_some(),
             Comparison::Time => seconds(value).is_some(),
             Comparison::Boolean | Comparison::Absent => matches!(value, "true" | "false"),
-            Comparison::Address => is_network(value),
         }
     }
 
@@ -148,7 +145,7 @@ impl Condition {
             Comparison::Number => self.compares(number(fact), number(value)),
             Comparison::Time => self.compares(seconds(fact), seconds(value)),
             Comparison::Boolean => fact == value,
-            Comparison::Address | Comparison::Absent => false,
+            Comparison::Absent => false,
         }
     }
 
@@ -166,13 +163,8 @@ impl Condition {
     /// True if only some who are known beforehand can meet it, so that a statement with it is not
     /// for everybody.
     pub(crate) fn narrows(&self) -> bool {
-        let is_wide = |value: &String| match self.comparison {
-            Comparison::Address => value.ends_with("/0"),
-            Comparison::Text => false,
-            _ => true,
-        };
-        let who = matches!(self.key.as_str(), SOURCE_IP | "aws:username" | "aws:userid");
-        who && !self.negated && !self.if_exists && !self.values.iter().any(is_wide)
+        let who = matches!(self.key.as_str(), "aws:username" | "aws:userid");
+        who && self.comparison == Comparison::Text && !self.negated && !self.if_exists
     }
 }
 
@@ -203,8 +195,6 @@ fn parse(name: &str) -> Option<(Comparison, Order, bool)> {
         "StringLike" => (Comparison::Pattern, false),
         "StringNotLike" => (Comparison::Pattern, true),
         "Bool" => (Comparison::Boolean, false),
-        "IpAddress" => (Comparison::Address, false),
-        "NotIpAddress" => (Comparison::Address, true),
         "Null" => (Comparison::Absent, false),
         _ => return None,
     };
@@ -219,14 +209,6 @@ fn number(text: &str) -> Option<f64> {
 fn seconds(text: &str) -> Option<f64> {
     let at = || OffsetDateTime::parse(text, &Rfc3339).ok().map(|at| at.unix_timestamp() as f64);
     number(text).or_else(at)
-}
-
-/// `10.0.0.0/8`, or an address alone.
-fn is_network(text: &str) -> bool {
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
 }
 
 /// True if `text` is `pattern`, in which `*` is any text and `?` any character.
@@ -277,7 +259,7 @@ mod tests {
     #[test]
     fn conditions_compare_as_they_say() {
         let holds = |operator: &str, key: &str, value: &str, fact: Option<&str>| {
-            let condition = Condition::compile(operator, key, vec![value.to_owned()], true).unwrap();
+            let condition = Condition::compile(operator, key, vec![value.to_owned()]).unwrap();
             condition.holds(&|name| fact.filter(|_| name == condition.key).map(str::to_owned))
         };
         for (operator, key, value, fact, expected) in [
@@ -300,40 +282,37 @@ mod tests {
             ("Null", "s3:x-amz-acl", "true", None, true),
             ("Null", "s3:x-amz-acl", "false", None, false),
             ("StringEquals", "s3:ExistingObjectTag/Team", "a", Some("a"), true),
-            ("IpAddress", "aws:SourceIp", "10.0.0.0/8", None, false),
         ] {
             assert_eq!(holds(operator, key, value, fact), expected, "{operator} {key} {value} {fact:?}");
         }
     }
 
+    /// Fails if what cannot be enforced is ignored, or a condition on addresses is not named.
     #[test]
     fn what_cannot_be_enforced_is_refused() {
-        let compile = |operator: &str, key: &str, value: &str, allow| {
-            Condition::compile(operator, key, vec![value.to_owned()], allow)
-        };
+        let compile =
+            |operator: &str, key: &str, value: &str| Condition::compile(operator, key, vec![value.to_owned()]);
         for (operator, key, value) in [
             ("StringMatches", "s3:prefix", "a"),
             ("StringEquals", "s3:unknown", "a"),
             ("StringEquals", "s3:ExistingObjectTag/", "a"),
-            ("StringEquals", "aws:SourceIp", "10.0.0.1"),
             ("StringEquals", "s3:prefix", "${aws:username}"),
             ("NumericEquals", "s3:max-keys", "many"),
             ("DateEquals", "aws:CurrentTime", "tomorrow"),
             ("Bool", "aws:SecureTransport", "yes"),
-            ("IpAddress", "aws:SourceIp", "10.0.0.0/33"),
             ("IpAddress", "s3:prefix", "10.0.0.0/8"),
             ("NullIfExists", "s3:prefix", "true"),
         ] {
-            assert!(compile(operator, key, value, true).is_err(), "{operator} {key} {value}");
+            assert!(matches!(compile(operator, key, value), Err(Refusal::Malformed(_))), "{operator} {key} {value}");
         }
-        // Without an address the one allows nobody and denies everybody, the other the opposite.
-        let network = "192.0.2.0/24";
-        assert!(compile("IpAddress", "aws:SourceIp", network, true).is_ok());
-        assert!(compile("NotIpAddress", "aws:SourceIp", network, false).is_ok());
-        assert!(compile("NotIpAddress", "aws:SourceIp", network, true).is_err());
-        assert!(compile("IpAddress", "aws:SourceIp", network, false).is_err());
-        assert!(compile("IpAddress", "aws:SourceIp", network, true).unwrap().narrows());
-        assert!(!compile("IpAddress", "aws:SourceIp", "0.0.0.0/0", true).unwrap().narrows());
-        assert!(!compile("StringLike", "aws:Referer", "http://a/*", true).unwrap().narrows());
+        for operator in ["IpAddress", "NotIpAddress", "StringEquals", "IpAddressIfExists"] {
+            let refused = compile(operator, "AWS:SourceIP", "192.0.2.0/24").unwrap_err();
+            let Refusal::NotImplemented(why) = refused else { panic!("{refused:?}") };
+            assert!(why.contains(operator) && why.contains("AWS:SourceIP"), "{why}");
+        }
+        assert!(compile("StringEquals", "aws:username", "a").unwrap().narrows());
+        assert!(!compile("StringLike", "aws:username", "a*").unwrap().narrows());
+        assert!(!compile("StringNotEquals", "aws:username", "a").unwrap().narrows());
+        assert!(!compile("StringLike", "aws:Referer", "http://a/*").unwrap().narrows());
     }
 }

@@ -276,10 +276,31 @@ pub(crate) fn is_public(statements: &[Statement]) -> bool {
     })
 }
 
-/// Compiles the policy of a bucket; the sentence says what cannot be enforced.
-pub(crate) fn compile(bucket: &str, text: &str) -> Result<Vec<Statement>, String> {
+/// Why a policy is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is no policy, or has what this server does not understand.
+    Malformed(String),
+    /// It depends on what this server cannot find out.
+    NotImplemented(String),
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Refusal::Malformed(why)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(why: &str) -> Self {
+        Refusal::Malformed(why.to_owned())
+    }
+}
+
+/// Compiles the policy of a bucket; the refusal says what cannot be enforced.
+pub(crate) fn compile(bucket: &str, text: &str) -> Result<Vec<Statement>, Refusal> {
     if text.len() > POLICY_BYTES_MAX {
-        return Err(format!("the policy has {} bytes, and may have {POLICY_BYTES_MAX}", text.len()));
+        return Err(format!("the policy has {} bytes, and may have {POLICY_BYTES_MAX}", text.len()).into());
     }
     let policy: Value = serde_json::from_str(text).map_err(|error| format!("the policy is not JSON: {error}"))?;
     let fields = policy.as_object().ok_or("the policy is not a JSON object")?;
@@ -287,17 +308,17 @@ pub(crate) fn compile(bucket: &str, text: &str) -> Result<Vec<Statement>, String
     if let Some(version) = fields.get("Version")
         && !["2012-10-17", "2008-10-17"].iter().any(|known| version == known)
     {
-        return Err(format!("the policy's Version is {version}: use \"2012-10-17\""));
+        return Err(format!("the policy's Version is {version}: use \"2012-10-17\"").into());
     }
     let statements = match fields.get("Statement") {
         Some(Value::Array(statements)) if !statements.is_empty() => statements.iter().collect(),
         Some(statement @ Value::Object(_)) => vec![statement],
-        _ => return Err("the policy has no Statement".to_owned()),
+        _ => return Err("the policy has no Statement".into()),
     };
     statements.into_iter().map(|statement| compile_statement(bucket, statement)).collect()
 }
 
-fn compile_statement(bucket: &str, statement: &Value) -> Result<Statement, String> {
+fn compile_statement(bucket: &str, statement: &Value) -> Result<Statement, Refusal> {
     let fields = statement.as_object().ok_or("a statement is not a JSON object")?;
     const KNOWN: &[&str] =
         &["Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
@@ -305,14 +326,14 @@ fn compile_statement(bucket: &str, statement: &Value) -> Result<Statement, Strin
     let allow = match fields.get("Effect").and_then(Value::as_str) {
         Some("Allow") => true,
         Some("Deny") => false,
-        other => return Err(format!("a statement's Effect is {other:?}: use \"Allow\" or \"Deny\"")),
+        other => return Err(format!("a statement's Effect is {other:?}: use \"Allow\" or \"Deny\"").into()),
     };
     let principals = principals(fields.get("Principal").ok_or("a statement has no Principal")?)?;
     let (actions, not_actions) = either(fields, "Action", "NotAction")?;
     if let Some(action) =
         actions.iter().find(|action| *action != "*" && !action.to_ascii_lowercase().starts_with("s3:"))
     {
-        return Err(format!("the action '{action}' is none of S3"));
+        return Err(format!("the action '{action}' is none of S3").into());
     }
     let (names, not_resources) = either(fields, "Resource", "NotResource")?;
     let mut resources = Vec::new();
@@ -321,16 +342,17 @@ fn compile_statement(bucket: &str, statement: &Value) -> Result<Statement, Strin
             .strip_prefix("arn:aws:s3:::")
             .ok_or_else(|| format!("the resource '{resource}' does not begin with arn:aws:s3:::"))?;
         if !is_like(path.split('/').next().unwrap_or(path), bucket) {
-            return Err(format!("the resource '{resource}' is not in the bucket {bucket}"));
+            return Err(format!("the resource '{resource}' is not in the bucket {bucket}").into());
         }
         if path.contains("${") {
             return Err(format!(
                 "the resource '{resource}' has a policy variable, which is not implemented by this server"
-            ));
+            )
+            .into());
         }
         resources.push(path.to_owned());
     }
-    let conditions = fields.get("Condition").map(|value| conditions(value, allow)).transpose()?.unwrap_or_default();
+    let conditions = fields.get("Condition").map(conditions).transpose()?.unwrap_or_default();
     Ok(Statement { allow, principals, actions, not_actions, resources, not_resources, conditions })
 }
 
@@ -389,12 +411,12 @@ fn principal(name: &str) -> Result<Principal, String> {
     }
 }
 
-fn conditions(value: &Value, allow: bool) -> Result<Vec<Condition>, String> {
+fn conditions(value: &Value) -> Result<Vec<Condition>, Refusal> {
     let operators = value.as_object().ok_or("a Condition is not a JSON object")?;
     let mut found = Vec::new();
     for (operator, keys) in operators {
         for (key, values) in keys.as_object().ok_or_else(|| format!("the condition {operator} is not an object"))? {
-            found.push(Condition::compile(operator, key, texts(Some(values), key)?, allow)?);
+            found.push(Condition::compile(operator, key, texts(Some(values), key)?)?);
         }
     }
     Ok(found)

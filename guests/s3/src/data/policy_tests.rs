@@ -160,7 +160,7 @@ fn what_is_not_understood_is_refused() {
     let public = |statement: &str| is_public(&compile("b", &format!(r#"{{"Statement":{statement}}}"#)).unwrap());
     let good = r#"{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"C}"#;
     assert!(public(&good.replace('C', "")));
-    assert!(!public(&good.replace('C', r#","Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.1"}}"#)));
+    assert!(!public(&good.replace('C', r#","Condition":{"StringEquals":{"aws:username":"bob"}}"#)));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::digest::{hex, unhex};
 use crate::fault::{Outcome, denied, fault, invalid, invalid_request, not_implemented};
 
 /// The longest that a presigned URL may hold: a week.
-const EXPIRES_MAX_S: i64 = 604_800;
+pub(crate) const EXPIRES_MAX_S: i64 = 604_800;
 
 /// What a signature says of the body.
 #[derive(Clone, Debug, PartialEq, Eq)]

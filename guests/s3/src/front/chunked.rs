@@ -27,7 +27,7 @@ use crate::fault::{Outcome, denied, fault, other};
 const LINE_BYTES_MAX: usize = 4096;
 const TRAILER_BYTES_MAX: usize = 16 << 10;
 /// Every chunk but the last has at least this.
-const CHUNK_BYTES_MIN: u64 = 8192;
+pub(crate) const CHUNK_BYTES_MIN: u64 = 8192;
 const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
 
 enum State {

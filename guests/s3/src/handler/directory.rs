@@ -16,7 +16,7 @@ use crate::data::policy::{Caller, Question};
 use crate::data::rows::{self, Bucket, Id};
 
 /// Buckets that there may be.
-const BUCKETS_MAX: usize = 10_000;
+pub(crate) const BUCKETS_MAX: usize = 10_000;
 
 pub(super) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> Result<Answer, Error> {
     match command {

@@ -22,7 +22,7 @@ use crate::data::keys::{self, RUN_BYTES};
 use crate::data::rows::{self, Completed, Id, Intent, Piece, Tombstone};
 
 /// An intent that was not touched for this long is given up.
-const INTENT_US: u64 = 3600 * 1_000_000;
+pub(crate) const INTENT_US: u64 = 3600 * 1_000_000;
 /// After which a content that was given up is freed: none of its chunks can be under way any more.
 const LATE_US: u64 = 600 * 1_000_000;
 /// Runs of one reply.

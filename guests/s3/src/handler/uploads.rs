@@ -18,7 +18,7 @@ use crate::data::rows::{self, Completed, Details, ETag, Id, PartRow, Piece, Plac
 use crate::digest::{Algorithm, Checksum, hex, md5};
 
 /// Bytes that every part but the last has at least.
-const PART_BYTES_MIN: u64 = 5 << 20;
+pub(crate) const PART_BYTES_MIN: u64 = 5 << 20;
 /// Parts of an upload.
 pub(crate) const PARTS_MAX: u16 = 10_000;
 /// Bytes of an object.

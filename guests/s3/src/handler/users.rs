@@ -14,7 +14,7 @@ use crate::data::keys;
 use crate::data::rows;
 
 /// Keys that there may be. Finding a user looks at all of them.
-const KEYS_MAX: usize = 10_000;
+pub(crate) const KEYS_MAX: usize = 10_000;
 
 pub(super) fn carry_out(transaction: &mut dyn Transaction, command: Command) -> Result<Answer, Error> {
     match command {

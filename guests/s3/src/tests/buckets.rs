@@ -80,9 +80,15 @@ fn a_policy_is_enforced_where_the_data_are() {
     read("pub/absent").refused(403, "AccessDenied");
     store.ask(ask("PUT", "/bucket/pub/a", b"x").anonymous()).refused(403, "AccessDenied");
     store.ask(ask("GET", "/bucket?list-type=2", b"").anonymous()).refused(403, "AccessDenied");
-    let odd =
-        policy.replace("GetObject\"", "GetObject\",\"Condition\":{\"NotIpAddress\":{\"aws:SourceIp\":\"10.0.0.0/8\"}}");
+    let with = |condition: &str| policy.replace("GetObject\"", &format!("GetObject\",\"Condition\":{condition}"));
+    let odd = with(r#"{"StringEquals":{"s3:unknown":"a"}}"#);
     store.send("PUT", "/bucket?policy", odd.as_bytes()).refused(400, "MalformedPolicy");
+    for operator in ["IpAddress", "NotIpAddress"] {
+        let by_address = with(&format!(r#"{{"{operator}":{{"aws:SourceIp":"10.0.0.0/8"}}}}"#));
+        let refused = store.send("PUT", "/bucket?policy", by_address.as_bytes()).refused(501, "NotImplemented");
+        assert!(refused.text().contains(&format!("{operator} of aws:SourceIp")), "{}", refused.text());
+    }
+    assert_eq!(store.send("GET", "/bucket?policy", b"").ok().text(), policy, "what was refused changes nothing");
     let block = "<PublicAccessBlockConfiguration><RestrictPublicBuckets>true</RestrictPublicBuckets>\
         <BlockPublicPolicy>true</BlockPublicPolicy></PublicAccessBlockConfiguration>";
     store.send("PUT", "/bucket?publicAccessBlock", block.as_bytes()).ok();

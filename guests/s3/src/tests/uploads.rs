@@ -62,6 +62,8 @@ fn parts_become_an_object() {
     assert_eq!(second.header("content-length"), Some((PART + 700_001).to_string().as_str()));
     assert!(store.send("GET", "/bucket/key?partNumber=7", b"").ok().body == parts[2]);
     store.send("GET", "/bucket/key?partNumber=3", b"").refused(416, "InvalidPartNumber");
+    store.send("GET", "/bucket/key?partNumber=8", b"").refused(416, "InvalidPartNumber");
+    assert_eq!(store.send("HEAD", "/bucket/key?partNumber=8", b"").status, 416);
     // Whoever did not hear the answer is told it again, for a day.
     assert_eq!(complete(&store, "key", &upload, &listed).ok().element("ETag"), done.element("ETag"));
     assert_eq!((store.rows(b'U'), store.rows(b'M'), store.rows(b'P')), (0, 0, 0));
@@ -89,6 +91,9 @@ fn what_is_wrong_with_a_list_of_parts_is_said() {
     part(&store, "key", &upload, 10_001, &small).refused(400, "InvalidArgument");
     part(&store, "key", &"0".repeat(32), 1, &small).refused(404, "NoSuchUpload");
     part(&store, "key", "nonsense", 1, &small).refused(404, "NoSuchUpload");
+    let mut endless = ask("PUT", &format!("/bucket/key?partNumber=4&uploadId={upload}"), &small);
+    endless.head.headers.retain(|(name, _)| name != "content-length");
+    store.ask(endless.header("transfer-encoding", "chunked")).refused(411, "MissingContentLength");
     // A part that is uploaded again replaces the first, whose bytes become free; so do those of
     // parts that are not used.
     part(&store, "key", &upload, 2, &bytes(PART, 5)).ok();
