@@ -156,7 +156,9 @@ mod tests {
     /// Fails if a misspelled verb is not recognized, or the name of an app is taken for one.
     #[test]
     fn a_misspelled_verb_is_recognized() {
-        for (typed, verb) in [("instal", Some("install")), ("stats", Some("status")), ("s3", None), ("redis-server", None)] {
+        for (typed, verb) in
+            [("instal", Some("install")), ("stats", Some("status")), ("s3", None), ("redis-server", None)]
+        {
             assert_eq!(similar_verb(typed).as_deref(), verb, "{typed}");
         }
     }
