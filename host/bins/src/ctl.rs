@@ -5,6 +5,7 @@
 //! stdout, everything else to stderr.
 
 mod app;
+mod cluster;
 mod confirm;
 mod data;
 mod dev;
@@ -95,6 +96,10 @@ enum Verb {
     Partition(partition::Partition),
     /// Show the partitions that are being moved, and what they wait for.
     Moves(partition::Moves),
+    /// Show and change how the cluster keeps its partitions placed.
+    Cluster(cluster::Cluster),
+    /// Pause and resume the moves of partitions that the cluster begins by itself.
+    Rebalance(cluster::Rebalance),
     /// Begin a package: a folder with code, manifest, tests and the SDK.
     New(new::New),
     /// Build the package in this folder: NAME.wasm, the component with its manifest inside.
@@ -185,6 +190,8 @@ async fn run(arguments: Arguments) -> ExitCode {
         Verb::Status(status) => status.run(&client, &mut output).await,
         Verb::Partition(partition) => partition.run(&client, &mut output).await,
         Verb::Moves(moves) => moves.run(&client, &mut output).await,
+        Verb::Cluster(cluster) => cluster.run(&client, &mut output).await,
+        Verb::Rebalance(rebalance) => rebalance.run(&client, &mut output).await,
         Verb::New(new) => new.run(&mut output),
         Verb::Build(build) => build.run(&mut output),
         Verb::Test(test) => test.run(),

@@ -22,6 +22,7 @@ pub mod peer;
 pub mod peers;
 pub mod placement;
 pub mod plan;
+pub mod planner;
 pub mod router;
 pub mod routing;
 mod timers;

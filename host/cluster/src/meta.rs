@@ -28,6 +28,7 @@ mod records;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub use records::{
     PackageRecord, Placement, Readiness,
 };
 pub use rows::{Header, RowKey};
+pub use upkeep::{ClusterChange, ClusterSettings, LostStart, MOVE_RATE_BYTES, REPAIR_AFTER_S};
 
 /// The largest package, bytes.
 pub const PACKAGE_BYTES_MAX: u64 = 64 << 20;
@@ -67,7 +69,7 @@ pub struct MetaState {
     pub members: Map<NodeId, Member>,
     /// Keyspaces; empty until the map is made.
     pub keyspaces: Map<KeyspaceId, Keyspace>,
-    /// Groups, removed ones too.
+    /// Groups that placements or moves name, or that are about to be removed. See [`MetaState::is_removed`].
     pub groups: Map<GroupId, GroupRecord>,
     /// Packages that apps use.
     pub packages: Map<Digest, PackageRecord>,
@@ -83,6 +85,10 @@ pub struct MetaState {
     pub tombstones: Map<(NodeId, u64), ()>,
     /// Moves of partitions that have not ended.
     pub moves: Map<u64, MoveRecord>,
+    /// Members that count as lost, by the start that has been silent for too long.
+    pub lost: Map<NodeId, LostStart>,
+    /// How partitions are kept placed.
+    pub settings: ClusterSettings,
     /// The move of each partition that takes part in one: an index of them, not stored.
     moving: Map<(KeyspaceId, PartitionId), u64>,
     /// The partitions of each group: an index of the placements, not stored.
@@ -172,6 +178,12 @@ impl MetaState {
             MetaCommand::CancelMove { id } => self.cancel_move(id, changes),
             MetaCommand::Flip { moves } => self.flip(&moves, changes),
             MetaCommand::EndMoves { moves } => self.end_moves(&moves, changes),
+            MetaCommand::RemoveGroups { groups } => self.remove_groups(&groups, changes),
+            MetaCommand::MarkLost { node, incarnation, start } => {
+                self.mark_lost(node, LostStart { incarnation, start }, changes)
+            }
+            MetaCommand::MarkReturned { node } => self.mark_returned(node, changes),
+            MetaCommand::SetCluster(change) => self.set_cluster(change, changes),
             MetaCommand::RaiseLevel { level } => {
                 if level == self.header.level {
                     return Ok(());
@@ -254,7 +266,7 @@ impl MetaState {
         self.header.next_group += sets.len() as u32;
         for (place, members) in sets.into_iter().enumerate() {
             let id = GroupId(first + place as u32);
-            self.groups.insert_mut(id, GroupRecord { members: members.into(), initialised: false, removed: false });
+            self.groups.insert_mut(id, GroupRecord { members: members.into(), initialised: false });
             changes.push(RowKey::Group(id));
         }
         let partitions: PartitionMap =

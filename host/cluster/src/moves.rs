@@ -15,9 +15,10 @@
 //! | flipped, old copies not retired | the next leader asks every replica again, then retires |
 //!
 //! Invariants: `Adopt` follows only what the source's log has answered; what the source answers as decided never changes; the source is asked
-//! to retire only once every replica of the target has reported complete; a cancelled move ends only once the target's log has
+//! to retire only once a majority of the target's replicas, and every one that is not lost, has reported complete ([`may_retire`]); a cancelled move ends only once the target's log has
 //! taken part in it, so that a late `Expect` changes nothing.
 
+use recoil_base::NodeId;
 use recoil_consensus::{Decision, Ownership, Phase, ReleasePoint};
 
 use crate::meta::MoveState;
@@ -37,7 +38,7 @@ pub struct Seen {
     pub source: Option<Decision>,
     /// The target could take the partition now.
     pub is_prepared: bool,
-    /// Every replica of the target has reported complete.
+    /// Enough replicas of the target have reported complete: see [`may_retire`].
     pub is_complete: bool,
     /// The source has dropped its copies.
     pub is_retired: bool,
@@ -68,6 +69,13 @@ pub enum Step {
     End,
     /// Nothing now.
     Wait,
+}
+
+/// Whether the source's copies may go: a majority of the target's replicas have all rows durably, and so has every replica that is not gone for
+/// good. One that is lost and comes back fetches the rows from a complete replica of the target.
+pub fn may_retire(target: &[NodeId], has_all_rows: impl Fn(NodeId) -> bool, is_gone: impl Fn(NodeId) -> bool) -> bool {
+    let complete = target.iter().filter(|node| has_all_rows(**node)).count();
+    2 * complete > target.len() && target.iter().all(|node| has_all_rows(*node) || is_gone(*node))
 }
 
 /// The step that follows.

@@ -121,6 +121,8 @@ pub enum Service {
     Addresses = 9,
     /// Asks of a partition that moves. `recoil_node`'s `moves` says what is asked and answered.
     Move = 10,
+    /// How long have members been silent? `recoil_node`'s `balance` says what is asked and answered.
+    Silence = 11,
 }
 
 impl Service {
@@ -136,6 +138,7 @@ impl Service {
             Self::Package,
             Self::Addresses,
             Self::Move,
+            Self::Silence,
         ];
         all.into_iter().find(|service| *service as u8 == byte)
     }

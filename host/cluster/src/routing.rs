@@ -38,12 +38,7 @@ impl RoutingTable {
     /// None before the partition map is made. Costs a copy of the groups and members, but not of the partitions.
     pub fn of(state: &MetaState) -> Option<Arc<Self>> {
         let (keyspace, map) = state.default_keyspace()?;
-        let groups = state
-            .groups
-            .iter()
-            .filter(|(_, group)| !group.removed)
-            .map(|(id, group)| (*id, group.members.clone()))
-            .collect();
+        let groups = state.groups.iter().map(|(id, group)| (*id, group.members.clone())).collect();
         let numbers = state.members.iter().map(|(node, member)| (*node, member.number)).collect();
         let partitions = map.partitions.clone();
         Some(Arc::new(RoutingTable {

@@ -2,7 +2,8 @@
 //!
 //! A replica of the target that could not take over the source's copy on its own node stashes what its group writes
 //! ([`crate::stash`]) and fetches the rows from a replica that has all of them: one of its own group, or one of the source, whose released copy does
-//! not change any more and stays until every replica of the target has reported complete.
+//! not change any more and stays until every replica of the target that is not lost has reported complete. One that returns later asks
+//! its own group.
 //!
 //! What is fetched belongs to an index of this group's log: that of the peer's data, or, of a released copy, the beginning of the partition in
 //! this group. The rows are loaded under a fresh copy; once this replica has applied as far, the stashed writes behind that index
@@ -51,6 +52,9 @@ pub struct FetchFrom {
     pub released_by: Option<u64>,
 }
 
+/// How long to wait before more is read, told the bytes that have been.
+pub type FetchPace<'a> = dyn Fn(usize) -> Duration + Send + Sync + 'a;
+
 /// Why nothing was fetched.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
@@ -69,11 +73,17 @@ impl From<io::Error> for FetchError {
 }
 
 impl Group {
-    /// Fetches the rows that this replica lacks of a partition. Returns once they are there, or are not lacked any more.
+    /// Fetches the rows that this replica lacks of a partition. Returns once they are there, or are not lacked any more. Before each chunk but the
+    /// first it waits for as long as `pace` says.
     ///
     /// # Errors
     /// The other node cannot give them now, or this one cannot store them.
-    pub fn fetch(&self, partition: PartitionRef, from: FetchFrom) -> BoxFuture<'_, Result<(), FetchError>> {
+    pub fn fetch<'a>(
+        &'a self,
+        partition: PartitionRef,
+        from: FetchFrom,
+        pace: &'a FetchPace<'a>,
+    ) -> BoxFuture<'a, Result<(), FetchError>> {
         Box::pin(async move {
             let state = self.locals().state(self.id(), partition).filter(|state| state.lacks_rows());
             let Some(state) = state else { return Ok(()) };
@@ -102,7 +112,11 @@ impl Group {
                 if chunk.is_empty() {
                     break;
                 }
+                let pause = pace(chunk.len());
                 loading.load(chunk).await?;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
             }
             let fetched = Fetched { copy: loading.copy, epoch, replaces: lacking.copy, index, replayed: None };
             self.complete(partition, loading, fetched).await

@@ -61,7 +61,9 @@ impl LogKeeper {
     }
 
     pub(crate) fn add(&self, group: &Arc<Group>) {
-        self.0.lock().insert(group.id(), Arc::downgrade(group));
+        let mut groups = self.0.lock();
+        groups.retain(|_, group| group.strong_count() > 0);
+        groups.insert(group.id(), Arc::downgrade(group));
     }
 
     fn open(&self, group: GroupId) -> Option<Arc<Group>> {

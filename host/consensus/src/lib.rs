@@ -57,10 +57,10 @@ mod transfer;
 
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
-pub use fetch::{FetchError, FetchFrom};
+pub use fetch::{FetchError, FetchFrom, FetchPace};
 pub use group::{Group, GroupContext, GroupNumbers, GroupOptions, Leadership, ProposeError, Versions};
 pub use keeper::LogKeeper;
-pub use local::{CopyRow, CopyState, Local, Locals, LocalsError, PartitionState};
+pub use local::{CopyRow, CopyState, Local, Locals, LocalsError, PartitionState, remove_group};
 pub use machine::{Applier, CustomMachine, MachineKind};
 pub use network::{Transport, TransportError};
 pub use ownership::{Decision, Move, Ownership, OwnershipChange, Phase, ReleasePoint};

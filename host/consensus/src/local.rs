@@ -25,6 +25,8 @@
 //! one it is 0. A copy row is `format u8 = 1 | copy u64 | state u8`, then for the states 1 (pulling) `index u64`, 2
 //! (waiting) `group u32 | index u64`.
 
+mod removal;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -37,6 +39,7 @@ use tokio::sync::watch;
 
 use crate::command::PartitionRef;
 use crate::ownership::{Ownership, Phase};
+pub use removal::remove_group;
 
 const KIND_OWNERSHIP: u8 = 0x20;
 const KIND_GROUP: u8 = 0x21;

@@ -7,7 +7,8 @@
 //! Entries of the kind "ownership" ([`crate::command::Body::Ownership`]) change rows, one [`OwnershipChange`] for each
 //! partition. A partition enters its first group by `Birth`. A move from a source group S to a target group T is decided by
 //! S's log (rule M2 of the handoff protocol): T commits `Expect`, S commits `Release` or `Cancel`, T commits `Adopt` or
-//! `UnExpect`, and S commits `Retire` once every replica of T has the rows.
+//! `UnExpect`, and S commits `Retire` once a majority of T's replicas, and every one that is not
+//! lost, has the rows.
 //!
 //! Invariants:
 //! - `Birth` takes effect only on a partition that the log has never named. A row is never removed, so a replica with an old

@@ -26,8 +26,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::api::{
-    AdminApi, AdminError, AdminErrorCode, CollectRequest, CommandReply, CommandRequest, ErrorBody, InstallRequest,
-    LogPage, MoveRequest, PullRequest, Version,
+    AdminApi, AdminError, AdminErrorCode, ClusterRequest, CollectRequest, CommandReply, CommandRequest, ErrorBody,
+    InstallRequest, LogPage, MoveRequest, PullRequest, Version,
 };
 use crate::http::Transport;
 use crate::http::connection::{self, Asked, Door};
@@ -232,6 +232,11 @@ where
             api.cancel_move(decimal(id, "a move's id")?).await?;
             Ok(ok(&serde_json::json!({ "cancelling": id })))
         }
+        ["v1", "cluster"] if method == Method::GET => Ok(ok(&api.cluster().await?)),
+        ["v1", "cluster"] if method == Method::PATCH => {
+            let request: ClusterRequest = read_json(request, r#"send {"repair_after_seconds": 300}"#).await?;
+            Ok(ok(&api.set_cluster(request).await?))
+        }
         ["v1", "apps", name, "logs"] if method == Method::GET => {
             logs(app_name(name)?, request.uri().query().unwrap_or(""), api).await
         }
@@ -253,6 +258,7 @@ fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
         ["v1", "apps" | "moves"] | ["v1", "apps", _, "commands"] => "GET, POST",
         ["v1", "packages"] | ["v1", "packages", "pull"] | ["v1", "registry", "collect"] => "POST",
         ["v1", "apps", _] => "GET, DELETE",
+        ["v1", "cluster"] => "GET, PATCH",
         ["v1", "data" | "moves", _] => "DELETE",
         ["v1", "apps", _, "settings"] => "PATCH",
         _ => {

@@ -64,6 +64,45 @@ pub trait AdminApi: Send + Sync + 'static {
     async fn start_moves(&self, request: MoveRequest) -> Result<Vec<MoveStatus>, AdminError>;
     /// Has a move come to nothing, unless the partition has been released already.
     async fn cancel_move(&self, id: u64) -> Result<(), AdminError>;
+    /// How the cluster keeps its partitions placed.
+    async fn cluster(&self) -> Result<ClusterStatus, AdminError>;
+    /// Changes that; what is absent stays. Returns what then is in force.
+    async fn set_cluster(&self, request: ClusterRequest) -> Result<ClusterStatus, AdminError>;
+}
+
+/// `GET /v1/cluster`: how the cluster keeps its partitions placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Seconds of silence after which a node counts as lost and its replicas are replaced.
+    pub repair_after_seconds: u32,
+    /// Bytes a second that a node reads at most to copy partitions that move to it.
+    pub move_rate_bytes: u64,
+    /// Partitions are moved to even out what nodes hold and lead.
+    pub balance: bool,
+    /// No moves are begun but by operators.
+    pub paused: bool,
+    /// Moves that have not ended.
+    pub moves: u32,
+    /// Nodes that count as lost.
+    pub lost: Vec<NodeId>,
+}
+
+/// `PATCH /v1/cluster`. What is absent stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterRequest {
+    /// See [`ClusterStatus::repair_after_seconds`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair_after_seconds: Option<u32>,
+    /// See [`ClusterStatus::move_rate_bytes`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub move_rate_bytes: Option<u64>,
+    /// See [`ClusterStatus::balance`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<bool>,
+    /// See [`ClusterStatus::paused`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
 }
 
 /// A command that an app has for its operators, in the list that `GET /v1/apps/NAME/commands` answers.
@@ -130,6 +169,9 @@ pub struct PartitionStatus {
     pub replicas: Vec<NodeId>,
     /// Of those, the ones that are not down, as far as the answering node knows.
     pub replicas_live: u32,
+    /// It has fewer replicas with all rows on nodes that are not down than it should have, as far as the answering node knows.
+    #[serde(default)]
+    pub under_replicated: bool,
     /// The move that it takes part in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<MoveStatus>,
@@ -223,6 +265,9 @@ pub struct NodeStatus {
     /// one that has not answered since the answering node started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_since_us: Option<u64>,
+    /// It has been silent for so long that its replicas are replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// Partitions it leads.
     pub partitions_led: u32,
     /// Partitions that it should hold a replica of.
@@ -259,9 +304,13 @@ pub struct KeyspaceStatus {
     pub replication: u32,
     /// Partitions that have a leader now.
     pub leaders_present: u32,
-    /// Partitions with fewer current replicas than `replication`, as far as the answering node knows.
+    /// Partitions with fewer current replicas than they should have, as far as the answering node knows: on nodes that are down, far behind, or
+    /// that have yet to copy rows.
     #[serde(default)]
     pub under_replicated: u32,
+    /// Partitions that are being moved.
+    #[serde(default)]
+    pub moving: u32,
 }
 
 /// One Raft group.

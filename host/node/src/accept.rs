@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::rooms::{Kind, Place, Rooms};
 use crate::node::Parts;
-use crate::{introductions, leadership, membership, moves, packages};
+use crate::{balance, introductions, leadership, membership, moves, packages};
 
 /// How long a connection may take to say what it is.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
@@ -166,6 +166,10 @@ impl PeerService for Inbound {
             Service::Addresses => Box::pin(async move { Ok(introductions::serve(&parts)) }),
             Service::Package => Box::pin(async move { packages::serve(&parts, body).await }),
             Service::Move => Box::pin(async move { moves::serve(&parts, body).await }),
+            Service::Silence => {
+                let answer = balance::serve_silence(&parts, &body);
+                Box::pin(async move { answer })
+            }
             Service::Join => Box::pin(async move { membership::serve_join(&parts, &body).await }),
         }
     }
@@ -193,8 +197,8 @@ async fn raft(parts: &Parts, mut body: Bytes) -> Result<Bytes, String> {
         return group.handle(body[4], message).await;
     }
     let state = parts.states.borrow().clone();
-    Err(match state.groups.get(&id) {
-        Some(group) if group.removed => format!("gone: group {id} has been removed"),
-        _ => format!("not yet: group {id} is not open here at meta index {}", state.header.index),
+    Err(match state.is_removed(id) {
+        true => format!("gone: group {id} has been removed"),
+        false => format!("not yet: group {id} is not open here at meta index {}", state.header.index),
     })
 }

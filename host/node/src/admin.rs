@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, NodeId};
 use recoil_cluster::MetaCommand;
-use recoil_cluster::meta::{self, App, MetaState};
+use recoil_cluster::meta::{self, App, ClusterChange, MetaState};
 use recoil_gateway::api::{
-    AdminApi, AdminError, AppCommand, AppData, AppDetail, AppOnNode, AppState, AppSummary, CollectReply, Health,
-    InstallRequest, LimitInForce, ListenerSummary, LogLine, LogPage, MoveRequest, MoveStatus, PackageSummary,
-    PartitionStatus, Status,
+    AdminApi, AdminError, AppCommand, AppData, AppDetail, AppOnNode, AppState, AppSummary, ClusterRequest,
+    ClusterStatus, CollectReply, Health, InstallRequest, LimitInForce, ListenerSummary, LogLine, LogPage, MoveRequest,
+    MoveStatus, PackageSummary, PartitionStatus, Status,
 };
 use recoil_oci::{InvalidName, PackageReference};
 use recoil_package::{Manifest, Permission, SettingValue};
@@ -505,5 +505,24 @@ impl AdminApi for Parts {
             }
             error => error.into(),
         })
+    }
+
+    async fn cluster(&self) -> Result<ClusterStatus, AdminError> {
+        Ok(self.cluster_now())
+    }
+
+    async fn set_cluster(&self, request: ClusterRequest) -> Result<ClusterStatus, AdminError> {
+        let ClusterRequest { repair_after_seconds, move_rate_bytes, balance, paused } = request;
+        let change = ClusterChange {
+            repair_after_s: repair_after_seconds,
+            move_rate_bytes,
+            balances: balance,
+            is_paused: paused,
+        };
+        self.change(&MetaCommand::SetCluster(change)).await.map_err(|error| match error {
+            ChangeError::Rejected(text) => AdminError::invalid(text, ""),
+            error => error.into(),
+        })?;
+        Ok(self.cluster_now())
     }
 }

@@ -12,7 +12,7 @@ use recoil_cluster::meta::{MemberState, old_copy, supersedes};
 use recoil_cluster::{MetaState, RoutingTable};
 
 use crate::node::Parts;
-use crate::{apps, groups, membership, repair};
+use crate::{apps, groups, membership, removal, repair};
 
 /// How often a node looks at its state even if nothing has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +48,9 @@ async fn follow_map(parts: &Arc<Parts>, state: &Arc<MetaState>, routed: &mut Rou
         && let Err(error) = groups::open_all(parts, state, &table).await
     {
         parts.fail(error.to_string());
+    }
+    if changed || look {
+        removal::remove_gone(parts, state).await;
     }
     if changed {
         parts.router.set_table(table.clone());

@@ -40,7 +40,7 @@ pub(crate) async fn open_all(parts: &Arc<Parts>, state: &MetaState, table: &Rout
         group.close().await;
     }
     for (id, record) in &state.groups {
-        if record.members.contains(&parts.node) && !record.removed && parts.host.group(*id).is_none() {
+        if record.members.contains(&parts.node) && parts.host.group(*id).is_none() {
             open(parts, state, table, *id, record).await?;
         }
     }

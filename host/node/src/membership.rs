@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use recoil_base::{AppId, NodeId};
-use recoil_cluster::meta::{AppState, Displaced, Join, LEVELS, MemberState, check_proposal};
+use recoil_cluster::meta::{AppState, ClusterChange, Displaced, Join, LEVELS, MemberState, check_proposal};
 use recoil_cluster::peers::LIVE_FOR;
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::{Group, GroupNumbers, ProposeError};
 use serde::{Deserialize, Serialize};
 
+use crate::balance::Balancer;
 use crate::meta_machine::decode_answer;
 use crate::node::Parts;
 use crate::scheduler::{self, Scheduler};
@@ -338,7 +339,7 @@ pub(crate) async fn register(parts: &Parts) -> Result<(), String> {
 /// What the meta leader does beside answering: admitting members to the meta group, choosing who votes in it, making the map, switching apps
 /// on. Every node counts how long the others have been silent.
 pub(crate) async fn run_chores(parts: Arc<Parts>, mut scheduler: Option<Scheduler>) {
-    let mut looked = parts.clock.now();
+    let (mut looked, mut balancer) = (parts.clock.now(), Balancer::default());
     loop {
         tokio::time::sleep(CHORES_EVERY).await;
         let Some(meta) = parts.meta() else { continue };
@@ -351,6 +352,7 @@ pub(crate) async fn run_chores(parts: Arc<Parts>, mut scheduler: Option<Schedule
         scheduler.take_if(|_| !state.keyspaces.is_empty());
         let numbers = meta.numbers();
         if numbers.leader != Some(parts.node) || state.header.cluster.is_empty() {
+            balancer = Balancer::default();
             continue;
         }
         look_after_members(&parts, &meta, &numbers, &state).await;
@@ -359,6 +361,7 @@ pub(crate) async fn run_chores(parts: Arc<Parts>, mut scheduler: Option<Schedule
                 tracing::warn!(%error, "a change that is due could not be made; it is tried again");
             }
         }
+        balancer.look(&parts).await;
     }
 }
 
@@ -411,7 +414,11 @@ async fn due(
     // A node that died before the map was made would hold it up for ever.
     let are_gone = silent.iter().all(|node| parts.silence.of(*node) >= DEAD_AFTER);
     if state.keyspaces.is_empty() && live.len() >= state.header.expect as usize && are_gone {
-        let map = scheduler::make_map(parts, state, &live, scheduler).await;
+        let (map, is_scheduled) = scheduler::make_map(parts, state, &live, scheduler).await;
+        if is_scheduled {
+            // Evening loads out would undo what the package wants.
+            due.push(MetaCommand::SetCluster(ClusterChange { balances: Some(false), ..ClusterChange::default() }));
+        }
         due.push(MetaCommand::MakeMap { sets: map.sets, partitions: map.partitions });
     }
     for app in state.apps.values().filter(|app| app.state == AppState::Installing) {

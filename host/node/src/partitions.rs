@@ -3,7 +3,7 @@
 use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
 use recoil_cluster::MetaCommand;
 use recoil_cluster::meta::{DEFAULT_KEYSPACE, MOVES_AN_ENTRY_MAX, MetaState, MoveRecord, MoveState, Placement};
-use recoil_gateway::api::{AdminError, MoveRequest, MoveStateName, MoveStatus, PartitionStatus};
+use recoil_gateway::api::{AdminError, ClusterStatus, MoveRequest, MoveStateName, MoveStatus, PartitionStatus};
 
 use crate::membership::ChangeError;
 use crate::moves;
@@ -40,6 +40,19 @@ impl Parts {
         state.moves.iter().map(|(id, record)| self.move_status(&state, *id, record)).collect()
     }
 
+    /// How the cluster keeps its partitions placed.
+    pub(crate) fn cluster_now(&self) -> ClusterStatus {
+        let state = self.states.borrow().clone();
+        ClusterStatus {
+            repair_after_seconds: state.settings.repair_after_s,
+            move_rate_bytes: state.settings.move_rate_bytes,
+            balance: state.settings.balances,
+            paused: state.settings.is_paused,
+            moves: state.moves.size() as u32,
+            lost: state.lost.keys().copied().collect(),
+        }
+    }
+
     /// Begins to move partitions.
     pub(crate) async fn move_partitions(&self, request: MoveRequest) -> Result<Vec<MoveStatus>, AdminError> {
         let MoveRequest { partitions, to } = request;
@@ -74,6 +87,10 @@ impl Parts {
         let replicas = members(state, group);
         let replicas_live = replicas.iter().filter(|node| self.peers.is_live(**node)).count() as u32;
         let moving = state.move_of(keyspace, partition).map(|(id, record)| self.move_status(state, id, record));
+        // Of a move that copies, some replica has not reported that it has all rows.
+        let lacks_rows = moving.as_ref().is_some_and(|moving| moving.state == MoveStateName::Copying);
+        let wanted = state.keyspaces.get(&keyspace).map_or(0, |keyspace| keyspace.replication);
+        let wanted = wanted.min(state.active_members().count() as u32).max(replicas.len() as u32);
         PartitionStatus {
             keyspace: name(state, keyspace),
             partition: partition.0,
@@ -82,6 +99,7 @@ impl Parts {
             leader: self.router.leader(group),
             replicas,
             replicas_live,
+            under_replicated: lacks_rows || replicas_live < wanted,
             moving,
         }
     }

@@ -49,8 +49,15 @@ pub(crate) async fn is_under_way(parts: &Arc<Parts>, group: GroupId) -> Result<b
     parts.repairing.lock().insert(group);
     let repairing = parts.clone();
     parts.tasks.spawn(async move {
-        if let Err(error) = lost.repair(&repairing.context).await {
-            repairing.fail(error.to_string());
+        let mut states = repairing.states.clone();
+        tokio::select! {
+            repaired = lost.repair(&repairing.context) => {
+                if let Err(error) = repaired {
+                    repairing.fail(error.to_string());
+                }
+            }
+            // Nobody has its data any more, or needs them.
+            _ = states.wait_for(|state| state.is_removed(group)) => {}
         }
         repairing.repairing.lock().remove(&group);
         repairing.look_again.notify_one();

@@ -1,7 +1,7 @@
 //! Making the partition map: by the scheduler of a package, if the node was given one and its answer can be used, else by the built-in one.
 //!
-//! Invariant: whatever the package does, a map is made, in the time of two calls. Deliberately absent: asking it again, since
-//! partitions do not move.
+//! Invariant: whatever the package does, a map is made, in the time of two calls. Deliberately absent: asking it again.
+//! In a cluster whose map it has made, partitions are moved to replace lost replicas, and not to even out loads, until an operator says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use recoil_base::{Clock, Digest, NodeId, task};
 use recoil_cluster::meta::Locality;
-use recoil_cluster::placement::{self, Map};
+use recoil_cluster::placement::{self, Candidate, Map};
 use recoil_cluster::{MetaState, plan};
 use recoil_engine::scheduler::Placement;
 use recoil_engine::{AppCode, AppLog, Environment, LogLevel, LogLine, Settings};
@@ -94,8 +94,13 @@ impl Scheduler {
     }
 }
 
-/// Where the partitions of a new cluster live, on these nodes.
-pub(crate) async fn make_map(parts: &Parts, state: &MetaState, nodes: &[NodeId], scheduler: Option<&Scheduler>) -> Map {
+/// Where the partitions of a new cluster live, on these nodes, and whether the scheduler says so.
+pub(crate) async fn make_map(
+    parts: &Parts,
+    state: &MetaState,
+    nodes: &[NodeId],
+    scheduler: Option<&Scheduler>,
+) -> (Map, bool) {
     if let Some(scheduler) = scheduler.cloned() {
         let name = scheduler.name();
         let numbered = |node: &NodeId| {
@@ -108,7 +113,7 @@ pub(crate) async fn make_map(parts: &Parts, state: &MetaState, nodes: &[NodeId],
         match planned.unwrap_or_else(|error| Err(error.to_string())) {
             Ok((map, answer)) => {
                 show(&name, &map, &answer);
-                return map;
+                return (map, true);
             }
             Err(why) => {
                 tracing::warn!(
@@ -119,7 +124,13 @@ pub(crate) async fn make_map(parts: &Parts, state: &MetaState, nodes: &[NodeId],
             }
         }
     }
-    placement::place(nodes, state.header.partitions, state.header.replication)
+    let candidate = |node: &NodeId| {
+        let member = state.members.get(node)?;
+        let zone = member.locality.tiers().first().map(|(_, value)| value.clone()).unwrap_or_default();
+        Some(Candidate { node: *node, capacity: member.capacity, zone })
+    };
+    let candidates: Vec<Candidate> = nodes.iter().filter_map(candidate).collect();
+    (placement::place(&candidates, state.header.partitions, state.header.replication), false)
 }
 
 /// Tells operators of each replica set why one partition is there.

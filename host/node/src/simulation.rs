@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use recoil_base::{Clock, CopyId, Digest, GroupId, NodeId, Shutdown, Tasks, random};
+use recoil_cluster::meta::ClusterChange;
 use recoil_cluster::{EvaluationPool, MetaCommand, PeerNetwork, PeerService, Peers};
 use recoil_consensus::{Group, Locals, Ownership, PartitionRef, machine};
 use recoil_engine::AppCode;
@@ -127,6 +128,15 @@ impl Node {
         Box::pin(async move {
             let begun = node.parts.move_partitions(MoveRequest { partitions: vec![partition], to }).await;
             begun.map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Changes how the cluster keeps its partitions placed.
+    pub fn set_cluster(self: &Arc<Self>, change: ClusterChange) -> BoxFuture<'static, Result<(), String>> {
+        let node = self.clone();
+        Box::pin(async move {
+            let changed = node.parts.change(&MetaCommand::SetCluster(change)).await;
+            changed.map_err(|error| error.to_string())
         })
     }
 

@@ -6,11 +6,11 @@
 //!
 //! A replica counts as current while its node is live and it lacks at most [`BEHIND_ENTRIES`] entries of its leader's log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use recoil_base::{GroupId, NodeId};
-use recoil_cluster::meta::{self, MemberState, MetaState};
+use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
+use recoil_cluster::meta::{self, MemberState, MetaState, MoveState};
 use recoil_consensus::Group;
 use recoil_gateway::api::{
     AppState, AppSummary, GroupStatus, KeyspaceStatus, NodeState, NodeStatus, Problem, ProblemKind, Status,
@@ -32,7 +32,7 @@ impl Parts {
             let (id, term, applied) = (GroupId::META, numbers.term, numbers.applied);
             groups.push(GroupStatus { id, members, leader: numbers.leader, term, applied, partitions: 0, behind });
         }
-        for (id, record) in state.groups.iter().filter(|(_, record)| !record.removed) {
+        for (id, record) in &state.groups {
             let group = self.host.group(*id);
             let numbers = group.as_ref().map(|group| group.numbers());
             groups.push(GroupStatus {
@@ -78,6 +78,7 @@ impl Parts {
                 down_since_us: self.silent_for(*id).map(|silent| {
                     self.clock.wall_us().saturating_sub(u64::try_from(silent.as_micros()).unwrap_or(u64::MAX))
                 }),
+                lost: state.is_lost(*id),
                 partitions_led: replicas.led.get(id).copied().unwrap_or(0),
                 replicas: replicas.held.get(id).copied().unwrap_or(0),
                 replicas_current: replicas.current.get(id).copied().unwrap_or(0),
@@ -86,7 +87,7 @@ impl Parts {
             })
             .collect();
         let keyspaces: Vec<KeyspaceStatus> =
-            state.keyspaces.values().map(|keyspace| replicas.keyspace(keyspace)).collect();
+            state.keyspaces.iter().map(|(id, keyspace)| replicas.keyspace(&state, *id, keyspace)).collect();
         let ready =
             !keyspaces.is_empty() && keyspaces.iter().all(|keyspace| keyspace.leaders_present == keyspace.partitions);
         let kept = state.kept.iter().map(|(name, kept)| AppSummary {
@@ -150,17 +151,26 @@ impl Replicas {
         replicas
     }
 
-    fn keyspace(&self, keyspace: &meta::Keyspace) -> KeyspaceStatus {
-        let count = |holds: &dyn Fn(&(bool, bool)) -> bool| {
-            let placements = keyspace.partitions.iter();
-            placements.filter(|placement| self.groups.get(&placement.group).is_some_and(holds)).count() as u32
-        };
+    fn keyspace(&self, state: &MetaState, id: KeyspaceId, keyspace: &meta::Keyspace) -> KeyspaceStatus {
+        let (mut leaders_present, mut under_replicated) = (0, 0);
+        // Of a move that copies, some replica has not reported that it has all rows.
+        let moving: Vec<_> = state.moves.values().filter(|moving| moving.keyspace == id).collect();
+        let copying: HashSet<PartitionId> =
+            moving.iter().filter(|moving| moving.state == MoveState::Flipped).map(|moving| moving.partition).collect();
+        let wanted = (keyspace.replication as usize).min(state.active_members().count());
+        for (number, placement) in (0..).zip(keyspace.partitions.iter()) {
+            let (is_led, is_complete) = self.groups.get(&placement.group).copied().unwrap_or_default();
+            let has_all = || state.groups.get(&placement.group).is_some_and(|group| group.members.len() >= wanted);
+            leaders_present += u32::from(is_led);
+            under_replicated += u32::from(!is_complete || copying.contains(&PartitionId(number)) || !has_all());
+        }
         KeyspaceStatus {
             name: keyspace.name.clone(),
             partitions: keyspace.partitions.len() as u32,
             replication: keyspace.replication,
-            leaders_present: count(&|(is_led, _)| *is_led),
-            under_replicated: count(&|(_, is_complete)| !is_complete),
+            leaders_present,
+            under_replicated,
+            moving: moving.len() as u32,
         }
     }
 }
@@ -209,10 +219,16 @@ fn problems(
             Some(silent) => format!("has not answered for {}", in_words(silent)),
             None => format!("has not answered since node {} started", status.node),
         };
-        let text = format!(
-            "node {} at {} {silent}: {} partitions are without its replica until it is started again",
-            node.id, node.address, node.replicas
-        );
+        let (id, address, replicas) = (node.id, node.address, node.replicas);
+        let text = if node.lost && replicas == 0 {
+            format!("node {id} at {address} {silent} and counts as lost; other nodes hold what it held")
+        } else if node.lost {
+            format!("node {id} at {address} {silent} and counts as lost: {replicas} replicas on it are to be replaced")
+        } else {
+            format!(
+                "node {id} at {address} {silent}: {replicas} partitions are without its replica until it is started again"
+            )
+        };
         add(ProblemKind::NodeDown, node.id.to_string(), text);
     }
     let mut behind: BTreeMap<NodeId, u32> = BTreeMap::new();
@@ -254,6 +270,7 @@ mod tests {
             address: format!("127.0.0.1:{}", 7399 + id).parse().unwrap(),
             state,
             down_since_us: None,
+            lost: false,
             partitions_led: 0,
             replicas: 10,
             replicas_current: 0,
@@ -300,6 +317,7 @@ mod tests {
                 replication: 3,
                 leaders_present: 10,
                 under_replicated: 0,
+                moving: 0,
             }],
             groups: vec![group(0, Some(1), 0, &[]), group(7, Some(1), 10, &[])],
             apps: vec![],

@@ -220,7 +220,7 @@ async fn what_a_node_cannot_read_of_the_meta_group_ends_it_with_what_to_do() {
 }
 
 /// Where the fixture of a whole data folder is: of a single node with one app, whose key `key` has the value `value`.
-const FOLDER_FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/folder-3");
+const FOLDER_FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/folder-4");
 
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();

@@ -26,7 +26,7 @@ use crate::log::{Log, LogError};
 pub use members::KnownMember;
 
 /// The format of everything in the folder: log, data and the files beside them.
-const FORMAT_NUMBER: u32 = 3;
+const FORMAT_NUMBER: u32 = 4;
 const FORMAT_PREFIX: &str = "recoil data folder, format ";
 const LOCK_FILE: &str = "LOCK";
 const NODE_FILE: &str = "NODE";
@@ -424,10 +424,10 @@ mod tests {
             fs::write(dir.path().join(FORMAT_FILE), format).unwrap();
             Folder::open(dir.path()).unwrap_err()
         };
-        let old = open_with("recoil data folder, format 2\n");
-        assert!(matches!(old, FolderError::OldFormat { found: 2, .. }));
-        assert!(old.to_string().contains("format 2; this version reads format 3"), "{old}");
-        for other in ["recoil data folder, format 4\n", "recoil data folder, format 3", "a diary", ""] {
+        let old = open_with("recoil data folder, format 3\n");
+        assert!(matches!(old, FolderError::OldFormat { found: 3, .. }));
+        assert!(old.to_string().contains("format 3; this version reads format 4"), "{old}");
+        for other in ["recoil data folder, format 5\n", "recoil data folder, format 4", "a diary", ""] {
             assert!(matches!(open_with(other), FolderError::Format { .. }), "{other:?}");
         }
     }

@@ -350,6 +350,11 @@ impl Cluster {
         replicas::check_sets(&folders, Cluster::NODES);
     }
 
+    /// The groups of which the folder of node k, which has ended, holds anything; the fourth is 3.
+    pub fn stored_groups(&self, k: usize) -> Vec<u32> {
+        replicas::groups(&self.node_dir(k))
+    }
+
     /// redis-cli, speaking to node k.
     pub fn redis_cli(&self, k: usize, words: &[&str]) -> String {
         let port = self.ports.redis(k).to_string();

@@ -6,12 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use recoil_base::GroupId;
 use recoil_consensus::Locals;
-use recoil_storage::{Data, key};
-
-/// Groups are numbered from 1, and a small cluster has few.
-const GROUPS_MAX: u32 = 64;
+use recoil_storage::{Data, Log, LogOptions, key};
 
 /// By group, partition and key.
 type Rows = BTreeMap<(u32, u32, Vec<u8>), Vec<u8>>;
@@ -75,18 +71,29 @@ pub(crate) fn check_sets(folders: &[PathBuf], replicas: usize) {
     }
 }
 
+/// The groups of which a node's folder holds anything: rows of partitions, or a log.
+pub(crate) fn groups(folder: &Path) -> Vec<u32> {
+    let data = Data::open(&folder.join("data")).unwrap_or_else(|error| panic!("{error}"));
+    let locals = Locals::open(data).unwrap_or_else(|error| panic!("{error}"));
+    let log = Log::open(&folder.join("log"), LogOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let mut groups: Vec<u32> = locals.groups().into_iter().chain(log.groups()).map(|group| group.0).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
 fn rows(folder: &Path) -> Rows {
     let data = Data::open(&folder.join("data")).unwrap_or_else(|error| panic!("{error}"));
     let locals = Locals::open(data.clone()).unwrap_or_else(|error| panic!("{error}"));
     let snapshot = data.snapshot();
     let mut rows = Rows::new();
-    for group in 1..GROUPS_MAX {
-        for (partition, local) in locals.of_group(GroupId(group)) {
+    for group in locals.groups() {
+        for (partition, local) in locals.of_group(group) {
             let prefix = local.copy.0.to_be_bytes();
             for row in snapshot.prefix(&prefix, false) {
                 let (full, value) = row.unwrap_or_else(|error| panic!("{error}"));
                 assert_eq!(key::copy_of(&full), Some(local.copy));
-                rows.insert((group, partition.partition.0, full[prefix.len()..].to_vec()), value.to_vec());
+                rows.insert((group.0, partition.partition.0, full[prefix.len()..].to_vec()), value.to_vec());
             }
         }
     }

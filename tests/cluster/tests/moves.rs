@@ -74,6 +74,8 @@ fn start_move(cluster: &Cluster, k: usize, partitions: &str, to: &[u64]) {
 #[test]
 fn partitions_move_to_a_fourth_node_while_clients_write_and_a_node_is_killed() {
     let mut cluster = Cluster::processes();
+    // Here partitions move when the test says so.
+    cluster.ctl(0, &["rebalance", "--pause"]).ok();
     let fourth = cluster.start_fourth();
     let [a, b, c, d] = members(&cluster);
     let load = Load::start("moves", &cluster.doors(), KEYS);
@@ -115,6 +117,7 @@ fn partitions_move_to_a_fourth_node_while_clients_write_and_a_node_is_killed() {
 #[test]
 fn all_partitions_move_to_other_sets_of_nodes_while_clients_read_and_write() {
     let mut cluster = Cluster::processes();
+    cluster.ctl(0, &["rebalance", "--pause"]).ok();
     let fourth = cluster.start_fourth();
     let [a, b, c, d] = members(&cluster);
     let quiet = Probes::start(&cluster.doors(), 32);

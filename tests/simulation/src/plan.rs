@@ -80,6 +80,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<FaultKind>,
     /// Milliseconds between two moves of a partition, if partitions move.
     pub(crate) moves_every_ms: Option<u64>,
+    /// Seconds of silence after which a node counts as lost.
+    pub(crate) repair_after_s: u32,
     pub(crate) log: LogOptions,
     pub(crate) groups: GroupOptions,
     pub(crate) archive: &'static [u8],
@@ -113,6 +115,7 @@ impl Plan {
             faults_every_ms: chance::pick(&[300, 1000, 3000]),
             faults,
             moves_every_ms: chance::pick(&[None, Some(50), Some(200), Some(1000)]),
+            repair_after_s: chance::pick(&[3, 5, 10, 300]),
             log,
             groups,
             archive,

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use recoil_base::GroupId;
+use recoil_cluster::meta::ClusterChange;
 use recoil_node::Shared;
 
 use crate::clients::Load;
@@ -188,12 +189,16 @@ impl World {
             self.until("the node is a member", |world| world.machines[place].node().is_some())?;
         }
         let installed = Arc::new(Mutex::new(None));
-        let (told, node) = (installed.clone(), self.machines[0].node());
+        let (told, node, repair_after_s) = (installed.clone(), self.machines[0].node(), self.plan.repair_after_s);
         if let Some(node) = node {
             self.machines[0].spawn(async move {
                 node.wait_hosting().await;
-                let result = node.install(guest::NAME).await;
-                *told.lock() = Some(result.map(drop).map_err(|error| error.to_string()));
+                let change = ClusterChange { repair_after_s: Some(repair_after_s), ..ClusterChange::default() };
+                let result = match node.set_cluster(change).await {
+                    Ok(()) => node.install(guest::NAME).await.map(drop).map_err(|error| error.to_string()),
+                    Err(why) => Err(why),
+                };
+                *told.lock() = Some(result);
             });
         }
         self.until("the package is installed", |_| installed.lock().is_some())?;

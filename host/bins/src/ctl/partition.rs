@@ -31,7 +31,7 @@ pub(super) struct Partition {
 enum Verb {
     /// List where partitions are.
     List {
-        /// Only those with a replica on a node that is down.
+        /// Only those with fewer replicas than they should have: on nodes that are down, or that have yet to copy rows.
         #[arg(long)]
         under_replicated: bool,
         /// Only those that are being moved.
@@ -93,10 +93,8 @@ impl Partition {
         match &self.verb {
             Verb::List { under_replicated, moving } => {
                 let mut all: Vec<PartitionStatus> = client.get("/v1/partitions").await?;
-                let is_short =
-                    |partition: &PartitionStatus| (partition.replicas_live as usize) < partition.replicas.len();
                 all.retain(|partition| {
-                    (!under_replicated || is_short(partition)) && (!moving || partition.moving.is_some())
+                    (!under_replicated || partition.under_replicated) && (!moving || partition.moving.is_some())
                 });
                 match output.format() {
                     Format::Json | Format::Yaml => output.value(&all)?,

@@ -119,7 +119,12 @@ pub fn print(status: &Status, output: &mut Output) -> std::io::Result<()> {
         1 => "; 1 partition lacks a replica".to_owned(),
         _ => format!("; {lacking} partitions lack a replica"),
     };
-    output.line(&format!("Cluster {cluster}, as node {} sees it: {ready}{replicas}\n", status.node))?;
+    output.line(&format!("Cluster {cluster}, as node {} sees it: {ready}{replicas}", status.node))?;
+    let sum = |count: fn(&KeyspaceStatus) -> u32| status.keyspaces.iter().map(count).sum::<u32>();
+    let unavailable = sum(|keyspace| keyspace.partitions - keyspace.leaders_present);
+    let (all, moving) = (sum(|keyspace| keyspace.partitions), sum(|keyspace| keyspace.moving));
+    let counts = format!("{lacking} under-replicated, {moving} moving, {unavailable} unavailable");
+    output.line(&format!("Partitions: {all}, {counts}\n"))?;
     for problem in &status.problems {
         output.line(&format!("! {}", problem.text))?;
     }
@@ -146,7 +151,7 @@ pub fn print(status: &Status, output: &mut Output) -> std::io::Result<()> {
 }
 
 fn keyspace_row(keyspace: &KeyspaceStatus) -> [String; 5] {
-    let KeyspaceStatus { name, partitions, replication, leaders_present, under_replicated } = keyspace;
+    let KeyspaceStatus { name, partitions, replication, leaders_present, under_replicated, .. } = keyspace;
     let [partitions, replication, leaders_present, under_replicated] =
         [partitions, replication, leaders_present, under_replicated].map(ToString::to_string);
     [name.clone(), partitions, replication, leaders_present, under_replicated]
@@ -155,6 +160,8 @@ fn keyspace_row(keyspace: &KeyspaceStatus) -> [String; 5] {
 fn node_row(node: &NodeStatus) -> [String; 8] {
     let state = match (node.state, node.down_since_us) {
         (NodeState::Live, _) => "live".to_owned(),
+        (NodeState::Down, Some(since)) if node.lost => format!("lost, down since {}", utc(since)),
+        (NodeState::Down, None) if node.lost => "lost".to_owned(),
         (NodeState::Down, Some(since)) => format!("down since {}", utc(since)),
         (NodeState::Down, None) => "down".to_owned(),
         (NodeState::Unknown, _) => "unknown".to_owned(),
@@ -218,6 +225,7 @@ mod tests {
             address: "127.0.0.1:7400".parse().unwrap(),
             state: NodeState::Live,
             down_since_us: None,
+            lost: false,
             partitions_led: 0,
             replicas: 10,
             replicas_current: if behind.contains(&NodeId(id)) { 0 } else { 10 },
@@ -234,6 +242,7 @@ mod tests {
                 replication: 3,
                 leaders_present: 10,
                 under_replicated: if behind.is_empty() { 0 } else { 10 },
+                moving: 0,
             }],
             groups: vec![GroupStatus {
                 id: GroupId(7),

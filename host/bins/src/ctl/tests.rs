@@ -81,15 +81,15 @@ fn command_lines_are_understood_or_refused() {
 /// Fails if a verb that does not exist is answered as if only the node were missing, or looks like an app that exists.
 #[tokio::test]
 async fn what_is_no_verb_may_be_an_app_and_else_is_named() {
-    let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 88\r\n\r\n{\"error\":{\"code\":\"not-found\",\"message\":\"there is no app named restart\",\"hint\":\"see it\"}}";
-    let words = ["restart".to_owned(), "now".to_owned()];
+    let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 88\r\n\r\n{\"error\":{\"code\":\"not-found\",\"message\":\"there is no app named qwertyu\",\"hint\":\"see it\"}}";
+    let words = ["qwertyu".to_owned(), "now".to_owned()];
     let mut output = Output::stdout(Format::Json);
     let client = Client::new(&server(answer).await.to_string());
     let error = app::run(&words, &client, &mut output).await.unwrap_err();
-    assert!(error.to_string().contains("'restart' is neither a verb of recoilctl nor an app"), "{error}");
+    assert!(error.to_string().contains("'qwertyu' is neither a verb of recoilctl nor an app"), "{error}");
     let free = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap() };
     let error = app::run(&words, &Client::new(&free.to_string()), &mut output).await.unwrap_err();
-    assert!(error.to_string().contains("'restart' is not a verb of recoilctl"), "{error}");
+    assert!(error.to_string().contains("'qwertyu' is not a verb of recoilctl"), "{error}");
     assert_eq!(error.exit_code(), exit::UNREACHABLE);
     let error = app::run(&["../x".to_owned()], &client, &mut output).await.unwrap_err();
     assert!(error.to_string().contains("no verb '../x'"), "{error}");

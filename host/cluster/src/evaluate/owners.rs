@@ -36,6 +36,24 @@ impl Host {
         shares.into_values().for_each(|share| self.leave(&share));
     }
 
+    /// The group has been removed for good and is closed: nothing is held for it any more.
+    pub fn forget_group(&self, id: GroupId) {
+        self.groups.write().remove(&id);
+        let held = self.partitions.read();
+        let keys: Vec<PartitionRef> = held.iter().filter(|(_, held)| held.group == id).map(|(key, _)| *key).collect();
+        drop(held);
+        for key in keys {
+            let left = {
+                let mut map = self.partitions.write();
+                // Another group here may have become responsible meanwhile.
+                if map.get(&key).is_some_and(|held| held.group == id) { map.remove(&key) } else { None }
+            };
+            let shares = left.map(|left| std::mem::take(&mut *left.shares.write())).unwrap_or_default();
+            shares.into_values().for_each(|share| self.leave(&share));
+            self.hold(key, None);
+        }
+    }
+
     /// The logs of groups here have changed what they own of these partitions. Called on the applier's thread.
     pub(super) fn ownership_changed(self: &Arc<Self>, changed: &[PartitionRef]) {
         for key in changed {

@@ -13,7 +13,7 @@ use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 use recoil_package::{Manifest, SettingValue};
 use serde::{Deserialize, Serialize};
 
-use super::{Levels, Locality, MetaState};
+use super::{ClusterChange, Levels, Locality, MetaState};
 
 /// The first byte of an entry.
 const ENTRY_FORMAT: u8 = 1;
@@ -165,6 +165,27 @@ pub enum MetaCommand {
         /// The moves.
         moves: Vec<u64>,
     },
+    /// Removes groups that nothing uses; those that are used by now stay.
+    RemoveGroups {
+        /// The groups.
+        groups: Vec<GroupId>,
+    },
+    /// A member has been silent for too long, as the meta leader and a majority of the live members have seen.
+    MarkLost {
+        /// The member.
+        node: NodeId,
+        /// The number of its start that is silent.
+        incarnation: u64,
+        /// The start's random number.
+        start: u64,
+    },
+    /// A member that counted as lost answers again.
+    MarkReturned {
+        /// The member.
+        node: NodeId,
+    },
+    /// Changes how partitions are kept placed.
+    SetCluster(ClusterChange),
     /// Allows commands and rows of the next feature level. There is no way back: versions that do not understand it cannot take part any
     /// more.
     RaiseLevel {
@@ -191,6 +212,10 @@ impl MetaCommand {
             | MetaCommand::CancelMove { .. }
             | MetaCommand::Flip { .. }
             | MetaCommand::EndMoves { .. }
+            | MetaCommand::RemoveGroups { .. }
+            | MetaCommand::MarkLost { .. }
+            | MetaCommand::MarkReturned { .. }
+            | MetaCommand::SetCluster(_)
             | MetaCommand::RaiseLevel { .. } => 1,
         }
     }

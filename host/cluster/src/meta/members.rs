@@ -79,6 +79,7 @@ impl MetaState {
             self.members.insert_mut(node, joined);
             changes.push(RowKey::Member(node));
         }
+        self.mark_returned(node, changes)?;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ pub enum MoveState {
     Moving,
     /// As before, and it is to come to nothing unless the source has released the partition.
     Cancelling,
-    /// The target owns it. The old copies stay until every replica of the target has all rows.
+    /// The target owns it. The old copies stay until a majority of the target's replicas, and every one that is not lost, has all rows.
     Flipped,
 }
 
@@ -64,7 +64,7 @@ impl MetaState {
 
     /// The group with exactly these replicas, if there is one.
     pub fn group_of(&self, members: &[NodeId]) -> Option<GroupId> {
-        self.groups.iter().find(|(_, group)| !group.removed && group.members[..] == *members).map(|(id, _)| *id)
+        self.groups.iter().find(|(_, group)| group.members[..] == *members).map(|(id, _)| *id)
     }
 
     pub(super) fn start_moves(
@@ -134,6 +134,9 @@ impl MetaState {
         if let Some(node) = to.iter().find(|node| !self.active_members().any(|(active, _)| active == *node)) {
             return Err(format!("there is no node {node} in the cluster, or another node has taken its address"));
         }
+        if let Some(node) = to.iter().find(|node| self.is_lost(**node)) {
+            return Err(format!("node {node} counts as lost: start it again, or choose another one"));
+        }
         to[1..].sort_unstable();
         Ok(to)
     }
@@ -143,8 +146,7 @@ impl MetaState {
         if let Some(group) = self.group_of(set) {
             return Ok(group);
         }
-        let replicas =
-            |node: &NodeId| self.groups.values().filter(|group| !group.removed && group.members.contains(node)).count();
+        let replicas = |node: &NodeId| self.groups.values().filter(|group| group.members.contains(node)).count();
         if let Some(node) = set.iter().find(|node| replicas(node) >= GROUPS_A_NODE_MAX) {
             return Err(format!(
                 "node {node} has replicas of {GROUPS_A_NODE_MAX} groups, which is the most there may be: choose a set of nodes that other \
@@ -153,7 +155,7 @@ impl MetaState {
         }
         let id = GroupId(self.header.next_group);
         self.header.next_group += 1;
-        self.groups.insert_mut(id, GroupRecord { members: set.into(), initialised: false, removed: false });
+        self.groups.insert_mut(id, GroupRecord { members: set.into(), initialised: false });
         changes.push(RowKey::Group(id));
         // Nodes open the group.
         self.routing_changed();

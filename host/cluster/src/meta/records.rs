@@ -176,8 +176,6 @@ pub struct GroupRecord {
     pub members: Arc<[NodeId]>,
     /// True once a leader has been seen: nobody may initialise it again.
     pub initialised: bool,
-    /// True once nothing uses it. Its id is never reused.
-    pub removed: bool,
 }
 
 /// A package that an app uses. Its bytes are files on the nodes.

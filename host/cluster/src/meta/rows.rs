@@ -3,7 +3,7 @@
 //! A key is `kind u8` and what names the object, big-endian; a value is `format u8` and, where there is more to say than that the row
 //! exists, JSON. Kinds: 1 header, 2 member (node), 3 keyspace (id), 4 placement (keyspace, partition), 5 group (id), 6 package (digest),
 //! 7 app (name), 8 readiness (app, node), 9 kept data (name), 10 removed app (id), 11 tombstone (node, incarnation), 12 move of
-//! a partition (id).
+//! a partition (id), 13 cluster settings, 14 lost member (node).
 //!
 //! Invariant: [`load`] returns what the rows say or an error that stops the node. A row that cannot be read, a kind that is not
 //! known, rows without a header, a partition or a group that is missing: going on without it would be another state than the other
@@ -16,7 +16,7 @@ use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Keyspace, LEVELS, MetaError, MetaState, PartitionMap, Placement};
+use super::{ClusterSettings, Keyspace, LEVELS, MetaError, MetaState, PartitionMap, Placement};
 
 /// The first byte of a value.
 const ROW_FORMAT: u8 = 1;
@@ -33,6 +33,8 @@ const KEPT: u8 = 9;
 const REMOVED_APP: u8 = 10;
 const TOMBSTONE: u8 = 11;
 const MOVE: u8 = 12;
+const CLUSTER: u8 = 13;
+const LOST: u8 = 14;
 
 /// What names a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +63,10 @@ pub enum RowKey {
     Tombstone(NodeId, u64),
     /// A move of a partition.
     Move(u64),
+    /// The cluster's settings, if they are not the defaults.
+    Cluster,
+    /// A member that counts as lost.
+    Lost(NodeId),
 }
 
 impl RowKey {
@@ -86,6 +92,8 @@ impl RowKey {
                 put(TOMBSTONE, &[&node.0.to_be_bytes(), &incarnation.to_be_bytes()]);
             }
             RowKey::Move(id) => put(MOVE, &[&id.to_be_bytes()]),
+            RowKey::Cluster => put(CLUSTER, &[]),
+            RowKey::Lost(node) => put(LOST, &[&node.0.to_be_bytes()]),
         }
         key.freeze()
     }
@@ -118,6 +126,9 @@ impl RowKey {
                 RowKey::Tombstone(NodeId(node), u64::from_be_bytes(rest.try_into().map_err(|_| wrong())?))
             }
             MOVE => RowKey::Move(u64::from_be_bytes(rest.try_into().map_err(|_| wrong())?)),
+            CLUSTER if rest.is_empty() => RowKey::Cluster,
+            CLUSTER => return Err(wrong()),
+            LOST => RowKey::Lost(NodeId(one()?)),
             kind => return Err(MetaError::UnknownRow { kind }),
         })
     }
@@ -224,6 +235,8 @@ impl MetaState {
             RowKey::RemovedApp(app) => mark(self.removed_apps.contains_key(app)),
             RowKey::Tombstone(node, incarnation) => mark(self.tombstones.contains_key(&(*node, *incarnation))),
             RowKey::Move(id) => self.moves.get(id).map(encode),
+            RowKey::Cluster => (self.settings != ClusterSettings::default()).then(|| encode(&self.settings)),
+            RowKey::Lost(node) => self.lost.get(node).map(encode),
         }
     }
 
@@ -299,6 +312,8 @@ impl MetaState {
                 self.tombstones.insert_mut((*node, *incarnation), ());
             }
             RowKey::Move(id) => self.moves.insert_mut(*id, decode(&key, value)?),
+            RowKey::Cluster => self.settings = decode(&key, value)?,
+            RowKey::Lost(node) => self.lost.insert_mut(*node, decode(&key, value)?),
             RowKey::Header | RowKey::Keyspace(_) | RowKey::Placement(..) => unreachable!("read before"),
         }
         Ok(())
@@ -320,6 +335,8 @@ impl MetaState {
         keys.extend(self.removed_apps.keys().map(|app| RowKey::RemovedApp(*app)));
         keys.extend(self.tombstones.keys().map(|(node, incarnation)| RowKey::Tombstone(*node, *incarnation)));
         keys.extend(self.moves.keys().map(|id| RowKey::Move(*id)));
+        keys.extend((self.settings != ClusterSettings::default()).then_some(RowKey::Cluster));
+        keys.extend(self.lost.keys().map(|node| RowKey::Lost(*node)));
         keys
     }
 }

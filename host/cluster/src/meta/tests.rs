@@ -3,6 +3,7 @@
 mod formats;
 mod moves;
 mod size;
+mod upkeep;
 
 use std::collections::BTreeMap;
 

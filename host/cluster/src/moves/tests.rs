@@ -233,3 +233,19 @@ fn the_old_copies_outlive_every_replica_that_lacks_rows() {
     );
     assert_eq!(next(&Seen { target: expecting, is_prepared: true, ..undecided }), Step::AskRelease);
 }
+
+/// Fails if old copies go while a replica that may be well lacks rows, or while fewer than a majority have them; or if a lost replica keeps them
+/// for ever.
+#[test]
+fn a_lost_replica_does_not_keep_the_old_copies() {
+    let may = |target: &[u32], complete: &[u32], gone: &[u32]| {
+        let target: Vec<NodeId> = target.iter().copied().map(NodeId).collect();
+        may_retire(&target, |node| complete.contains(&node.0), |node| gone.contains(&node.0))
+    };
+    assert!(may(&[1, 2, 3], &[1, 2, 3], &[]));
+    assert!(!may(&[1, 2, 3], &[1, 2], &[]), "the third may be slow");
+    assert!(may(&[1, 2, 3], &[1, 2], &[3]) && may(&[1, 2, 3], &[1, 2, 3], &[3]));
+    assert!(!may(&[1, 2, 3], &[1], &[2, 3]) && !may(&[1, 2], &[1], &[2]), "no majority has them");
+    assert!(!may(&[1, 2, 3, 4, 5], &[1, 2, 3], &[4]) && may(&[1, 2, 3, 4, 5], &[1, 2, 3], &[4, 5]));
+    assert!(may(&[1], &[1], &[]) && !may(&[1], &[], &[1]));
+}

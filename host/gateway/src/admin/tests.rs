@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::api::{
-    AppCommand, AppData, AppDetail, AppState, AppSummary, CollectReply, Health, LogLine, MoveStatus, PackageSummary,
-    PartitionStatus, Status,
+    AppCommand, AppData, AppDetail, AppState, AppSummary, ClusterStatus, CollectReply, Health, LogLine, MoveStatus,
+    PackageSummary, PartitionStatus, Status,
 };
 
 /// An API whose answers are fixed and which remembers what it was asked.
@@ -125,6 +125,20 @@ impl AdminApi for Fixed {
     async fn cancel_move(&self, id: u64) -> Result<(), AdminError> {
         self.asked.lock().push(format!("cancel {id}"));
         Ok(())
+    }
+    async fn cluster(&self) -> Result<ClusterStatus, AdminError> {
+        Ok(ClusterStatus {
+            repair_after_seconds: 300,
+            move_rate_bytes: 1,
+            balance: true,
+            paused: false,
+            moves: 0,
+            lost: vec![],
+        })
+    }
+    async fn set_cluster(&self, request: ClusterRequest) -> Result<ClusterStatus, AdminError> {
+        self.asked.lock().push(format!("set cluster {request:?}"));
+        self.cluster().await
     }
     async fn data(&self, app: Option<&str>) -> Result<Vec<AppData>, AdminError> {
         self.asked.lock().push(format!("data {app:?}"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use recoil_base::{GroupId, NodeId};
 use recoil_cluster::meta::{AppState, MoveRecord, MoveState};
-use recoil_cluster::moves::{Seen, Step, next};
+use recoil_cluster::moves::{Seen, Step, may_retire, next};
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::{Decision, Group, OwnershipChange, PartitionRef, Phase, Session};
 use tokio::time::Instant;
@@ -156,7 +156,9 @@ impl Driver {
         let target = target.map(|target| target.ownership).unwrap_or_default();
         let members = state.groups.get(&record.target).map(|group| group.members.clone());
         let memory = self.memory.entry(id).or_default();
-        let is_complete = members.is_some_and(|members| members.iter().all(|node| memory.complete.contains(node)));
+        let is_complete = members.is_some_and(|members| {
+            may_retire(&members, |node| memory.complete.contains(&node), |node| is_gone(state, node))
+        });
         let (source, is_retired) = (memory.source, memory.is_retired);
         let expects = matches!(target.phase, Phase::Expected(moving) if moving.id == id);
         let is_prepared = record.state == MoveState::Moving && expects && source.is_none() && {
@@ -310,7 +312,7 @@ impl Driver {
         let target = self.group.id();
         let members = state.groups.get(&target).map(|group| group.members.to_vec()).unwrap_or_default();
         let mut advanced = false;
-        for node in members {
+        for node in members.into_iter().filter(|node| !is_gone(state, *node)) {
             let open: Vec<Moving> = moves
                 .iter()
                 .filter(|moving| self.memory.get(&moving.id).is_none_or(|memory| !memory.complete.contains(&node)))
@@ -356,6 +358,11 @@ impl Driver {
         }
         recorded.is_ok()
     }
+}
+
+/// True of a node that nothing waits for: it counts as lost, or is no member any more.
+fn is_gone(state: &MetaState, node: NodeId) -> bool {
+    state.is_lost(node) || !state.members.contains_key(&node)
 }
 
 /// A move, the step that follows, and what is recorded of it.

@@ -70,6 +70,16 @@ fn commands() -> Vec<MetaCommand> {
         MetaCommand::CancelMove { id: 17_000 },
         MetaCommand::Flip { moves: vec![17_000, 17_001] },
         MetaCommand::EndMoves { moves: vec![17_000] },
+        MetaCommand::RemoveGroups { groups: vec![GroupId(2), GroupId(5)] },
+        MetaCommand::MarkLost { node: NodeId(1), incarnation: 3, start: 7 },
+        MetaCommand::MarkReturned { node: NodeId(1) },
+        MetaCommand::SetCluster(ClusterChange {
+            repair_after_s: Some(60),
+            move_rate_bytes: Some(1 << 20),
+            balances: Some(false),
+            is_paused: Some(true),
+        }),
+        MetaCommand::SetCluster(ClusterChange { is_paused: Some(false), ..ClusterChange::default() }),
     ]
 }
 
@@ -115,6 +125,9 @@ fn full() -> MetaState {
     .unwrap();
     let (partitions, to) = (vec![PartitionId(0)], vec![NodeId(3), NodeId(1)]);
     meta.apply(MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions, to }).unwrap();
+    let change = ClusterChange { repair_after_s: Some(60), ..ClusterChange::default() };
+    meta.apply(MetaCommand::SetCluster(change)).unwrap();
+    meta.apply(MetaCommand::MarkLost { node: NodeId(2), incarnation: 1, start: 11 }).unwrap();
     meta.state.tombstones.insert_mut((NodeId(9), 4), ());
     meta.state
 }
@@ -130,7 +143,7 @@ fn rows_are_read_as_they_were_written() {
     let lines: Vec<String> =
         rows(&state).iter().map(|(key, value)| format!("{}\t{}", escape(key), escape(value))).collect();
     let kinds: std::collections::BTreeSet<u8> = rows(&state).iter().map(|(key, _)| key[0]).collect();
-    assert!(kinds.into_iter().eq(1..=12), "a kind of row is missing");
+    assert!(kinds.into_iter().eq(1..=14), "a kind of row is missing");
     let fixture = fixture("rows.txt", &lines);
     assert_eq!(fixture, lines);
     let stored = fixture.iter().map(|line| {
@@ -191,12 +204,12 @@ fn rows_that_make_no_state_stop_the_node() {
             assert!(error.to_string().contains("Start this node with the version that wrote it"), "{error}");
         }
     }
-    let unknown = load(&|rows| rows.push((Bytes::from_static(&[13, 1]), Bytes::from_static(&[1]))));
-    assert_eq!(unknown, Err(MetaError::UnknownRow { kind: 13 }));
+    let unknown = load(&|rows| rows.push((Bytes::from_static(&[15, 1]), Bytes::from_static(&[1]))));
+    assert_eq!(unknown, Err(MetaError::UnknownRow { kind: 15 }));
     let mut later = state.clone();
     later.header.level = 2;
     // Said although there is also a row that this version does not know.
-    let later: Vec<_> = rows(&later).into_iter().chain([(Bytes::from_static(&[13]), Bytes::new())]).collect();
+    let later: Vec<_> = rows(&later).into_iter().chain([(Bytes::from_static(&[15]), Bytes::new())]).collect();
     assert_eq!(MetaState::load(later), Err(MetaError::Level { level: 2 }));
 }
 
