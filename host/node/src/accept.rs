@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use recoil_base::{GroupId, NodeId};
+use recoil_cluster::meta::removed;
 use recoil_cluster::peers::MorePieces;
 use recoil_cluster::{PeerService, Service, TcpPeers, peer};
 use recoil_gateway::admin::Uploads;
@@ -170,8 +171,15 @@ impl PeerService for Inbound {
         }
     }
 
+    fn removed(&self, node: NodeId) -> Option<String> {
+        self.parts.states.borrow().is_removed(node).then(|| removed(node))
+    }
+
     fn is_member(&self, node: NodeId) -> bool {
         let state = self.parts.states.borrow();
+        if state.is_removed(node) {
+            return false;
+        }
         // A node that has just joined, and whose leader has yet to tell it of anybody, believes whoever knows the cluster's id.
         if state.members.is_empty() || state.members.contains_key(&node) || self.parts.peers.known().contains(&node) {
             return true;

@@ -13,7 +13,7 @@ use recoil_base::{GroupId, NodeId};
 use recoil_cluster::meta::{self, MemberState, MetaState};
 use recoil_consensus::Group;
 use recoil_gateway::api::{
-    AppState, AppSummary, GroupStatus, KeyspaceStatus, NodeState, NodeStatus, Problem, ProblemKind, Status,
+    AppState, AppSummary, GroupStatus, KeyspaceStatus, Membership, NodeState, NodeStatus, Problem, ProblemKind, Status,
 };
 
 use crate::admin::ordered;
@@ -65,7 +65,7 @@ impl Parts {
         let replicas = Replicas::of(&groups, &|node| self.peers.is_live(node));
         // A member whose address another has taken counts only for the replicas that it took along.
         let counts = |id: &NodeId, member: &meta::Member| {
-            member.state == MemberState::Active || replicas.held.get(id).is_some_and(|held| *held > 0)
+            member.state != MemberState::Displaced || replicas.held.get(id).is_some_and(|held| *held > 0)
         };
         let nodes: Vec<NodeStatus> = ordered(&state)
             .into_iter()
@@ -83,6 +83,8 @@ impl Parts {
                 replicas_current: replicas.current.get(id).copied().unwrap_or(0),
                 is_meta_leader: meta_leader == Some(*id),
                 version: member.version.clone(),
+                membership: membership(member.state),
+                successor: member.successor,
             })
             .collect();
         let keyspaces: Vec<KeyspaceStatus> =
@@ -116,6 +118,16 @@ impl Parts {
     pub(crate) fn reason_not_ready(&self) -> Option<String> {
         let expect = self.states.borrow().header.expect;
         reason_not_ready(&self.status_now(), expect)
+    }
+}
+
+/// A member's state as operators see it.
+pub(crate) fn membership(state: MemberState) -> Membership {
+    match state {
+        MemberState::Active => Membership::Active,
+        MemberState::Draining => Membership::Draining,
+        MemberState::Decommissioning => Membership::Decommissioning,
+        MemberState::Displaced => Membership::Displaced,
     }
 }
 
@@ -204,13 +216,19 @@ fn problems(
         );
         add(ProblemKind::Unavailable, keyspace.name.clone(), text);
     }
-    for node in status.nodes.iter().filter(|node| node.state == NodeState::Down) {
+    // One that is to go and holds nothing is no loss.
+    let is_missed = |node: &&NodeStatus| node.membership != Membership::Decommissioning || node.replicas > 0;
+    for node in status.nodes.iter().filter(|node| node.state == NodeState::Down).filter(is_missed) {
         let silent = match silent_for(node.id) {
             Some(silent) => format!("has not answered for {}", in_words(silent)),
             None => format!("has not answered since node {} started", status.node),
         };
+        let until = match node.membership {
+            Membership::Decommissioning => "until other nodes have taken them over",
+            _ => "until it is started again",
+        };
         let text = format!(
-            "node {} at {} {silent}: {} partitions are without its replica until it is started again",
+            "node {} at {} {silent}: {} partitions are without its replica {until}",
             node.id, node.address, node.replicas
         );
         add(ProblemKind::NodeDown, node.id.to_string(), text);
@@ -259,6 +277,8 @@ mod tests {
             replicas_current: 0,
             is_meta_leader: false,
             version: String::new(),
+            membership: Membership::Active,
+            successor: None,
         }
     }
 

@@ -132,7 +132,7 @@ impl MetaState {
             return Err(format!("node {node} is named twice"));
         }
         if let Some(node) = to.iter().find(|node| !self.active_members().any(|(active, _)| active == *node)) {
-            return Err(format!("there is no node {node} in the cluster, or another node has taken its address"));
+            return Err(format!("there is no node {node} in the cluster, or it is not active"));
         }
         to[1..].sort_unstable();
         Ok(to)

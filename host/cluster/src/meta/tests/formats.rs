@@ -4,6 +4,7 @@
 //! A fixture is never changed to make a test pass: a format that changes gets another number, and a fixture beside the old one. They
 //! were written by this test with `RECOIL_WRITE_FIXTURES=1`.
 
+use super::rows::ROW_FORMAT;
 use super::*;
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -70,6 +71,11 @@ fn commands() -> Vec<MetaCommand> {
         MetaCommand::CancelMove { id: 17_000 },
         MetaCommand::Flip { moves: vec![17_000, 17_001] },
         MetaCommand::EndMoves { moves: vec![17_000] },
+        MetaCommand::Drain { node: NodeId(1) },
+        MetaCommand::Undrain { node: NodeId(1) },
+        MetaCommand::Decommission { node: NodeId(1), successor: None },
+        MetaCommand::Decommission { node: NodeId(1), successor: Some(NodeId(2)) },
+        MetaCommand::RemoveMember { node: NodeId(1) },
     ]
 }
 
@@ -115,7 +121,13 @@ fn full() -> MetaState {
     .unwrap();
     let (partitions, to) = (vec![PartitionId(0)], vec![NodeId(3), NodeId(1)]);
     meta.apply(MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions, to }).unwrap();
-    meta.state.tombstones.insert_mut((NodeId(9), 4), ());
+    let elsewhere = |node: u32| MetaCommand::Join(Box::new(super::join(node)));
+    [4, 5, 9].map(|node| meta.apply(elsewhere(node)).unwrap());
+    meta.apply(MetaCommand::Drain { node: NodeId(4) }).unwrap();
+    for (node, successor) in [(3, Some(NodeId(5))), (9, None)] {
+        meta.apply(MetaCommand::Decommission { node: NodeId(node), successor }).unwrap();
+    }
+    meta.apply(MetaCommand::RemoveMember { node: NodeId(9) }).unwrap();
     meta.state
 }
 
@@ -181,7 +193,7 @@ fn rows_that_make_no_state_stop_the_node() {
             })
         };
         let mut later = value.to_vec();
-        later[0] = 2;
+        later[0] = ROW_FORMAT + 1;
         let mut further = value.to_vec();
         further.truncate(further.len().saturating_sub(1).max(1));
         further.extend_from_slice(br#","more":1}"#);
@@ -191,7 +203,7 @@ fn rows_that_make_no_state_stop_the_node() {
             assert!(error.to_string().contains("Start this node with the version that wrote it"), "{error}");
         }
     }
-    let unknown = load(&|rows| rows.push((Bytes::from_static(&[13, 1]), Bytes::from_static(&[1]))));
+    let unknown = load(&|rows| rows.push((Bytes::from_static(&[13, 1]), Bytes::from_static(&[ROW_FORMAT]))));
     assert_eq!(unknown, Err(MetaError::UnknownRow { kind: 13 }));
     let mut later = state.clone();
     later.header.level = 2;
@@ -205,7 +217,7 @@ fn rows_that_make_no_state_stop_the_node() {
 fn an_entry_that_cannot_be_read_stops_the_node_and_changes_nothing() {
     let mut state = full();
     let before = state.clone();
-    for entry in [&b"\x01{\"command\":\"later\"}"[..], b"\x02{}", b"", b"\x01{\"command\":\"serve\",\"app\":1"] {
+    for entry in [&b"\x02{\"command\":\"later\"}"[..], b"\x03{}", b"", b"\x02{\"command\":\"serve\",\"app\":1"] {
         let error = state.apply_entry(57, entry, |key, _| panic!("{key:?} is written")).unwrap_err();
         let shown = error.to_string();
         assert!(shown.contains("entry 57") && shown.contains("replace it"), "{shown}");
