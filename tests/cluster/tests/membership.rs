@@ -39,11 +39,15 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Moves partitions, unless somebody does it already.
+/// Moves partitions, unless somebody does it already, once the nodes answer.
 fn move_partitions(cluster: &Cluster, k: usize, partitions: &str, to: &[String]) {
-    let ran = cluster.ctl(k, &["partition", "move", partitions, "--to", &to.join(",")]);
-    let is_fine = ran.code == Some(0) || ran.stderr.contains("already");
-    assert!(is_fine, "{}{}", ran.stdout, ran.stderr);
+    eventually("the partitions begin to move", || {
+        match cluster.ctl(k, &["partition", "move", partitions, "--to", &to.join(",")]) {
+            ran if ran.code == Some(0) || ran.stderr.contains("already") => Ok(()),
+            ran if ran.stderr.contains("does not answer") => Err(ran.stderr),
+            ran => panic!("{}{}", ran.stdout, ran.stderr),
+        }
+    });
 }
 
 fn wait_moved(cluster: &Cluster, k: usize) {
@@ -122,6 +126,7 @@ fn a_decommissioned_node_is_removed_and_never_comes_back() {
     let copy = cluster.path("copy");
     copy_folder(&cluster.node_dir(Cluster::NODES), &copy);
     let mut fourth = cluster.start_fourth();
+    fourth.wait_for_line("it is back", |line| line.contains("joined cluster"));
     let address = cluster.fourth_admin();
     wait_field(&cluster, 0, &address, "state", &"live".into());
     let (number, id) = (field(&cluster, 0, &address, "member"), field(&cluster, 0, &address, "id"));

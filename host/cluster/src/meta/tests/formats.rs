@@ -121,8 +121,8 @@ fn full() -> MetaState {
     .unwrap();
     let (partitions, to) = (vec![PartitionId(0)], vec![NodeId(3), NodeId(1)]);
     meta.apply(MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions, to }).unwrap();
-    let elsewhere = |node: u32| MetaCommand::Join(Box::new(super::join(node)));
-    [4, 5, 9].map(|node| meta.apply(elsewhere(node)).unwrap());
+    let elsewhere = |node: u32| MetaCommand::Join(Box::new(join(node)));
+    [4, 5, 9].into_iter().for_each(|node| meta.apply(elsewhere(node)).unwrap());
     meta.apply(MetaCommand::Drain { node: NodeId(4) }).unwrap();
     for (node, successor) in [(3, Some(NodeId(5))), (9, None)] {
         meta.apply(MetaCommand::Decommission { node: NodeId(node), successor }).unwrap();
