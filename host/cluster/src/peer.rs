@@ -522,16 +522,12 @@ impl PeerNetwork for TcpPeers {
             Entry::Vacant(place) => place.insert(Arc::new(Peer::at(address, start))).clone(),
         };
         self.inner.clocks.know(node);
-        let (keeping, pinging) = (self.clone().keep(node, peer.clone()), self.clone().ping(node, peer.clone()));
         let (forgotten, no_longer) = (peer.forgotten.clone(), peer.forgotten.clone());
+        let (keeping, pinging) = (self.clone().keep(node, peer.clone()), self.clone().ping(node, peer));
         self.inner.tasks.spawn(async move {
             tokio::select! {
                 () = forgotten.wait() => {}
                 () = keeping => {}
-            }
-            // The stream went with what kept it; whoever waits on it learns of that.
-            if let Some(connection) = peer.connection.write().take() {
-                connection.waiting.lock().clear();
             }
         });
         self.inner.tasks.spawn(async move {
@@ -547,6 +543,10 @@ impl PeerNetwork for TcpPeers {
         let peer = self.inner.peers.write().remove(&node);
         if let Some(peer) = peer {
             peer.forgotten.trigger();
+            // Whoever waits learns of it by the end of what it waits on.
+            if let Some(connection) = peer.connection.write().take() {
+                connection.waiting.lock().clear();
+            }
             self.inner.clocks.forget(node);
         }
     }

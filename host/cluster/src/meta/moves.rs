@@ -215,7 +215,11 @@ impl MetaState {
         left.retain(|other| *other != partition);
         grown.push(partition);
         grown.sort_unstable();
-        self.hosted.insert_mut(source, left.into());
+        // As the index is made from the map, which has no entry for a group without partitions.
+        match left.is_empty() {
+            true => drop(self.hosted.remove_mut(&source)),
+            false => self.hosted.insert_mut(source, left.into()),
+        }
         self.hosted.insert_mut(target, grown.into());
     }
 
