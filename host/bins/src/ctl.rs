@@ -16,6 +16,7 @@ mod list;
 mod logs;
 mod make;
 mod new;
+mod node;
 mod nodes;
 mod output;
 mod partition;
@@ -92,6 +93,8 @@ enum Verb {
     Logs(logs::Logs),
     /// Show nodes, partitions, replicas, leaders and apps, and what an operator should act on.
     Status(status::StatusArguments),
+    /// List the members of the cluster, show one, drain one for a while, and take one out for good.
+    Node(node::Node),
     /// List partitions, show one, and move them to other nodes.
     Partition(partition::Partition),
     /// Show the partitions that are being moved, and what they wait for.
@@ -188,6 +191,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Verb::Inspect(inspect) => inspect.run(&client, &mut output).await,
         Verb::Logs(logs) => logs.run(&client, &mut output).await,
         Verb::Status(status) => status.run(&client, &mut output).await,
+        Verb::Node(node) => node.run(&client, &mut output).await,
         Verb::Partition(partition) => partition.run(&client, &mut output).await,
         Verb::Moves(moves) => moves.run(&client, &mut output).await,
         Verb::Cluster(cluster) => cluster.run(&client, &mut output).await,

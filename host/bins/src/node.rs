@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Start a node and run it until Ctrl-C or SIGTERM.
+    /// Start a node and run it until Ctrl-C or SIGTERM, or until the cluster has removed it: both end it with exit code 0. A removed node
+    /// that is started again ends with 1.
     Start(Start),
 }
 

@@ -21,7 +21,7 @@ Example:
   redis-cli -p 6379 set greeting hello
   redis-cli -p 6381 get greeting
 
-At a terminal it has a prompt, with history and completion: help, status, kill N, restart N, quit.";
+At a terminal it has a prompt, with history and completion: help, status, kill N, restart N, add, remove N, drain N, isolate N, heal, quit.";
 
 /// Run a Recoil cluster in one process, to try things out.
 #[derive(Debug, Parser)]

@@ -1,9 +1,10 @@
 //! `recoil start`: one node, until it is told to stop or cannot go on.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use recoil_base::{Endpoint, Shutdown};
 use recoil_node::{Admitted, CAPACITY_DEFAULT, Locality, Node, NodeOptions, Shared, SharedOptions};
 
@@ -24,7 +25,7 @@ pub(super) struct Start {
     #[arg(long, default_value = "127.0.0.1:7400", value_name = "HOST:PORT")]
     listen: Endpoint,
     /// Where operators and other nodes reach this node, if that is not where it listens: after --listen 0.0.0.0:7400 say. Without a port, at
-    /// the one that it listens on. A name is resolved when the node starts.
+    /// the one that it listens on. A name is resolved again every few seconds, and the node registers wherever it leads.
     #[arg(long, value_name = "HOST[:PORT]", value_parser = read_advertised)]
     advertise: Option<Endpoint>,
     /// Nodes of the cluster, by which this node finds it: to join it, and to find the others when it comes back and they have moved. Names are
@@ -98,13 +99,21 @@ impl Start {
             node = %node.id(), address = %node.address(), version = env!("CARGO_PKG_VERSION"), data_dir = %self.data_dir.display(),
             "the node has started"
         );
+        let admitted = Cell::new(false);
         let failure = tokio::select! {
             () = shutdown.wait() => None,
-            why = self.watch(&node) => Some(why),
+            why = self.watch(&node, &admitted) => Some(why),
         };
         match failure {
             None => {
                 node.stop().await;
+                Ok(())
+            }
+            Some(why) if node.is_removed() => {
+                node.stop().await;
+                // What an operator has asked for is done; a start afterwards is a mistake.
+                ensure!(admitted.get(), "{why}");
+                say(format!("{why}. What is in {} is of no more use", self.data_dir.display()));
                 Ok(())
             }
             Some(why) => {
@@ -117,9 +126,11 @@ impl Start {
     }
 
     /// Say when the node hosts partitions; returns only when it cannot go on.
-    async fn watch(&self, node: &Node) -> String {
+    async fn watch(&self, node: &Node, was_admitted: &Cell<bool>) -> String {
         let hosting = async {
-            for line in self.ignored(&node.wait_admitted().await) {
+            let admitted = node.wait_admitted().await;
+            was_admitted.set(true);
+            for line in self.ignored(&admitted) {
                 complain(format!("recoil: {line}"));
             }
             let hosting = node.wait_hosting().await;

@@ -75,6 +75,13 @@ impl PeerClocks {
         state.highest = highest(&state.heard);
     }
 
+    /// There is no such node any more.
+    pub fn forget(&self, node: NodeId) {
+        let mut state = self.state.lock();
+        state.heard.remove(&node);
+        state.highest = highest(&state.heard);
+    }
+
     /// The node, if known, has just told its wall time, microseconds since the Unix epoch.
     pub fn hear(&self, node: NodeId, wall_us: u64) {
         let offset = Offset::from(wall_us) - self.steady_us();

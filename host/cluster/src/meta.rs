@@ -16,10 +16,11 @@
 //! does not understand. The level starts at 1 and is raised by a command of its own once every active member's version understands the
 //! next; from then on members whose version does not are refused.
 //!
-//! Deliberately absent: package bytes, which are files on the nodes; commands that remove members, for which a kind of rows is set aside.
+//! Deliberately absent: package bytes, which are files on the nodes.
 
 mod apps;
 mod command;
+mod departures;
 mod error;
 mod members;
 mod moves;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 
 pub use command::{Displaced, ENTRY_BYTES_MAX, Join, MetaCommand, check_proposal};
+pub use departures::{removed, state_name};
 pub use error::MetaError;
 pub use members::{old_copy, supersedes};
 pub use moves::{GROUPS_A_NODE_MAX, MOVES_AN_ENTRY_MAX, MOVES_MAX, MoveRecord, MoveState};
@@ -81,7 +83,7 @@ pub struct MetaState {
     pub kept: Map<String, KeptData>,
     /// Apps whose data are to be removed.
     pub removed_apps: Map<AppId, ()>,
-    /// Starts of nodes, (node, incarnation), that take part no more, nor any before them.
+    /// Nodes that were removed, with the incarnation that they had then. No start of them takes part again.
     pub tombstones: Map<(NodeId, u64), ()>,
     /// Moves of partitions that have not ended.
     pub moves: Map<u64, MoveRecord>,
@@ -184,6 +186,10 @@ impl MetaState {
             }
             MetaCommand::MarkReturned { node } => self.mark_returned(node, changes),
             MetaCommand::SetCluster(change) => self.set_cluster(change, changes),
+            MetaCommand::Drain { node } => self.drain(node, changes),
+            MetaCommand::Undrain { node } => self.undrain(node, changes),
+            MetaCommand::Decommission { node, successor } => self.decommission(node, successor, changes),
+            MetaCommand::RemoveMember { node } => self.remove_member(node, changes),
             MetaCommand::RaiseLevel { level } => {
                 if level == self.header.level {
                     return Ok(());

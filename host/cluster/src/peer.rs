@@ -41,9 +41,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
-use recoil_base::{Clock, NodeId, Tasks};
+use recoil_base::{Clock, NodeId, Shutdown, Tasks};
 use recoil_consensus::TransportError;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -164,9 +164,21 @@ pub struct Hello {
     /// With a refusal: a later start of the speaker's partner is known, so its data folder is an old copy.
     #[serde(default)]
     pub outdated: bool,
+    /// With a refusal: the speaker's partner was removed from the cluster.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
     /// The speaker's wall time, microseconds since the Unix epoch.
     #[serde(default)]
     pub wall_us: Option<u64>,
+}
+
+/// Why another member says that this node has no part in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excluded {
+    /// Its words.
+    pub why: String,
+    /// The node was removed; otherwise a later start of it is known.
+    pub is_removed: bool,
 }
 
 /// Serves what other nodes ask.
@@ -183,6 +195,11 @@ pub trait PeerService: Send + Sync + 'static {
 
     /// Whether this node is of the cluster, as far as is known here. Others may only join and ping.
     fn is_member(&self, node: NodeId) -> bool;
+
+    /// Why this node is of the cluster no more, if it was removed. It is not served.
+    fn removed(&self, _node: NodeId) -> Option<String> {
+        None
+    }
 }
 
 struct Connection {
@@ -208,6 +225,8 @@ struct Peer {
     answered: Mutex<Option<Instant>>,
     /// Why the last attempt to reach it failed; none since one has not.
     trouble: Mutex<Option<Trouble>>,
+    /// It is not dialled any more.
+    forgotten: Shutdown,
 }
 
 impl Peer {
@@ -217,6 +236,7 @@ impl Peer {
             connection: RwLock::new(None),
             answered: Mutex::new(None),
             trouble: Mutex::new(None),
+            forgotten: Shutdown::new(),
         }
     }
 }
@@ -224,10 +244,14 @@ impl Peer {
 struct Inner {
     hello: Mutex<Hello>,
     peers: RwLock<FxHashMap<NodeId, Arc<Peer>>>,
+    /// Nodes that were removed: whoever names one of them adds no peer.
+    forgotten: Mutex<FxHashSet<NodeId>>,
     starts: Starts,
-    /// Why another member says that this node is an old copy of itself.
-    outdated: watch::Sender<Option<String>>,
+    /// Why another member says that this node has no part in the cluster.
+    excluded: watch::Sender<Option<Excluded>>,
     contacts: Contacts,
+    /// No stream is opened, taken or kept.
+    isolated: watch::Sender<bool>,
     next_id: AtomicU64,
     tasks: Tasks,
     clock: Clock,
@@ -270,9 +294,9 @@ pub enum HelloError {
         /// How the other end introduced itself.
         theirs: Box<Hello>,
     },
-    /// The other end knows a later start of this node: what this one holds is an old copy.
-    #[error("{0}")]
-    Outdated(String),
+    /// The other end knows a later start of this node, so that what this one holds is an old copy, or it knows that this node was removed.
+    #[error("{}", .0.why)]
+    Excluded(Excluded),
 }
 
 impl TcpPeers {
@@ -287,14 +311,17 @@ impl TcpPeers {
             expects: None,
             refusal: None,
             outdated: false,
+            removed: false,
             wall_us: None,
         };
         let inner = Inner {
             hello: Mutex::new(hello),
             peers: RwLock::default(),
+            forgotten: Mutex::default(),
             starts: Starts::default(),
-            outdated: watch::channel(None).0,
+            excluded: watch::channel(None).0,
             contacts: Contacts::default(),
+            isolated: watch::channel(false).0,
             next_id: AtomicU64::new(1),
             tasks,
             clocks: PeerClocks::new(clock.clone()),
@@ -303,9 +330,9 @@ impl TcpPeers {
         TcpPeers { inner: Arc::new(inner) }
     }
 
-    /// Resolves with the reason when another member refuses this node because it knows a later start of it.
-    pub fn outdated(&self) -> impl Future<Output = String> + Send + 'static + use<> {
-        let mut reasons = self.inner.outdated.subscribe();
+    /// Resolves with the reason when another member refuses this node because it knows a later start of it, or that it was removed.
+    pub fn excluded(&self) -> impl Future<Output = Excluded> + Send + 'static + use<> {
+        let mut reasons = self.inner.excluded.subscribe();
         async move {
             loop {
                 if let Some(why) = reasons.borrow_and_update().clone() {
@@ -316,6 +343,21 @@ impl TcpPeers {
                 }
             }
         }
+    }
+
+    /// Where this node listens from now on, as it tells whomever it meets.
+    pub fn set_address(&self, address: SocketAddr) {
+        self.inner.hello.lock().address = address;
+    }
+
+    /// Cuts this node off from all others, or lets it reach them again: as if its cables were out. For trying things out.
+    pub fn isolate(&self, isolated: bool) {
+        self.inner.isolated.send_replace(isolated);
+    }
+
+    async fn wait_isolated(&self, isolated: bool) {
+        // The sender is there as long as this is.
+        let _ = self.inner.isolated.subscribe().wait_for(|now| *now == isolated).await;
     }
 
     fn hello(&self) -> Hello {
@@ -343,6 +385,7 @@ impl TcpPeers {
                 tokio::time::sleep(REDIAL_MIN).await;
                 continue;
             }
+            self.wait_isolated(false).await;
             let address = peer.addresses.lock().current();
             match dial(address, &hello).await.and_then(|(stream, theirs)| Ok((stream, check(&hello, theirs)?))) {
                 Ok((_, theirs)) if self.old_copy(&theirs).is_some() => {
@@ -377,6 +420,7 @@ impl TcpPeers {
         tokio::select! {
             error = send_all(write, outgoing) => tracing::debug!(%node, ?error, "stream ended"),
             error = receive_answers(read, &connection, node) => tracing::debug!(%node, ?error, "stream ended"),
+            () = self.wait_isolated(true) => {}
         }
         *peer.connection.write() = None;
         // Whoever waits learns of it by the end of what it waits on.
@@ -400,6 +444,9 @@ impl TcpPeers {
 
     /// Exchanges hellos on an accepted stream, whose first eight bytes were [`MAGIC`] and have been read.
     pub async fn greet(&self, mut stream: TcpStream, service: &dyn PeerService) -> Result<Greeted, HelloError> {
+        if *self.inner.isolated.borrow() {
+            return Err(std::io::Error::from(std::io::ErrorKind::NetworkUnreachable).into());
+        }
         let theirs =
             tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut stream)).await.map_err(|_| silent(HELLO_TIMEOUT))??;
         let mut ours = self.hello();
@@ -415,6 +462,9 @@ impl TcpPeers {
         } else {
             None
         };
+        let removed = if wrong.is_none() && !joining { service.removed(theirs.node) } else { None };
+        ours.removed = removed.is_some();
+        let wrong = wrong.or(removed);
         let outdated = if wrong.is_none() && member { self.old_copy(&theirs) } else { None };
         ours.outdated = wrong.is_none() && outdated.is_some();
         let own = || (theirs.node == ours.node).then(|| format!("node {} is this one; ids are not shared", ours.node));
@@ -442,6 +492,7 @@ impl TcpPeers {
         tokio::select! {
             error = send_all(write, outgoing) => error?,
             error = serve_requests(read, queue, greeted.node, greeted.joining, service, &self.inner.tasks) => error?,
+            () = self.wait_isolated(true) => {}
         }
         Ok(())
     }
@@ -457,7 +508,7 @@ impl PeerNetwork for TcpPeers {
     }
 
     fn know(&self, node: NodeId, address: SocketAddr, start: (u64, u64)) {
-        if node == self.node() {
+        if node == self.node() || self.inner.forgotten.lock().contains(&node) {
             return;
         }
         let known = self.inner.peers.read().get(&node).cloned();
@@ -474,8 +525,33 @@ impl PeerNetwork for TcpPeers {
             Entry::Vacant(place) => place.insert(Arc::new(Peer::at(address, start))).clone(),
         };
         self.inner.clocks.know(node);
-        self.inner.tasks.spawn(self.clone().keep(node, peer.clone()));
-        self.inner.tasks.spawn(self.clone().ping(node, peer));
+        let (forgotten, no_longer) = (peer.forgotten.clone(), peer.forgotten.clone());
+        let (keeping, pinging) = (self.clone().keep(node, peer.clone()), self.clone().ping(node, peer));
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = forgotten.wait() => {}
+                () = keeping => {}
+            }
+        });
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = no_longer.wait() => {}
+                () = pinging => {}
+            }
+        });
+    }
+
+    fn forget(&self, node: NodeId) {
+        self.inner.forgotten.lock().insert(node);
+        let peer = self.inner.peers.write().remove(&node);
+        if let Some(peer) = peer {
+            peer.forgotten.trigger();
+            // Whoever waits learns of it by the end of what it waits on.
+            if let Some(connection) = peer.connection.write().take() {
+                connection.waiting.lock().clear();
+            }
+            self.inner.clocks.forget(node);
+        }
     }
 
     fn addresses(&self) -> Vec<KnownAddress> {
@@ -551,8 +627,11 @@ impl PeerNetwork for TcpPeers {
         body: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<(Hello, Result<Bytes, String>), HelloError>> {
-        let hello = self.hello();
+        let (hello, isolated) = (self.hello(), *self.inner.isolated.borrow());
         Box::pin(async move {
+            if isolated {
+                return Err(std::io::Error::from(std::io::ErrorKind::NetworkUnreachable).into());
+            }
             let (stream, theirs) = dial(address, &hello).await?;
             let (mut read, mut write) = stream.into_split();
             let mut buffer = BytesMut::new();
@@ -605,7 +684,9 @@ async fn dial(address: SocketAddr, hello: &Hello) -> Result<(TcpStream, Hello), 
     };
     let theirs = tokio::time::timeout(HELLO_TIMEOUT, exchange).await.map_err(|_| silent(HELLO_TIMEOUT))??;
     match theirs.refusal.clone() {
-        Some(refusal) if theirs.outdated => Err(HelloError::Outdated(refusal)),
+        Some(why) if theirs.outdated || theirs.removed => {
+            Err(HelloError::Excluded(Excluded { why, is_removed: theirs.removed }))
+        }
         Some(refusal) => Err(HelloError::Refused { why: refusal, theirs: Box::new(theirs) }),
         None => {
             let agreed = agree((hello.node, hello.wire), (theirs.node, theirs.wire));
@@ -727,6 +808,10 @@ async fn serve_requests(
         let mut frame = tokio::time::timeout(FRAME_TIMEOUT, read_frame(&mut read, bytes_max)).await??;
         let known = frame.body.first().copied().and_then(Service::from_byte);
         let member = is_member();
+        if !member && !joining && service.removed(from).is_some() {
+            // It dials again, and is told.
+            return Err(std::io::Error::other("the peer was removed from the cluster"));
+        }
         let allowed = known.filter(|service| member || matches!(service, Service::Join | Service::Ping));
         let (Some(asked), true) = (allowed, matches!(frame.kind, REQUEST | ONE_WAY)) else {
             let text = if known.is_some() { NOT_A_MEMBER } else { UNKNOWN_SERVICE };

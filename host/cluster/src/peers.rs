@@ -207,6 +207,8 @@ pub trait PeerNetwork: Send + Sync + 'static {
     /// Learns where a node listens, by its start of that number, and keeps a connection to it from now on. Addresses of later starts go
     /// before those of earlier ones, which are tried when they do not reach the node.
     fn know(&self, node: NodeId, address: SocketAddr, start: (u64, u64));
+    /// The node was removed from the cluster: it is dialled no more, nor known again.
+    fn forget(&self, node: NodeId);
     /// Where the other nodes known are, as far as this one knows.
     fn addresses(&self) -> Vec<KnownAddress>;
     /// Where another node is dialled: where it answers, if it is live.
@@ -279,6 +281,11 @@ impl Peers {
     /// See [`PeerNetwork::know`].
     pub fn know(&self, node: NodeId, address: SocketAddr, start: (u64, u64)) {
         self.network.know(node, address, start);
+    }
+
+    /// See [`PeerNetwork::forget`].
+    pub fn forget(&self, node: NodeId) {
+        self.network.forget(node);
     }
 
     /// See [`PeerNetwork::addresses`].

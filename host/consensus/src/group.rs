@@ -13,6 +13,7 @@
 //! does not write that down. So a replica that opens with a vote neither votes nor campaigns for one lease (but for the
 //! election that a leader itself asks for by transferring its leadership).
 
+mod departure;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,8 @@ use crate::repair::{LostData, Pulls};
 use crate::session::{AppliedObserver, ClosedBatch, IN_FLIGHT_MAX, Outcome, Session, Waiter};
 use crate::sleep::Sleep;
 use crate::transfer;
+
+pub use departure::TransferStuck;
 
 /// Pause before a leader tries again to open a session.
 const SESSION_RETRY: Duration = Duration::from_millis(20);

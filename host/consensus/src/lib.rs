@@ -58,7 +58,7 @@ mod transfer;
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
 pub use fetch::{FetchError, FetchFrom, FetchPace};
-pub use group::{Group, GroupContext, GroupNumbers, GroupOptions, Leadership, ProposeError, Versions};
+pub use group::{Group, GroupContext, GroupNumbers, GroupOptions, Leadership, ProposeError, TransferStuck, Versions};
 pub use keeper::LogKeeper;
 pub use local::{CopyRow, CopyState, Local, Locals, LocalsError, PartitionState, remove_group};
 pub use machine::{Applier, CustomMachine, MachineKind};

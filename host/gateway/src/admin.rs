@@ -19,15 +19,15 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body, Frame};
 use hyper::header::{ALLOW, CONTENT_TYPE, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
-use recoil_base::Shutdown;
+use recoil_base::{NodeId, Shutdown};
 use recoil_package::ARCHIVE_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::api::{
-    AdminApi, AdminError, AdminErrorCode, ClusterRequest, CollectRequest, CommandReply, CommandRequest, ErrorBody,
-    InstallRequest, LogPage, MoveRequest, PullRequest, Version,
+    AdminApi, AdminError, AdminErrorCode, ClusterRequest, CollectRequest, CommandReply, CommandRequest,
+    DecommissionRequest, ErrorBody, InstallRequest, LogPage, MoveRequest, PullRequest, Version,
 };
 use crate::http::Transport;
 use crate::http::connection::{self, Asked, Door};
@@ -218,6 +218,14 @@ where
             let CommandRequest { arguments } = read_json(request, r#"send {"arguments": ["key", "list"]}"#).await?;
             Ok(ok(&CommandReply { output: api.run_command(name, arguments).await? }))
         }
+        ["v1", "nodes", id] if method == Method::GET => Ok(ok(&api.node(node_id(id)?).await?)),
+        ["v1", "nodes", id, "drain"] if method == Method::POST => Ok(ok(&api.drain(node_id(id)?).await?)),
+        ["v1", "nodes", id, "undrain"] if method == Method::POST => Ok(ok(&api.undrain(node_id(id)?).await?)),
+        ["v1", "nodes", id, "decommission"] if method == Method::POST => {
+            let node = node_id(id)?;
+            let request: DecommissionRequest = read_json(request, r#"send {"dry_run": true} or {}"#).await?;
+            Ok(ok(&api.decommission(node, request).await?))
+        }
         ["v1", "partitions"] if method == Method::GET => Ok(ok(&api.partitions().await?)),
         ["v1", "partitions", number] if method == Method::GET => {
             Ok(ok(&api.partition(decimal(number, "a partition's number")?).await?))
@@ -253,9 +261,10 @@ fn too_many_uploads() -> Failure {
 fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
     let allow = match segments {
         ["v1", "status" | "version" | "health" | "data" | "partitions"]
-        | ["v1", "partitions", _]
+        | ["v1", "partitions" | "nodes", _]
         | ["v1", "apps", _, "logs"] => "GET",
         ["v1", "apps" | "moves"] | ["v1", "apps", _, "commands"] => "GET, POST",
+        ["v1", "nodes", _, "drain" | "undrain" | "decommission"] => "POST",
         ["v1", "packages"] | ["v1", "packages", "pull"] | ["v1", "registry", "collect"] => "POST",
         ["v1", "apps", _] => "GET, DELETE",
         ["v1", "cluster"] => "GET, PATCH",
@@ -293,6 +302,15 @@ fn app_name(segment: &str) -> Result<&str, AdminError> {
         format!("'{}' cannot be an app's name", shown.escape_debug()),
         "names are lower-case letters, digits and hyphens",
     ))
+}
+
+/// A node's id in a path.
+fn node_id(segment: &str) -> Result<NodeId, AdminError> {
+    segment.parse().map_err(|_| {
+        let shown: String = segment.chars().take(64).collect();
+        let why = format!("'{}' cannot be a node's id", shown.escape_debug());
+        AdminError::invalid(why, "ids are 8 hexadecimal digits, as GET /v1/status shows them")
+    })
 }
 
 /// A number in a path.

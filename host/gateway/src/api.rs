@@ -2,6 +2,10 @@
 //!
 //! These types are a public contract, read by `recoilctl` and by scripts: fields are added, never renamed.
 
+mod nodes;
+
+pub use nodes::{DecommissionReply, DecommissionRequest, DepartingPartition, Membership, NodeDetail};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -54,6 +58,14 @@ pub trait AdminApi: Send + Sync + 'static {
     /// At most `limit` lines of the app's log on this node, from sequence `since` on. If there are none yet, waits up to
     /// `wait` for the first.
     async fn logs(&self, name: &str, since: u64, limit: usize, wait: Duration) -> Result<LogPage, AdminError>;
+    /// A member, or what is known of one that was removed.
+    async fn node(&self, node: NodeId) -> Result<NodeDetail, AdminError>;
+    /// Has a member give away what it leads and take no new connections, and returns once that is recorded.
+    async fn drain(&self, node: NodeId) -> Result<NodeDetail, AdminError>;
+    /// Makes a member active again that is drained or decommissioned.
+    async fn undrain(&self, node: NodeId) -> Result<NodeDetail, AdminError>;
+    /// Has a member removed once its replicas are elsewhere, or says what that would mean. Returns once it is recorded.
+    async fn decommission(&self, node: NodeId, request: DecommissionRequest) -> Result<DecommissionReply, AdminError>;
     /// Where every partition is, in order.
     async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError>;
     /// Where one partition of the default keyspace is.
@@ -279,6 +291,12 @@ pub struct NodeStatus {
     pub is_meta_leader: bool,
     /// The version it runs; empty when not known.
     pub version: String,
+    /// How the cluster counts it.
+    #[serde(default)]
+    pub membership: Membership,
+    /// The node that is to take its replicas over, while it is decommissioned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<NodeId>,
 }
 
 /// Whether a member is heard of.

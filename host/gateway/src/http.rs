@@ -129,6 +129,10 @@ pub struct HttpServer {
 
 #[async_trait]
 impl ConnectionHandler for Arc<HttpServer> {
+    fn ends_when_drained(&self) -> bool {
+        true
+    }
+
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, closing: Shutdown) {
         let Ok(local) = stream.local_addr() else { return };
         let server = self.clone();

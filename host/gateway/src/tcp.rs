@@ -4,7 +4,8 @@
 //! [`ConnectionHandler`]. A port that somebody else holds is no reason for a node to fail: the reason is kept in
 //! [`ListenerState::Failed`] for operators to read, and binding is tried again until it succeeds.
 //!
-//! Invariant: at most `connections_max` connections are served at once, and after [`AppListener::stop`] none is.
+//! Invariant: at most `connections_max` connections are served at once, after [`AppListener::drain`] none is accepted, and after
+//! [`AppListener::stop`] none is served.
 //! Deliberately absent: any knowledge of the protocol spoken, and of how an app answers.
 
 use std::io;
@@ -24,6 +25,12 @@ pub trait ConnectionHandler: Send + Sync + 'static {
     /// Serve one connection to its end. Dropped in the middle when the node stops in a hurry; when it stops in order, `closing` is
     /// triggered first and the handler has the grace period to finish.
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, closing: Shutdown);
+
+    /// True if connections can be ended between two requests without harm: then `closing` is triggered when the port is drained, too, and
+    /// nothing bounds the time that they take.
+    fn ends_when_drained(&self) -> bool {
+        false
+    }
 }
 
 /// Serves a stream to its end; when `closing` is triggered, what reads from it comes to the end of the stream.
@@ -103,6 +110,7 @@ pub enum ListenerState {
 pub struct AppListener {
     tasks: Tasks,
     accepting: Shutdown,
+    draining: Shutdown,
     closing: Shutdown,
     slots: Arc<Semaphore>,
     state: watch::Receiver<ListenerState>,
@@ -119,6 +127,7 @@ impl AppListener {
         let listener = AppListener {
             options: ListenerOptions { connections_max, ..options },
             accepting: tasks.shutdown().child(),
+            draining: tasks.shutdown().child(),
             closing: tasks.shutdown().child(),
             tasks,
             slots,
@@ -128,6 +137,7 @@ impl AppListener {
             options: listener.options.clone(),
             handler,
             tasks: listener.tasks.clone(),
+            draining: listener.draining.clone(),
             closing: listener.closing.clone(),
             slots: listener.slots.clone(),
             state: set_state,
@@ -170,9 +180,15 @@ impl AppListener {
         self.options.connections_max - self.slots.available_permits()
     }
 
+    /// Stop accepting: the port is closed. Connections that are open go on until they end by themselves, or until [`AppListener::stop`].
+    pub fn drain(&self) {
+        self.accepting.trigger();
+        self.draining.trigger();
+    }
+
     /// Stop accepting, let connections come to their end within the grace period, drop what is left.
     pub async fn stop(&self) {
-        self.accepting.trigger();
+        self.drain();
         self.closing.trigger();
         // All slots are free once the last connection has ended.
         let all = self.options.connections_max as u32;
@@ -185,6 +201,7 @@ struct Acceptor {
     options: ListenerOptions,
     handler: Arc<dyn ConnectionHandler>,
     tasks: Tasks,
+    draining: Shutdown,
     closing: Shutdown,
     slots: Arc<Semaphore>,
     state: watch::Sender<ListenerState>,
@@ -247,9 +264,11 @@ impl Acceptor {
         };
         let _ = stream.set_nodelay(true);
         let (handler, closing, grace) = (self.handler.clone(), self.closing.clone(), self.options.grace);
+        let draining = self.draining.clone();
         self.tasks.spawn(async move {
             let _slot = slot;
-            let mut serving = handler.serve(stream, peer, closing.clone());
+            let ends = if handler.ends_when_drained() { draining } else { closing.clone() };
+            let mut serving = handler.serve(stream, peer, ends);
             tokio::select! {
                 () = &mut serving => return,
                 () = closing.wait() => {}

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use recoil_base::{GroupId, NodeId};
+use recoil_cluster::meta::removed;
 use recoil_cluster::peers::MorePieces;
 use recoil_cluster::{PeerService, Service, TcpPeers, peer};
 use recoil_gateway::admin::Uploads;
@@ -174,8 +175,15 @@ impl PeerService for Inbound {
         }
     }
 
+    fn removed(&self, node: NodeId) -> Option<String> {
+        self.parts.states.borrow().is_removed(node).then(|| removed(node))
+    }
+
     fn is_member(&self, node: NodeId) -> bool {
         let state = self.parts.states.borrow();
+        if state.is_removed(node) {
+            return false;
+        }
         // A node that has just joined, and whose leader has yet to tell it of anybody, believes whoever knows the cluster's id.
         if state.members.is_empty() || state.members.contains_key(&node) || self.parts.peers.known().contains(&node) {
             return true;
@@ -197,7 +205,7 @@ async fn raft(parts: &Parts, mut body: Bytes) -> Result<Bytes, String> {
         return group.handle(body[4], message).await;
     }
     let state = parts.states.borrow().clone();
-    Err(match state.is_removed(id) {
+    Err(match state.is_group_removed(id) {
         true => format!("gone: group {id} has been removed"),
         false => format!("not yet: group {id} is not open here at meta index {}", state.header.index),
     })

@@ -3,23 +3,28 @@
 //! The two differ where a node listens on every address of its machine, or behind a translation of
 //! addresses: then an operator says what others are to dial ([`NodeOptions::advertise`]). The
 //! member list holds what is advertised, never an address that only means something on the node's
-//! own machine. Names are resolved when the node starts; what an advertised name stands for is
-//! registered with that start.
+//! own machine. A name is resolved when the node starts and every [`FOLLOW_EVERY`] from then on:
+//! when it stands for another address, as it does when a container is given one, the node registers
+//! there, by the same start.
 //!
 //! [`NodeOptions::advertise`]: crate::NodeOptions::advertise
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use recoil_base::{Clock, Endpoint};
 use tokio::net::TcpListener;
 
-use crate::node::{NodeError, NodeOptions};
+use crate::membership;
+use crate::node::{NodeError, NodeOptions, Parts};
 use crate::notice::Notice;
 
 /// How long an advertised name may have no address: pods get theirs when they have begun to run.
 const ADVERTISE_DEADLINE: Duration = Duration::from_secs(60);
 const ADVERTISE_RETRY: Duration = Duration::from_millis(500);
+/// How often an advertised name is resolved while the node runs.
+const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 
 /// A node's addresses.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +72,8 @@ async fn resolve(advertise: &Endpoint, bound_port: u16, clock: &Clock) -> Result
     let deadline = clock.now() + ADVERTISE_DEADLINE;
     loop {
         let why = match advertise.resolve().await {
-            Ok(addresses) => match addresses.iter().find(|address| !address.ip().is_unspecified()) {
-                Some(address) if address.port() == 0 => return Ok(SocketAddr::new(address.ip(), bound_port)),
-                Some(address) => return Ok(*address),
+            Ok(found) => match dialled(&found, bound_port).next() {
+                Some(address) => return Ok(address),
                 None => "it stands for no address that other nodes can dial".to_owned(),
             },
             Err(error) => error.to_string(),
@@ -84,6 +88,43 @@ async fn resolve(advertise: &Endpoint, bound_port: u16, clock: &Clock) -> Result
             tracing::warn!("--advertise {advertise} cannot be resolved yet ({why}); trying on");
         }
         tokio::time::sleep(ADVERTISE_RETRY).await;
+    }
+}
+
+/// Of what a name stands for, what others can dial: with the port that is bound where none is advertised.
+fn dialled(found: &[SocketAddr], bound_port: u16) -> impl Iterator<Item = SocketAddr> {
+    let found = found.iter().filter(|address| !address.ip().is_unspecified());
+    found.map(move |address| match address.port() {
+        0 => SocketAddr::new(address.ip(), bound_port),
+        _ => *address,
+    })
+}
+
+/// Where a node is reached now that was at `current`, if its name stands for something else.
+fn moved(current: SocketAddr, found: &[SocketAddr], bound_port: u16) -> Option<SocketAddr> {
+    let mut dialled = dialled(found, bound_port).peekable();
+    let first = *dialled.peek()?;
+    dialled.all(|address| address != current).then_some(first)
+}
+
+/// Registers the node wherever its advertised name leads, until the node stops.
+pub(crate) async fn follow(parts: Arc<Parts>) {
+    let Some(advertise) = parts.options.advertise.as_ref().filter(|advertise| !advertise.is_address()) else { return };
+    loop {
+        tokio::time::sleep(FOLLOW_EVERY).await;
+        // A name server that does not answer changes nothing.
+        let Ok(found) = advertise.resolve().await else { continue };
+        let before = parts.address();
+        if let Some(address) = moved(before, &found, parts.bound.port()) {
+            tracing::info!(%before, %address, "--advertise {advertise} stands for another address; this node registers there");
+            parts.move_to(address);
+        }
+        let registered = parts.states.borrow().members.get(&parts.node).map(|member| member.address);
+        if registered.is_some_and(|registered| registered != parts.address())
+            && let Err(why) = membership::register(&parts).await
+        {
+            tracing::warn!(%why, "the cluster does not know yet where this node is reached; it is tried again");
+        }
     }
 }
 
@@ -111,6 +152,21 @@ mod tests {
             assert!(check(&options(listen, Some("0.0.0.0"))).is_err());
         }
         assert!(check(&options("localhost:7400", None)).is_ok());
+    }
+
+    /// Fails if a node moves although its name still stands for where it is, or stays although it does not; or if it moves nowhere.
+    #[test]
+    fn a_node_goes_where_its_name_leads_and_not_without_need() {
+        let at = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let moved = |current: &str, found: &[&str]| {
+            moved(current.parse().unwrap(), &at(found), 7400).map(|address| address.to_string())
+        };
+        assert_eq!(moved("10.0.0.1:7400", &["10.0.0.1:0"]), None);
+        assert_eq!(moved("10.0.0.1:7400", &["10.0.0.2:0", "10.0.0.1:0"]), None, "it has both");
+        assert_eq!(moved("10.0.0.1:7400", &["10.0.0.2:0"]), Some("10.0.0.2:7400".into()));
+        assert_eq!(moved("10.0.0.1:9", &["10.0.0.2:9", "10.0.0.3:9"]), Some("10.0.0.2:9".into()));
+        assert_eq!(moved("10.0.0.1:7400", &["0.0.0.0:0"]), None, "nobody can dial that");
+        assert_eq!(moved("10.0.0.1:7400", &[]), None);
     }
 
     /// Fails if an advertised port is lost, or the bound one not taken where none is advertised.

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, NodeId};
 use recoil_cluster::MetaCommand;
-use recoil_cluster::meta::{self, App, ClusterChange, MetaState};
+use recoil_cluster::meta::{self, App, ClusterChange, MemberState, MetaState};
 use recoil_gateway::api::{
     AdminApi, AdminError, AppCommand, AppData, AppDetail, AppOnNode, AppState, AppSummary, ClusterRequest,
-    ClusterStatus, CollectReply, Health, InstallRequest, LimitInForce, ListenerSummary, LogLine, LogPage, MoveRequest,
-    MoveStatus, PackageSummary, PartitionStatus, Status,
+    ClusterStatus, CollectReply, DecommissionReply, DecommissionRequest, Health, InstallRequest, LimitInForce,
+    ListenerSummary, LogLine, LogPage, MoveRequest, MoveStatus, NodeDetail, PackageSummary, PartitionStatus, Status,
 };
 use recoil_oci::{InvalidName, PackageReference};
 use recoil_package::{Manifest, Permission, SettingValue};
@@ -52,7 +52,8 @@ impl Parts {
             let address = |member: &meta::Member| {
                 Some(SocketAddr::new(member.address.ip(), port.checked_add(member.port_offset)?).to_string())
             };
-            ordered(state).into_iter().filter_map(|(_, member)| address(member)).collect()
+            let listening = ordered(state).into_iter().filter(|(_, member)| member.state == MemberState::Active);
+            listening.filter_map(|(_, member)| address(member)).collect()
         };
         let listeners = app
             .manifest
@@ -70,7 +71,10 @@ impl Parts {
                 meta::AppState::Failed => AppState::Failed,
             },
             listeners,
-            nodes_ready: state.readiness_of(app).filter(|(_, report)| report.error.is_none()).count() as u32,
+            nodes_ready: {
+                let reports = state.readiness_of(app).filter(|(node, _)| state.is_active(*node));
+                reports.filter(|(_, report)| report.error.is_none()).count() as u32
+            },
             nodes: state.active_members().count() as u32,
         }
     }
@@ -200,7 +204,8 @@ impl Parts {
     }
 
     async fn accepts_everywhere(&self, state: &MetaState, app: &App) -> bool {
-        for (_, member) in state.members.iter().filter(|(node, _)| self.peers.is_live(**node)) {
+        let listens = |node: &NodeId| self.peers.is_live(*node) && !state.is_leaving(*node);
+        for (_, member) in state.members.iter().filter(|(node, _)| listens(node)) {
             for port in
                 app.manifest.listeners.iter().filter_map(|listener| listener.port.checked_add(member.port_offset))
             {
@@ -480,6 +485,22 @@ impl AdminApi for Parts {
             message: line.message,
         };
         Ok(LogPage { lines: lines.into_iter().map(line).collect(), next })
+    }
+
+    async fn node(&self, node: NodeId) -> Result<NodeDetail, AdminError> {
+        self.node_now(node)
+    }
+
+    async fn drain(&self, node: NodeId) -> Result<NodeDetail, AdminError> {
+        self.drain_node(node).await
+    }
+
+    async fn undrain(&self, node: NodeId) -> Result<NodeDetail, AdminError> {
+        self.undrain_node(node).await
+    }
+
+    async fn decommission(&self, node: NodeId, request: DecommissionRequest) -> Result<DecommissionReply, AdminError> {
+        self.decommission_node(node, request).await
     }
 
     async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError> {

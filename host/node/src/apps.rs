@@ -3,7 +3,8 @@
 //! A loop over the newest state. The package of an app that is not loaded is read from this node's file or fetched from other nodes
 //! ([`crate::packages`]), compiled (or taken from the cache) and reported ready; one that serves gets its ports; one that is gone loses ports, code and,
 //! row by row, its data, unless that is kept for its next installation. The id of an app whose data is removed is never given to another, so
-//! removing rows late or twice harms nothing.
+//! removing rows late or twice harms nothing. While the node is drained or decommissioned its apps' ports are closed; connections that are
+//! open go on until their clients end them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -43,12 +44,28 @@ pub(crate) struct Loaded {
     pub(crate) limits: Limits,
     settings: Settings,
     listeners: Vec<(String, AppListener)>,
+    /// Ports that were closed because the node leaves, until their last connection has ended.
+    drained: Vec<AppListener>,
 }
 
 impl Loaded {
     fn environment(&self) -> Environment {
         let (app, log) = (self.name.clone(), self.log.clone());
         Environment { app, log, limits: self.limits, settings: self.settings.clone() }
+    }
+
+    /// All ports that have connections or may get some.
+    fn into_listeners(self) -> impl Iterator<Item = AppListener> {
+        self.listeners.into_iter().map(|(_, listener)| listener).chain(self.drained)
+    }
+
+    /// Takes no new connections, and lets those that are open come to their ends.
+    fn drain(&mut self) {
+        for (name, listener) in self.listeners.drain(..) {
+            tracing::info!(app = %self.name, listener = name, "the node leaves: its port takes no new connections");
+            listener.drain();
+            self.drained.push(listener);
+        }
     }
 }
 
@@ -108,7 +125,7 @@ impl Apps {
     pub(crate) async fn stop(&self) {
         let all: Vec<_> = self.loaded.lock().drain().collect();
         for (_, loaded) in all {
-            for (_, listener) in loaded.listeners {
+            for listener in loaded.into_listeners() {
                 listener.stop().await;
             }
         }
@@ -122,12 +139,13 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
         parts.host.remove_app(id);
         // Before its listeners are stopped, which wait for their calls.
         retain_routes(parts);
-        for (_, listener) in loaded.into_iter().flat_map(|loaded| loaded.listeners) {
+        for listener in loaded.into_iter().flat_map(Loaded::into_listeners) {
             listener.stop().await;
         }
     }
     // What a connection has asked meanwhile, and calls of apps that are not loaded here.
     retain_routes(parts);
+    let leaves = state.is_leaving(parts.node);
     for (name, app) in &state.apps {
         let known = parts.apps.loaded.lock().contains_key(&app.id);
         let pauses = parts.apps.pauses(app, parts.clock.now());
@@ -141,7 +159,15 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
         }
         if known && app.state == AppState::Serving {
             parts.host.serve_app(app.id);
-            listen(parts, app);
+            if !leaves {
+                listen(parts, app);
+            }
+        }
+        if let Some(loaded) = parts.apps.loaded.lock().get_mut(&app.id) {
+            if leaves {
+                loaded.drain();
+            }
+            loaded.drained.retain(|listener| listener.connections() > 0);
         }
     }
     parts.context.data.set_removed_apps(state.removed_apps.keys().copied());
@@ -226,7 +252,8 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App) -> Result<(), String> {
         return Err("it was uninstalled meanwhile".to_owned());
     }
     parts.host.add_app(evaluated);
-    loaded.insert(app.id, Loaded { install: app.install, name, code, log, limits, settings, listeners: vec![] });
+    let (listeners, drained) = (vec![], vec![]);
+    loaded.insert(app.id, Loaded { install: app.install, name, code, log, limits, settings, listeners, drained });
     Ok(())
 }
 

@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use recoil_cluster::meta::{MemberState, old_copy, supersedes};
+use recoil_cluster::meta::{old_copy, supersedes};
 use recoil_cluster::{MetaState, RoutingTable};
 
 use crate::node::Parts;
-use crate::{apps, groups, membership, removal, repair};
+use crate::{apps, departures, groups, membership, removal, repair};
 
 /// How often a node looks at its state even if nothing has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,8 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where members listen, and which starts of them are the newest.
 pub(crate) fn know_members(parts: &Parts, state: &MetaState) {
     for (node, member) in &state.members {
-        // Another node listens at the address of a displaced one.
-        if member.state == MemberState::Active {
+        // Another node may listen at its address by now.
+        if !member.address_taken {
             parts.peers.know(*node, member.address, (member.incarnation, member.start));
         }
         parts.peers.know_start(*node, (member.incarnation, member.start));
@@ -78,8 +78,14 @@ pub(crate) async fn run(parts: Arc<Parts>) {
         {
             parts.fail(old_copy(parts.node, parts.start.0, known.0));
         }
+        if state.is_removed(parts.node) {
+            return departures::end(&parts).await;
+        }
+        if members_changed || look {
+            departures::forget_removed(&parts, &state);
+        }
         // Another node took this one's address while it was cut off: it says again where it listens.
-        let is_displaced = state.members.get(&parts.node).is_some_and(|member| member.state == MemberState::Displaced);
+        let is_displaced = state.members.get(&parts.node).is_some_and(|member| member.address_taken);
         if is_displaced && members_changed {
             let displaced = parts.clone();
             parts.tasks.spawn(async move {

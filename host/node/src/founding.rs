@@ -16,7 +16,7 @@
 //! Crash points. Founding: the meta group is initialised and `Found` proposed before the folder
 //! records the cluster; a founder that crashes in between founds again, and finds that it already
 //! has. Joining: the cluster's `Join` entry comes before the folder records the cluster; a joiner
-//! that crashes in between joins again under the same id.
+//! that crashes in between joins again under the same id. An id that another node has is drawn again, and the node starts anew.
 //!
 //! [`NodeOptions::new_cluster`]: crate::NodeOptions::new_cluster
 //! [`NodeOptions::join`]: crate::NodeOptions::join
@@ -31,7 +31,7 @@ use recoil_base::{Endpoint, random};
 use recoil_cluster::peer::HelloError;
 use recoil_cluster::{MetaCommand, Service};
 
-use crate::membership::JoinReply;
+use crate::membership::{ID_TAKEN, JoinReply};
 use crate::node::{NodeError, Parts};
 use crate::notice::Notice;
 
@@ -76,7 +76,11 @@ async fn listen_for_members(parts: &Parts) -> Result<(), NodeError> {
                 "node {} of cluster {}, at {}, looks for a member of that cluster at this node's address, {}, and the \
                  data folder here is empty: a new cluster is not begun. To take part in that one, start this node \
                  with --join {}. To begin a new cluster all the same, start it with --new-cluster",
-                contact.node, contact.cluster, contact.address, parts.address, contact.address
+                contact.node,
+                contact.cluster,
+                contact.address,
+                parts.address(),
+                contact.address
             )));
         }
         tokio::time::sleep(FOUNDING_LOOK).await;
@@ -106,6 +110,8 @@ enum Answer {
     Taken(JoinReply),
     /// The cluster does not want the node, and will not.
     Refused(String),
+    /// Another node has this one's id.
+    IdTaken(String),
     /// It has no cluster either.
     Unclustered,
     /// It is this node.
@@ -124,7 +130,7 @@ impl Answer {
             Answer::Taken(_) => "takes this node in",
             Answer::Unclustered => "belongs to no cluster yet",
             Answer::Itself => "is this node itself",
-            Answer::Refused(text) | Answer::Failed(text) => text,
+            Answer::Refused(text) | Answer::Failed(text) | Answer::IdTaken(text) => text,
         }
     }
 }
@@ -142,6 +148,7 @@ async fn join(parts: &Arc<Parts>) -> Result<bool, NodeError> {
                 Answer::Refused(text) => {
                     return Err(NodeError::Cluster(format!("the cluster at {seed} does not take this node: {text}")));
                 }
+                Answer::IdTaken(text) => return Err(draw_id(parts, &text).await),
                 answer => answers.push((seed, answer)),
             }
         }
@@ -173,6 +180,23 @@ async fn join(parts: &Arc<Parts>) -> Result<bool, NodeError> {
     }
 }
 
+/// Draws another id for this node, with which it is to be started again, since everything it has begun names the old one. Not once it has
+/// followed a meta group: then it has crashed while it joined, and what it holds belongs to its id.
+async fn draw_id(parts: &Parts, why: &str) -> NodeError {
+    let follows = parts.meta().is_some_and(|meta| !meta.numbers().voters.is_empty());
+    let folder = parts.folder.clone();
+    let drawn = if follows { Ok(Ok(false)) } else { recoil_base::task::spawn_blocking(move || folder.draw_id()).await };
+    match drawn {
+        Ok(Ok(true)) => {
+            tracing::warn!(node = %parts.node, %why, "this node has drawn the id of another one, and draws again");
+            NodeError::IdTaken
+        }
+        Ok(Ok(false)) => NodeError::Cluster(format!("{why}: start this node with an empty data folder")),
+        Ok(Err(error)) => NodeError::Folder(error.to_string()),
+        Err(error) => NodeError::Cluster(error.to_string()),
+    }
+}
+
 async fn ask_seed(parts: &Parts, seed: &Endpoint, body: &Bytes) -> Answer {
     let addresses = match seed.resolve().await {
         Ok(addresses) => addresses,
@@ -195,10 +219,14 @@ async fn ask_address(parts: &Parts, address: SocketAddr, body: &Bytes) -> Answer
             Err(error) => Answer::Failed(format!("its answer cannot be read: {error}")),
         },
         Ok((theirs, Err(text))) if text.contains("retry") && theirs.cluster.is_empty() => Answer::Unclustered,
+        Ok((_, Err(text))) if text.starts_with(ID_TAKEN) => Answer::IdTaken(text),
         Ok((_, Err(text))) if text.contains("retry") || text.contains("no leader") => Answer::Failed(text),
         Ok((_, Err(text))) => Answer::Refused(text),
         Err(HelloError::Refused { theirs, .. }) if (theirs.node, theirs.start) == (parts.node, parts.start) => {
             Answer::Itself
+        }
+        Err(HelloError::Refused { theirs, .. }) if theirs.node == parts.node => {
+            Answer::IdTaken(format!("{ID_TAKEN}: the node at {address} is node {}, too", theirs.node))
         }
         Err(error) => Answer::Failed(error.to_string()),
     }

@@ -112,7 +112,7 @@ fn learn(parts: &Parts, answer: &[u8]) {
 /// Says where the members are, this node included.
 pub(crate) fn serve(parts: &Parts) -> Bytes {
     let mut all = parts.peers.addresses();
-    all.push(KnownAddress { node: parts.node, address: parts.address, start: parts.start });
+    all.push(KnownAddress { node: parts.node, address: parts.address(), start: parts.start });
     KnownAddress::encode(&all)
 }
 

@@ -1,8 +1,13 @@
 //! A node: it puts the rooms together, and is the same under `recoil start` and in the simulator.
 //!
 //! Everything a node does after its start follows from the meta state: [`addresses`] says where it listens, [`founding`] brings it into a
-//! cluster, [`introductions`] finds the other members where they are, [`membership`] makes changes and does the meta leader's chores, of which [`scheduler`] makes the map and [`voters`] says who votes, [`groups`] opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`moves`] moves partitions from one group to another, [`balance`] says which of them should move, [`removal`] deletes replicas of groups that nothing uses any more, [`apps`] makes installed packages ready and switches
-//! them on, from the files that [`packages`] keeps, [`admin`] answers operators, of partitions by [`partitions`]. [`follow`] is the loop over the newest state that most of them hang on. All are idempotent, so that a crash anywhere is
+//! cluster, [`introductions`] finds the other members where they are, [`membership`] makes changes and does the meta leader's chores,
+//! of which [`scheduler`] makes the map, [`voters`] says who votes, and [`departures`] lets members go that leave, [`groups`]
+//! opens the replicas that the map gives it, [`repair`] has those brought back whose data are lost, [`moves`] moves partitions
+//! from one group to another, [`balance`] says which of them should move, [`removal`] deletes replicas of groups that nothing
+//! uses any more, [`apps`] makes installed packages ready and switches them on, from the files that [`packages`] keeps, [`admin`]
+//! answers operators, of partitions by [`partitions`] and of nodes by [`nodes`]. [`follow`] is the loop over the newest state that
+//! most of them hang on. All are idempotent, so that a crash anywhere is
 //! resumed by looking again.
 //!
 //! Invariant: whatever a node has started ends with it; nothing is served before the node has found its cluster. Deliberately
@@ -14,6 +19,7 @@ mod admin;
 mod apps;
 mod balance;
 mod commands;
+mod departures;
 mod follow;
 mod founding;
 mod groups;
@@ -23,6 +29,7 @@ mod membership;
 mod meta_machine;
 mod moves;
 mod node;
+mod nodes;
 mod notice;
 mod packages;
 mod partitions;

@@ -22,6 +22,7 @@ use recoil_consensus::{Group, GroupNumbers, ProposeError};
 use serde::{Deserialize, Serialize};
 
 use crate::balance::Balancer;
+use crate::departures;
 use crate::meta_machine::decode_answer;
 use crate::node::Parts;
 use crate::scheduler::{self, Scheduler};
@@ -49,6 +50,9 @@ const REGISTER_ATTEMPTS: u32 = 20;
 const DONE: u8 = 0;
 const NOT_LEADER: u8 = 1;
 const UNKNOWN: u8 = 2;
+
+/// How the refusal of a node begins that has drawn the id of another one.
+pub(crate) const ID_TAKEN: &str = "the id is taken";
 
 /// Why a change was not made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -150,7 +154,7 @@ impl Parts {
     fn join_displacing(&self, displaces: Option<Displaced>) -> MetaCommand {
         MetaCommand::Join(Box::new(Join {
             node: self.node,
-            address: self.address,
+            address: self.address(),
             incarnation: self.start.0,
             start: self.start.1,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -233,13 +237,7 @@ pub(crate) async fn serve_join(parts: &Parts, body: &[u8]) -> Result<Bytes, Stri
              address by which they reach it"
         ));
     }
-    // A member that starts again registers by itself; nobody else may speak for one that runs.
-    let known = state.members.get(&node).map(|member| (member.incarnation, member.start));
-    if known.is_some_and(|known| known != (join.incarnation, join.start)) && parts.peers.is_live(node) {
-        return Err(format!(
-            "node {node} is a member of this cluster and has answered lately: retry once it has stopped"
-        ));
-    }
+    check_id(parts, &state, &join).await?;
     let mut held = displaced(parts, &state, node, address);
     if matches!(held, Err(Held::Present { .. })) {
         // One that has just stopped counts as live for so long, and is replaced by a node that starts at once.
@@ -252,6 +250,30 @@ pub(crate) async fn serve_join(parts: &Parts, body: &[u8]) -> Result<Bytes, Stri
     parts.peers.know(node, address, (join.incarnation, join.start));
     let members = parts.states.borrow().members.iter().map(|(node, member)| (*node, member.address)).collect();
     Ok(serde_json::to_vec(&JoinReply { cluster, members }).map_err(|error| error.to_string())?.into())
+}
+
+/// Whether the id of a node that joins is its own. Ids are random numbers that each node draws for itself; one that has crashed while it
+/// joined comes again under the same id.
+async fn check_id(parts: &Parts, state: &MetaState, join: &Join) -> Result<(), String> {
+    let node = join.node;
+    if state.is_removed(node) {
+        return Err(format!("{ID_TAKEN}: node {node} was removed from the cluster"));
+    }
+    let Some(member) = state.members.get(&node) else { return Ok(()) };
+    if (member.incarnation, member.start) == (join.incarnation, join.start) {
+        return Ok(()); // a repetition
+    }
+    // A member that starts again registers by itself; nobody else may speak for one that runs, or that holds anything.
+    if parts.peers.is_live(node) {
+        tokio::time::sleep(LIVE_FOR).await;
+    }
+    if parts.peers.is_live(node) {
+        return Err(format!("{ID_TAKEN}: node {node} is a member of this cluster and answers"));
+    }
+    if state.groups_in_use_on(node).next().is_some() {
+        return Err(format!("{ID_TAKEN}: node {node} is a member of this cluster and holds partitions"));
+    }
+    Ok(())
 }
 
 /// Why a node does not get the address of another one.
@@ -303,7 +325,7 @@ pub(crate) async fn register(parts: &Parts) -> Result<(), String> {
     let mut refused = 0;
     loop {
         let state = parts.states.borrow().clone();
-        let displaces = match displaced(parts, &state, parts.node, parts.address) {
+        let displaces = match displaced(parts, &state, parts.node, parts.address()) {
             Ok(displaces) => displaces,
             Err(held @ Held::Silent { .. }) => {
                 tracing::debug!(%held, "registering waits");
@@ -355,7 +377,12 @@ pub(crate) async fn run_chores(parts: Arc<Parts>, mut scheduler: Option<Schedule
             balancer = Balancer::default();
             continue;
         }
-        look_after_members(&parts, &meta, &numbers, &state).await;
+        if departures::hand_meta_over(&parts, &meta, &numbers, &state).await {
+            continue;
+        }
+        if !departures::end_membership(&parts, &meta, &numbers, &state).await {
+            look_after_members(&parts, &meta, &numbers, &state).await;
+        }
         for command in due(&parts, &numbers, &state, scheduler.as_ref()).await {
             if let Err(error) = parts.change(&command).await {
                 tracing::warn!(%error, "a change that is due could not be made; it is tried again");
@@ -370,20 +397,25 @@ async fn look_after_members(parts: &Parts, meta: &Group, numbers: &GroupNumbers,
     let is_live = |node: NodeId| parts.peers.is_live(node);
     let voters: BTreeSet<NodeId> = numbers.voters.iter().copied().collect();
     let is_follower = |node: &NodeId| voters.contains(node) || numbers.learners.contains(node);
-    let newcomer = state.active_members().map(|(node, _)| *node).find(|node| !is_follower(node));
+    let newcomer = state.present_members().map(|(node, _)| *node).find(|node| !is_follower(node));
     let changed = if let Some(node) = newcomer {
         meta.add_learner(node).await
     } else {
-        let is_active = |node: &NodeId| state.members.get(node).is_some_and(|m| m.state == MemberState::Active);
+        let state_of = |node: NodeId| state.members.get(&node).map(|member| member.state);
         let keeps_up = |node: &NodeId| meta.lag_of(*node).is_some_and(|lag| lag <= CANDIDATE_LAG_MAX);
         let candidates = numbers.learners.iter().copied();
-        let candidates = candidates.filter(|node| is_active(node) && is_live(*node) && keeps_up(node)).collect();
+        let candidates = candidates.filter(|node| state.is_active(*node) && is_live(*node) && keeps_up(node)).collect();
         let next = voters::next_voters(&Electorate {
             leader: parts.node,
             voters: &voters,
             candidates: &candidates,
             is_live: &is_live,
-            is_dead: &|node| parts.silence.of(node) >= VOTER_DEAD_AFTER || !is_active(&node),
+            is_dead: &|node| {
+                let is_gone = matches!(state_of(node), None | Some(MemberState::Displaced));
+                is_gone || parts.silence.of(node) >= VOTER_DEAD_AFTER
+            },
+            is_leaving: &|node| state.is_leaving(node),
+            is_going: &|node| state_of(node) == Some(MemberState::Decommissioning),
         });
         match next {
             Some(next) => {
@@ -411,6 +443,8 @@ async fn due(
     let is_live = |node: &NodeId| parts.peers.is_live(*node);
     let (live, silent): (Vec<NodeId>, Vec<NodeId>) =
         state.active_members().map(|(node, _)| *node).partition(|node| is_live(node));
+    // One that is drained may still lead partitions.
+    let present: Vec<NodeId> = state.present_members().map(|(node, _)| *node).filter(is_live).collect();
     // A node that died before the map was made would hold it up for ever.
     let are_gone = silent.iter().all(|node| parts.silence.of(*node) >= DEAD_AFTER);
     if state.keyspaces.is_empty() && live.len() >= state.header.expect as usize && are_gone {
@@ -423,10 +457,11 @@ async fn due(
     }
     for app in state.apps.values().filter(|app| app.state == AppState::Installing) {
         let is_ready = |node: &NodeId| state.readiness_on(app, *node).is_some_and(|report| report.error.is_none());
-        if may_serve(&live, &numbers.voters, is_ready) {
+        if may_serve(&present, &numbers.voters, is_ready) {
             due.push(MetaCommand::Serve { app: app.id, install: app.install });
         }
     }
+    due.extend(departures::removable(numbers, state));
     due
 }
 

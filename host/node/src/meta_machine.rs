@@ -15,6 +15,12 @@ use tokio::sync::watch;
 /// The machine, and the sending ends of what it publishes.
 pub(crate) struct MetaMachine {
     state: MetaState,
+    senders: MetaSenders,
+}
+
+/// The sending ends, for a machine that takes the place of one whose group is opened again.
+#[derive(Clone)]
+pub(crate) struct MetaSenders {
     publish: watch::Sender<Arc<MetaState>>,
     failure: watch::Sender<Option<String>>,
 }
@@ -25,16 +31,24 @@ pub(crate) struct MetaFollower {
     pub(crate) states: watch::Receiver<Arc<MetaState>>,
     /// Why the machine has stopped for good.
     pub(crate) failed: watch::Receiver<Option<String>>,
+    /// For [`MetaMachine::again`].
+    pub(crate) senders: MetaSenders,
 }
 
 impl MetaMachine {
     pub(crate) fn new() -> (Self, MetaFollower) {
         let ((publish, states), (failure, failed)) = (watch::channel(Arc::default()), watch::channel(None));
-        (MetaMachine { state: MetaState::default(), publish, failure }, MetaFollower { states, failed })
+        let senders = MetaSenders { publish, failure };
+        (Self::again(senders.clone()), MetaFollower { states, failed, senders })
+    }
+
+    /// A machine that publishes to whoever followed the one before.
+    pub(crate) fn again(senders: MetaSenders) -> Self {
+        MetaMachine { state: MetaState::default(), senders }
     }
 
     fn fail(&self, error: recoil_cluster::MetaError) -> io::Error {
-        self.failure.send_replace(Some(error.to_string()));
+        self.senders.failure.send_replace(Some(error.to_string()));
         io::Error::other(error)
     }
 }
@@ -68,6 +82,6 @@ impl CustomMachine for MetaMachine {
     }
 
     fn visible(&mut self) {
-        self.publish.send_replace(Arc::new(self.state.clone()));
+        self.senders.publish.send_replace(Arc::new(self.state.clone()));
     }
 }

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use recoil_base::{Clock, Endpoint, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
-use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality};
+use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality, removed};
+use recoil_cluster::peer::Excluded;
 use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, TcpPeers, Topics};
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, MachineKind, Pulse, Versions};
 use recoil_engine::{Engine, EngineOptions};
@@ -20,7 +22,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::addresses::{self, Addresses};
 use crate::apps::Apps;
-use crate::meta_machine::{MetaFollower, MetaMachine};
+use crate::departures::{self, Departures};
+use crate::meta_machine::{MetaFollower, MetaMachine, MetaSenders};
 use crate::packages::{self, PackageStore, Packages};
 use crate::voters::Silence;
 use crate::{accept, follow, founding, introductions, leadership, membership, moves, registry, repair, scheduler};
@@ -38,6 +41,8 @@ const INSTANCES_MAX: u32 = 4000;
 /// Connections of apps on all nodes that share an engine: each has an instance, and handlers must find room beside them, however many
 /// clients come.
 const CONNECTIONS_MAX: usize = INSTANCES_MAX as usize / 4 * 3;
+/// Ids that a joining node draws: already the second one would have to be that of another node by chance.
+const IDS_DRAWN_MAX: u32 = 3;
 /// Handler instances that a node keeps for partitions. Those that partitions share are not among them, and are made when a call is there:
 /// what connections and these leave is theirs.
 const HANDLERS_MAX: usize = INSTANCES_MAX as usize / 5;
@@ -141,6 +146,9 @@ pub enum NodeError {
     /// The cluster.
     #[error("{0}")]
     Cluster(String),
+    /// The node had drawn the id of another one, and has drawn again: start it once more.
+    #[error("this node's id is that of another node, again and again: start it with an empty data folder")]
+    IdTaken,
     /// The WebAssembly engine.
     #[error("cannot start the WebAssembly engine: {0}")]
     Engine(String),
@@ -231,8 +239,8 @@ pub struct Admitted {
 /// A node's insides, shared by its loops.
 pub(crate) struct Parts {
     pub(crate) node: NodeId,
-    /// Where others reach it.
-    pub(crate) address: SocketAddr,
+    /// Where others reach it. It changes when an advertised name comes to stand for something else.
+    address: Mutex<SocketAddr>,
     /// Where it listens on its machine.
     pub(crate) bound: SocketAddr,
     /// This start: the incarnation and a random number.
@@ -259,12 +267,32 @@ pub(crate) struct Parts {
     pub(crate) repairing: Mutex<BTreeSet<GroupId>>,
     /// What the moves wait for that this node drives.
     pub(crate) moves: moves::Progress,
+    /// What the meta leader remembers of members that leave.
+    pub(crate) departures: Departures,
+    /// Its streams, where they are TCP's.
+    streams: OnceLock<TcpPeers>,
     meta: Mutex<Option<Arc<Group>>>,
+    meta_senders: MetaSenders,
     failure: watch::Sender<Option<String>>,
+    /// The node ends because it was removed from the cluster.
+    removed: AtomicBool,
     bootstrapped: Mutex<bool>,
 }
 
 impl Parts {
+    /// Where others reach this node.
+    pub(crate) fn address(&self) -> SocketAddr {
+        *self.address.lock()
+    }
+
+    /// Others reach this node elsewhere from now on; it says so to whomever it meets, and has yet to tell the cluster.
+    pub(crate) fn move_to(&self, address: SocketAddr) {
+        *self.address.lock() = address;
+        if let Some(streams) = self.streams.get() {
+            streams.set_address(address);
+        }
+    }
+
     pub(crate) fn meta(&self) -> Option<Arc<Group>> {
         self.meta.lock().clone()
     }
@@ -285,6 +313,44 @@ impl Parts {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Ends the node, which is of the cluster no more.
+    pub(crate) fn end_removed(&self, why: String) {
+        self.removed.store(true, Ordering::Release);
+        self.failure.send_if_modified(|failure| failure.replace(why).is_none());
+    }
+
+    /// Opens the meta group's replica; its machine publishes the stored state.
+    async fn open_meta(self: &Arc<Self>, machine: MetaMachine) -> Result<(), NodeError> {
+        let applied = Arc::new(|_: &BTreeSet<recoil_consensus::PartitionRef>| {});
+        let kind = MachineKind::Custom(Box::new(machine));
+        let opened = Group::open(&self.context, GroupId::META, kind, applied).await;
+        let meta = opened.map_err(|error| NodeError::Storage(error.to_string()))?;
+        let (watching, watched) = (self.clone(), meta.clone());
+        self.tasks.spawn(async move {
+            let mut leadership = watched.leadership();
+            loop {
+                tokio::select! {
+                    why = watched.failed() => return watching.fail(why.to_string()),
+                    // The end of the replica.
+                    changed = leadership.changed() => if changed.is_err() { return },
+                }
+            }
+        });
+        *self.meta.lock() = Some(meta);
+        Ok(())
+    }
+
+    /// Closes the meta group's replica and opens it again.
+    pub(crate) async fn reopen_meta(self: &Arc<Self>) -> Result<(), NodeError> {
+        let closed = self.meta.lock().take();
+        if let Some(meta) = closed {
+            // So that the state that is published does not go back.
+            meta.flush().await.map_err(|error| NodeError::Storage(error.to_string()))?;
+            meta.close().await;
+        }
+        self.open_meta(MetaMachine::again(self.meta_senders.clone())).await
     }
 
     pub(crate) fn fail(&self, why: String) {
@@ -347,7 +413,7 @@ pub(crate) fn assemble(
     addresses: Addresses,
     start: (u64, u64),
 ) -> (Arc<Parts>, MetaMachine) {
-    let (machine, MetaFollower { states, failed }) = MetaMachine::new();
+    let (machine, MetaFollower { states, failed, senders }) = MetaMachine::new();
     let node = storage.folder.node_id();
     let topics = Topics::new(peers.clone());
     let versions = Versions::default();
@@ -379,7 +445,7 @@ pub(crate) fn assemble(
     let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone(), start.0);
     let parts = Arc::new_cyclic(|weak| Parts {
         node,
-        address: addresses.advertised,
+        address: Mutex::new(addresses.advertised),
         bound: addresses.bound,
         start,
         shared: options.shared.clone(),
@@ -401,8 +467,12 @@ pub(crate) fn assemble(
         counting: Arc::new(Semaphore::new(1)),
         repairing: Mutex::default(),
         moves: moves::Progress::default(),
+        departures: Departures::default(),
+        streams: OnceLock::new(),
         meta: Mutex::new(None),
+        meta_senders: senders,
         failure: watch::channel(None).0,
+        removed: AtomicBool::new(false),
         bootstrapped: Mutex::new(false),
     });
     parts.tasks.spawn(end_with_meta(parts.clone(), failed));
@@ -422,6 +492,18 @@ impl Node {
     /// Starts a node: opens its folder, listens, finds its cluster. Returns once it is a member; serving follows by itself.
     pub fn start(options: NodeOptions, shutdown: Shutdown) -> BoxFuture<'static, Result<Self, NodeError>> {
         Box::pin(async move {
+            for _ in 1..IDS_DRAWN_MAX {
+                match Self::start_once(options.clone(), shutdown.clone()).await {
+                    Err(NodeError::IdTaken) => {}
+                    started => return started,
+                }
+            }
+            Self::start_once(options, shutdown).await
+        })
+    }
+
+    fn start_once(options: NodeOptions, shutdown: Shutdown) -> BoxFuture<'static, Result<Self, NodeError>> {
+        Box::pin(async move {
             addresses::check(&options)?;
             let (path, log) = (options.data_dir.clone(), options.log.clone());
             let opened = task::spawn_blocking(move || open_storage(&path, log)).await;
@@ -432,8 +514,14 @@ impl Node {
             let streams = TcpPeers::new(node, start, addresses.advertised, clock.clone(), tasks.clone());
             let peers = Peers::new(Arc::new(streams.clone()));
             let (parts, machine) = assemble(options, storage, clock, tasks, peers, addresses, start);
-            let (refused, refusal) = (parts.clone(), streams.outdated());
-            parts.tasks.spawn(async move { refused.fail(refusal.await) });
+            let (refused, refusal) = (parts.clone(), streams.excluded());
+            parts.tasks.spawn(async move {
+                match refusal.await {
+                    Excluded { why, is_removed: true } => refused.end_removed(why),
+                    Excluded { why, is_removed: false } => refused.fail(why),
+                }
+            });
+            let _ = parts.streams.set(streams.clone());
             let open = |parts: &Arc<Parts>| parts.tasks.spawn(accept::run(listener, streams, parts.clone()));
             Self::run(parts, machine, open).await
         })
@@ -459,20 +547,17 @@ impl Node {
             Some(file) => Some(scheduler::load(&parts.shared, file).await?),
             None => None,
         };
-        let applied = Arc::new(|_: &BTreeSet<recoil_consensus::PartitionRef>| {});
-        // The stored state is published by the machine's loading, so peers are known before the group speaks.
-        let kind = MachineKind::Custom(Box::new(machine));
         let is_back = parts.folder.cluster_id().is_some();
         if let Some(cluster) = parts.folder.cluster_id() {
             parts.peers.set_cluster(cluster.iter().map(|byte| format!("{byte:02x}")).collect());
             repair::meta(parts).await?;
         }
-        let meta = Group::open(&parts.context, GroupId::META, kind, applied)
-            .await
-            .map_err(|error| NodeError::Storage(error.to_string()))?;
-        let (watching, watched) = (parts.clone(), meta.clone());
-        parts.tasks.spawn(async move { watching.fail(watched.failed().await.to_string()) });
-        *parts.meta.lock() = Some(meta);
+        // The stored state is published by the machine's loading, so peers are known before the group speaks.
+        parts.open_meta(machine).await?;
+        if parts.states.borrow().is_removed(parts.node) {
+            departures::end(parts).await;
+            return Err(NodeError::Cluster(removed(parts.node)));
+        }
         // Before anybody is let in: an old copy of a data folder must not be the first to say which start is the newest.
         follow::know_members(parts, &parts.states.borrow().clone());
         open(parts);
@@ -485,6 +570,7 @@ impl Node {
         }
         parts.tasks.spawn(membership::run_chores(parts.clone(), scheduler));
         parts.tasks.spawn(leadership::run(parts.clone()));
+        parts.tasks.spawn(addresses::follow(parts.clone()));
         parts.tasks.spawn(moves::fetch_lacking(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());
         parts.tasks.spawn(parts.router.clone().run(parts.tasks.clone()));
@@ -517,7 +603,7 @@ impl Node {
 
     /// Where peers and operators reach it.
     pub fn address(&self) -> SocketAddr {
-        self.parts.address
+        self.parts.address()
     }
 
     /// Returns once the cluster has taken in this start of the node.
@@ -589,6 +675,19 @@ impl Node {
     /// The cluster as this node knows it.
     pub fn status(&self) -> Status {
         self.parts.status_now()
+    }
+
+    /// Cuts the node off from all others, or lets it reach them again. Clients and operators reach it all the time. For trying things out.
+    pub fn isolate(&self, isolated: bool) {
+        if let Some(streams) = self.parts.streams.get() {
+            streams.isolate(isolated);
+        }
+    }
+
+    /// True once the node ends because it was removed from the cluster, which [`Node::failed`] reports: it has nothing to lose and is
+    /// to be stopped in order.
+    pub fn is_removed(&self) -> bool {
+        self.parts.removed.load(Ordering::Acquire)
     }
 
     /// Returns when the node cannot go on, with the reason.

@@ -89,8 +89,8 @@ impl Parts {
         let moving = state.move_of(keyspace, partition).map(|(id, record)| self.move_status(state, id, record));
         // Of a move that copies, some replica has not reported that it has all rows.
         let lacks_rows = moving.as_ref().is_some_and(|moving| moving.state == MoveStateName::Copying);
-        let wanted = state.keyspaces.get(&keyspace).map_or(0, |keyspace| keyspace.replication);
-        let wanted = wanted.min(state.active_members().count() as u32).max(replicas.len() as u32);
+        let wanted = state.keyspaces.get(&keyspace).map_or(0, |keyspace| state.replicas_wanted(keyspace) as u32);
+        let wanted = wanted.max(replicas.len() as u32);
         PartitionStatus {
             keyspace: name(state, keyspace),
             partition: partition.0,

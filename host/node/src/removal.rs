@@ -18,7 +18,7 @@ use crate::node::Parts;
 pub(crate) async fn remove_gone(parts: &Arc<Parts>, state: &MetaState) {
     let open = parts.host.groups().into_iter().map(|group| group.id());
     let stored = parts.context.log.groups().into_iter().chain(parts.context.locals.groups());
-    let gone: BTreeSet<GroupId> = open.chain(stored).filter(|group| state.is_removed(*group)).collect();
+    let gone: BTreeSet<GroupId> = open.chain(stored).filter(|group| state.is_group_removed(*group)).collect();
     for id in gone {
         // Its repair ends first; see [`crate::repair`].
         if parts.repairing.lock().contains(&id) {

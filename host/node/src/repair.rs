@@ -57,7 +57,7 @@ pub(crate) async fn is_under_way(parts: &Arc<Parts>, group: GroupId) -> Result<b
                 }
             }
             // Nobody has its data any more, or needs them.
-            _ = states.wait_for(|state| state.is_removed(group)) => {}
+            _ = states.wait_for(|state| state.is_group_removed(group)) => {}
         }
         repairing.repairing.lock().remove(&group);
         repairing.look_again.notify_one();

@@ -13,7 +13,7 @@ use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
 use recoil_cluster::meta::{self, MemberState, MetaState, MoveState};
 use recoil_consensus::Group;
 use recoil_gateway::api::{
-    AppState, AppSummary, GroupStatus, KeyspaceStatus, NodeState, NodeStatus, Problem, ProblemKind, Status,
+    AppState, AppSummary, GroupStatus, KeyspaceStatus, Membership, NodeState, NodeStatus, Problem, ProblemKind, Status,
 };
 
 use crate::admin::ordered;
@@ -65,7 +65,7 @@ impl Parts {
         let replicas = Replicas::of(&groups, &|node| self.peers.is_live(node));
         // A member whose address another has taken counts only for the replicas that it took along.
         let counts = |id: &NodeId, member: &meta::Member| {
-            member.state == MemberState::Active || replicas.held.get(id).is_some_and(|held| *held > 0)
+            member.state != MemberState::Displaced || replicas.held.get(id).is_some_and(|held| *held > 0)
         };
         let nodes: Vec<NodeStatus> = ordered(&state)
             .into_iter()
@@ -84,6 +84,8 @@ impl Parts {
                 replicas_current: replicas.current.get(id).copied().unwrap_or(0),
                 is_meta_leader: meta_leader == Some(*id),
                 version: member.version.clone(),
+                membership: membership(member.state),
+                successor: member.successor,
             })
             .collect();
         let keyspaces: Vec<KeyspaceStatus> =
@@ -117,6 +119,16 @@ impl Parts {
     pub(crate) fn reason_not_ready(&self) -> Option<String> {
         let expect = self.states.borrow().header.expect;
         reason_not_ready(&self.status_now(), expect)
+    }
+}
+
+/// A member's state as operators see it.
+pub(crate) fn membership(state: MemberState) -> Membership {
+    match state {
+        MemberState::Active => Membership::Active,
+        MemberState::Draining => Membership::Draining,
+        MemberState::Decommissioning => Membership::Decommissioning,
+        MemberState::Displaced => Membership::Displaced,
     }
 }
 
@@ -157,7 +169,7 @@ impl Replicas {
         let moving: Vec<_> = state.moves.values().filter(|moving| moving.keyspace == id).collect();
         let copying: HashSet<PartitionId> =
             moving.iter().filter(|moving| moving.state == MoveState::Flipped).map(|moving| moving.partition).collect();
-        let wanted = (keyspace.replication as usize).min(state.active_members().count());
+        let wanted = state.replicas_wanted(keyspace);
         for (number, placement) in (0..).zip(keyspace.partitions.iter()) {
             let (is_led, is_complete) = self.groups.get(&placement.group).copied().unwrap_or_default();
             let has_all = || state.groups.get(&placement.group).is_some_and(|group| group.members.len() >= wanted);
@@ -214,7 +226,9 @@ fn problems(
         );
         add(ProblemKind::Unavailable, keyspace.name.clone(), text);
     }
-    for node in status.nodes.iter().filter(|node| node.state == NodeState::Down) {
+    // One that is to go and holds nothing is no loss.
+    let is_missed = |node: &&NodeStatus| node.membership != Membership::Decommissioning || node.replicas > 0;
+    for node in status.nodes.iter().filter(|node| node.state == NodeState::Down).filter(is_missed) {
         let silent = match silent_for(node.id) {
             Some(silent) => format!("has not answered for {}", in_words(silent)),
             None => format!("has not answered since node {} started", status.node),
@@ -225,9 +239,11 @@ fn problems(
         } else if node.lost {
             format!("node {id} at {address} {silent} and counts as lost: {replicas} replicas on it are to be replaced")
         } else {
-            format!(
-                "node {id} at {address} {silent}: {replicas} partitions are without its replica until it is started again"
-            )
+            let until = match node.membership {
+                Membership::Decommissioning => "until other nodes have taken them over",
+                _ => "until it is started again",
+            };
+            format!("node {id} at {address} {silent}: {replicas} partitions are without its replica {until}")
         };
         add(ProblemKind::NodeDown, node.id.to_string(), text);
     }
@@ -276,6 +292,8 @@ mod tests {
             replicas_current: 0,
             is_meta_leader: false,
             version: String::new(),
+            membership: Membership::Active,
+            successor: None,
         }
     }
 

@@ -12,7 +12,7 @@ use recoil_consensus::machine::custom_partition;
 use recoil_engine::{Address, CallBody, Mode, RoutedCall};
 use recoil_gateway::api::{AdminApi as _, InstallRequest};
 use recoil_package::Manifest;
-use recoil_storage::{LogOptions, Write};
+use recoil_storage::{Folder, LogOptions, Write};
 
 use crate::node::{Node, NodeOptions, Shared, SharedOptions};
 
@@ -190,6 +190,30 @@ async fn a_node_joins_at_the_address_of_a_dead_one_and_votes_in_its_place() {
     }
 }
 
+/// Fails if a node that has drawn the id of another one speaks for it, or waits for it to go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_joins_with_the_id_of_another_one_draws_again() {
+    let machines = Machines::new(2);
+    for k in 0..2 {
+        drop(Folder::open(&machines.folder(k)).unwrap());
+        copy_folder(&machines.folder(k), &machines.folder(k + 2));
+    }
+    let first = machines.start(0, None).await;
+    let second = machines.start(1, Some(&first)).await;
+    // One has the id of the seed, and one that of another member.
+    let third = within("the third joins", machines.start(2, Some(&first))).await;
+    let fourth = within("the fourth joins", machines.start(3, Some(&first))).await;
+    let nodes = [first, second, third, fourth];
+    let mut ids: Vec<NodeId> = nodes.iter().map(Node::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
+    assert_eq!(nodes[0].parts.states.borrow().members.size(), 4);
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
 /// Fails if a node goes on after an entry of the meta group that it cannot read, or with rows that it cannot read.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_cannot_read_of_the_meta_group_ends_it_with_what_to_do() {
@@ -202,14 +226,14 @@ async fn what_a_node_cannot_read_of_the_meta_group_ends_it_with_what_to_do() {
     let copy = context.locals.get(GroupId::META, custom_partition(GroupId::META)).unwrap().copy;
     // Past the check of what is proposed, as a leader of a later version would.
     let meta = node.parts.meta().unwrap();
-    assert!(meta.propose(Bytes::from_static(b"\x01{\"command\":\"later\"}")).await.is_err());
+    assert!(meta.propose(Bytes::from_static(b"\x02{\"command\":\"later\"}")).await.is_err());
     drop(meta);
     let why = within("the node ends", node.failed()).await;
     assert!(why.contains("cannot be read") && why.contains("start this node with the version"), "{why}");
     assert_eq!(node.parts.states.borrow().header.index, before);
     // A row as a later version would write it.
     let mut batch = context.data.batch();
-    let (key, value) = (Bytes::from_static(&[99, 0]), Bytes::from_static(&[1]));
+    let (key, value) = (Bytes::from_static(&[99, 0]), Bytes::from_static(&[2]));
     batch.write(copy, AppId(0), &Write::Put { key, value });
     data.commit(batch).unwrap();
     drop(data);

@@ -1,14 +1,16 @@
-//! Who votes in the meta group: an odd number of live members, and no voter that has been dead for a while if another can take its place.
+//! Who votes in the meta group: an odd number of live members, and no voter that has been dead for a while, or leaves the cluster, if
+//! another can take its place. One that leaves for good gives up its vote in any case.
 //!
 //! [`next_voters`] decides from what the leader observes, and changes one thing at a time: two voters more, one replaced, or one fewer where
 //! the number is even. The change is made by joint consensus, in which old and new voters must both agree (Raft §4.3), so a replacement
 //! passes through no state with more or fewer voters, and the old one is let go only once the new one takes part.
 //!
-//! Invariants: the result is odd, holds the leader, and a majority of it is live. A dead voter without a replacement stays: it may
+//! Invariants: the result is odd, holds the leader, and a majority of it is live. A leader that leaves hands the leadership over first
+//! ([`crate::departures`]); only where no other voter could take it is the leader itself replaced, and steps down (Raft §4.2.2). A dead voter without a replacement stays: it may
 //! come back, and with fewer voters the rest would not tolerate more. An even number cannot tolerate more failures than the odd number
 //! below it.
 //!
-//! Deliberately absent: removing members from the group; a replaced voter goes on following without a vote.
+//! Deliberately absent: removing members from the group ([`crate::departures`]); a replaced voter goes on following without a vote.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -51,6 +53,10 @@ pub(crate) struct Electorate<'a> {
     pub(crate) is_live: &'a dyn Fn(NodeId) -> bool,
     /// Silent for long enough to be replaced.
     pub(crate) is_dead: &'a dyn Fn(NodeId) -> bool,
+    /// To be replaced if another can take its place: drained or decommissioned.
+    pub(crate) is_leaving: &'a dyn Fn(NodeId) -> bool,
+    /// To be no voter, whether another can take its place or not: decommissioned.
+    pub(crate) is_going: &'a dyn Fn(NodeId) -> bool,
 }
 
 /// The voters that should be instead, if they should change.
@@ -60,7 +66,12 @@ pub(crate) fn next_voters(now: &Electorate) -> Option<BTreeSet<NodeId>> {
     if !has_quorum(now.voters) {
         return None;
     }
-    let dead = now.voters.iter().find(|node| **node != now.leader && (now.is_dead)(**node));
+    let followers = || now.voters.iter().filter(|node| **node != now.leader);
+    let dead = followers().find(|node| (now.is_dead)(**node));
+    let going = followers().find(|node| (now.is_going)(**node));
+    let may_lead = |node: &&NodeId| (now.is_live)(**node) && !(now.is_leaving)(**node);
+    let stranded = || (now.is_leaving)(now.leader) && !followers().any(|node| may_lead(&node));
+    let leaving = followers().find(|node| (now.is_leaving)(**node)).or(stranded().then_some(&now.leader));
     let mut candidates = now.candidates.iter().filter(|node| !now.voters.contains(node) && (now.is_live)(**node));
     let mut next = now.voters.clone();
     if next.len().is_multiple_of(2) {
@@ -74,9 +85,21 @@ pub(crate) fn next_voters(now: &Electorate) -> Option<BTreeSet<NodeId>> {
                 next.remove(&leaving);
             }
         }
-    } else if let Some(dead) = dead {
-        next.insert(*candidates.next()?);
-        next.remove(dead);
+    } else if let Some(old) = dead.or(going).or(leaving) {
+        match candidates.next() {
+            Some(candidate) => {
+                next.insert(*candidate);
+                next.remove(old);
+            }
+            // Two go, so that the number stays odd; the second is one that is missed least.
+            None => {
+                next.remove(going?);
+                let others = || next.iter().rev().filter(|node| **node != now.leader);
+                let silent = others().find(|node| (now.is_leaving)(**node) || !(now.is_live)(**node));
+                let second = silent.or_else(|| others().next()).copied()?;
+                next.remove(&second);
+            }
+        }
     } else if next.len() + 2 <= VOTERS_MAX && live(&next) == next.len() {
         let (first, second) = (candidates.next()?, candidates.next()?);
         next.extend([first, second]);
@@ -94,6 +117,16 @@ mod tests {
 
     /// What becomes of `voters`, led by 1, when `silent` do not answer, `dead` of them for long.
     fn next(voters: &[u32], candidates: &[u32], silent: &[u32], dead: &[u32]) -> Option<Vec<u32>> {
+        next_with(voters, candidates, (silent, dead), (&[], &[]))
+    }
+
+    /// The same, when `leaving` are to be replaced and `going` are to lose their votes.
+    fn next_with(
+        voters: &[u32],
+        candidates: &[u32],
+        (silent, dead): (&[u32], &[u32]),
+        (leaving, going): (&[u32], &[u32]),
+    ) -> Option<Vec<u32>> {
         let (voters, candidates, silent, dead) = (set(voters), set(candidates), set(silent), set(dead));
         let is_live = |node| !silent.contains(&node) && !dead.contains(&node);
         let is_dead = |node| dead.contains(&node);
@@ -103,6 +136,8 @@ mod tests {
             candidates: &candidates,
             is_live: &is_live,
             is_dead: &is_dead,
+            is_leaving: &|node| leaving.contains(&node.0) || going.contains(&node.0),
+            is_going: &|node| going.contains(&node.0),
         };
         next_voters(&electorate).map(|next| next.into_iter().map(|node| node.0).collect())
     }
@@ -126,6 +161,27 @@ mod tests {
         assert_eq!(next(&[1, 2, 3], &[], &[], &[2]), None, "two voters would tolerate no more than these");
         assert_eq!(next(&[1, 2, 3], &[4], &[4], &[2]), None, "the other does not answer either");
         assert_eq!(next(&[1, 2, 3, 4, 5], &[6, 7], &[], &[4, 5]), Some(vec![1, 2, 3, 5, 6]), "one at a time");
+    }
+
+    /// Fails if a node that leaves keeps its vote although another could take it, if one that leaves for good keeps it at all, or if the
+    /// number becomes even.
+    #[test]
+    fn a_voter_that_leaves_gives_its_vote_away() {
+        let next = |voters: &[u32], candidates: &[u32], leaving: &[u32], going: &[u32]| {
+            next_with(voters, candidates, (&[], &[]), (leaving, going))
+        };
+        assert_eq!(next(&[1, 2, 3], &[4], &[2], &[]), Some(vec![1, 3, 4]));
+        assert_eq!(next(&[1, 2, 3], &[], &[2], &[]), None, "it comes back");
+        assert_eq!(next(&[1, 2, 3], &[4], &[], &[2]), Some(vec![1, 3, 4]));
+        assert_eq!(next(&[1, 2, 3], &[], &[], &[2]), Some(vec![1]));
+        assert_eq!(next(&[1, 2, 3, 4, 5], &[], &[5], &[2]), Some(vec![1, 3, 4]), "the second is one that leaves, too");
+        assert_eq!(next(&[1, 2, 3, 4, 5], &[6], &[], &[2, 3]), Some(vec![1, 3, 4, 5, 6]), "one at a time");
+        // The leader hands over first, unless nobody could take it.
+        assert_eq!(next(&[1, 2, 3], &[4], &[1], &[]), None);
+        assert_eq!(next(&[1], &[2], &[1], &[]), Some(vec![2]));
+        assert_eq!(next(&[1], &[], &[], &[1]), None);
+        let silent = |going: &[u32]| next_with(&[1, 2, 3, 4, 5], &[], (&[4], &[]), (&[], going));
+        assert_eq!(silent(&[5]), Some(vec![1, 2, 3]), "one that does not answer goes along");
     }
 
     /// Fails if the voters change while a majority of them is not heard, or to a set whose majority is not.

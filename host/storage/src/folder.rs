@@ -8,7 +8,8 @@
 //! lost, or an old copy, and the node must not vote with it. A crash between the two leaves the log ahead, which is fine.
 //!
 //! Files: `LOCK` (locked while open), `NODE` (id, cluster, incarnation; replaced atomically), `FORMAT` (written last when a folder
-//! is made, so that a folder without it was never used), `MEMBERS` ([`members`]).
+//! is made, so that a folder without it was never used), `MEMBERS` ([`members`]), `REMOVED` (once the node is of its cluster no
+//! more: the folder does not open again).
 
 mod members;
 
@@ -31,6 +32,7 @@ const FORMAT_PREFIX: &str = "recoil data folder, format ";
 const LOCK_FILE: &str = "LOCK";
 const NODE_FILE: &str = "NODE";
 const FORMAT_FILE: &str = "FORMAT";
+const REMOVED_FILE: &str = "REMOVED";
 
 /// Why a folder cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +109,15 @@ pub enum FolderError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The node is of its cluster no more.
+    #[error(
+        "the data folder {folder} is that of a node that was removed from its cluster, and it cannot take part again: start with an empty \
+         data folder, under a new id"
+    )]
+    Removed {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}; see that the folder exists, is writable and has space")]
     Io {
@@ -145,6 +156,10 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         fs::create_dir_all(path).map_err(failed("create", path))?;
         let lock = take_lock(path)?;
+        let removed = path.join(REMOVED_FILE);
+        if removed.try_exists().map_err(failed("read", &removed))? {
+            return Err(FolderError::Removed { folder: path.to_owned() });
+        }
         let format_path = path.join(FORMAT_FILE);
         let (identity, new) = match fs::read(&format_path) {
             Ok(format) => {
@@ -220,6 +235,30 @@ impl Folder {
                 Ok(())
             }
         }
+    }
+
+    /// Gives the node another id, durably: another node has this one's. Answers false, and changes nothing, once it is a member of a
+    /// cluster. Blocks.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn draw_id(&self) -> Result<bool, FolderError> {
+        let mut identity = self.inner.identity.lock();
+        if identity.cluster.is_some() {
+            return Ok(false);
+        }
+        let next = Identity { node: NodeId(random::nonzero_u32()), ..identity.clone() };
+        replace_file(&self.inner.path, NODE_FILE, next.to_text().as_bytes())?;
+        *identity = next;
+        Ok(true)
+    }
+
+    /// Durably records that the node was removed from its cluster: the folder is not opened again. Blocks.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn set_removed(&self, why: &str) -> Result<(), FolderError> {
+        replace_file(&self.inner.path, REMOVED_FILE, format!("{why}\n").as_bytes())
     }
 
     /// Where [`crate::Log`] lives.
@@ -430,6 +469,35 @@ mod tests {
         for other in ["recoil data folder, format 5\n", "recoil data folder, format 4", "a diary", ""] {
             assert!(matches!(open_with(other), FolderError::Format { .. }), "{other:?}");
         }
+    }
+
+    /// Fails if a member changes its id, or a drawn one does not last.
+    #[test]
+    fn an_id_is_drawn_again_only_before_the_node_is_a_member() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, _) = start(dir.path()).unwrap();
+        let first = folder.node_id();
+        assert!(folder.draw_id().unwrap());
+        let second = folder.node_id();
+        assert_ne!(first, second);
+        drop(folder);
+        let (folder, incarnation) = start(dir.path()).unwrap();
+        assert_eq!((folder.node_id(), incarnation), (second, 2));
+        folder.set_cluster([7; 16]).unwrap();
+        assert!(!folder.draw_id().unwrap());
+        assert_eq!(folder.node_id(), second);
+    }
+
+    /// Fails if a removed node's folder starts once more.
+    #[test]
+    fn the_folder_of_a_removed_node_does_not_open_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, _) = start(dir.path()).unwrap();
+        folder.set_removed("by an operator").unwrap();
+        drop(folder);
+        let error = Folder::open(dir.path()).unwrap_err();
+        assert!(matches!(error, FolderError::Removed { .. }));
+        assert!(error.to_string().contains("was removed from its cluster"), "{error}");
     }
 
     #[test]

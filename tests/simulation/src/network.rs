@@ -567,6 +567,10 @@ impl PeerNetwork for Handle {
         self.0.tasks.spawn(self.0.clone().ping(node, known));
     }
 
+    fn forget(&self, _: NodeId) {
+        // No member is removed here.
+    }
+
     fn addresses(&self) -> Vec<KnownAddress> {
         vec![]
     }
@@ -659,6 +663,7 @@ impl PeerNetwork for Handle {
                 expects,
                 refusal,
                 outdated: false,
+                removed: false,
                 wall_us: None,
             };
             Ok((hello, answer))

@@ -82,7 +82,7 @@ fn numbers(text: &str) -> Result<Numbers, String> {
 }
 
 /// Looks a node up by its id or its member number.
-fn node(status: &Status, text: &str) -> Result<NodeId, VerbError> {
+pub(super) fn node(status: &Status, text: &str) -> Result<NodeId, VerbError> {
     let found = status.nodes.iter().find(|node| node.id.to_string() == text || node.member.to_string() == text);
     let why = || VerbError::Local(format!("there is no node {text}: see `recoilctl status`"));
     found.map(|node| node.id).ok_or_else(why)

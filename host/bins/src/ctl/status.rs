@@ -5,7 +5,9 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use recoil_base::NodeId;
-use recoil_gateway::api::{AppSummary, GroupStatus, KeyspaceStatus, NodeState, NodeStatus, ProblemKind, Status};
+use recoil_gateway::api::{
+    AppSummary, GroupStatus, KeyspaceStatus, Membership, NodeState, NodeStatus, ProblemKind, Status,
+};
 
 use super::output::utc;
 use super::{Format, Output, VerbError, inspect, nodes};
@@ -157,8 +159,9 @@ fn keyspace_row(keyspace: &KeyspaceStatus) -> [String; 5] {
     [name.clone(), partitions, replication, leaders_present, under_replicated]
 }
 
-fn node_row(node: &NodeStatus) -> [String; 8] {
-    let state = match (node.state, node.down_since_us) {
+/// Whether a node answers, and what is unusual about its membership.
+pub(super) fn node_state(node: &NodeStatus) -> String {
+    let answers = match (node.state, node.down_since_us) {
         (NodeState::Live, _) => "live".to_owned(),
         (NodeState::Down, Some(since)) if node.lost => format!("lost, down since {}", utc(since)),
         (NodeState::Down, None) if node.lost => "lost".to_owned(),
@@ -166,6 +169,17 @@ fn node_row(node: &NodeStatus) -> [String; 8] {
         (NodeState::Down, None) => "down".to_owned(),
         (NodeState::Unknown, _) => "unknown".to_owned(),
     };
+    match node.membership {
+        Membership::Active => answers,
+        Membership::Draining => format!("{answers}, draining"),
+        Membership::Decommissioning => format!("{answers}, decommissioning"),
+        Membership::Displaced => format!("{answers}, displaced"),
+        Membership::Removed => format!("{answers}, removed"),
+    }
+}
+
+fn node_row(node: &NodeStatus) -> [String; 8] {
+    let state = node_state(node);
     let replicas = match node.replicas_current {
         current if current == node.replicas => current.to_string(),
         current => format!("{current} of {}", node.replicas),
@@ -231,6 +245,8 @@ mod tests {
             replicas_current: if behind.contains(&NodeId(id)) { 0 } else { 10 },
             is_meta_leader: false,
             version: String::new(),
+            membership: Membership::Active,
+            successor: None,
         };
         Status {
             cluster: Some("c".into()),

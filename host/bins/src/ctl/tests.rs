@@ -46,6 +46,13 @@ fn command_lines_are_understood_or_refused() {
         "partition move 0-3,17 --to 1,2,4",
         "partition cancel 17",
         "moves --watch",
+        "node list -o json",
+        "node show 3",
+        "node drain 3 --no-wait",
+        "node drain 3 --wait",
+        "node undrain 0000000a",
+        "node decommission 3 --dry-run",
+        "node replace 3 --with 4 -o json",
     ] {
         Arguments::try_parse_from(["recoilctl"].into_iter().chain(good.split(' ')))
             .unwrap_or_else(|error| panic!("{good}: {error}"));
@@ -68,6 +75,10 @@ fn command_lines_are_understood_or_refused() {
         "partition",
         "partition move 17",
         "partition move x --to 1",
+        "node",
+        "node drain",
+        "node drain 3 --wait --no-wait",
+        "node replace",
     ] {
         let words = ["recoilctl"].into_iter().chain(wrong.split(' ').filter(|word| !word.is_empty()));
         assert!(Arguments::try_parse_from(words).is_err(), "{wrong}");

@@ -6,23 +6,39 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use recoil_base::{NodeId, Shutdown, Tasks};
-use recoil_gateway::api::{AppState, AppSummary, Status};
+use recoil_gateway::api::{AppState, AppSummary, DecommissionReply, Membership, NodeDetail, Status};
 use recoil_node::{Node, NodeOptions, Shared, SharedOptions};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::Arguments;
 use super::ready_file::{self, Ready, ReadyApp, ReadyNode};
+use crate::client::Client;
 use crate::process::{hosting_sentence, node_packages};
 use crate::say::{complain, say};
+
+/// Between two looks at a node that is to go.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A node's place: it stays when the node is killed.
 struct Slot {
     data_dir: PathBuf,
     node: Option<Running>,
+    /// Its node was removed from the cluster: the place stays empty.
+    removed: bool,
+}
+
+impl Slot {
+    fn new(data_dir: &Path, k: usize) -> Self {
+        let data_dir = data_dir.join(format!("node-{k}"));
+        // A node writes it when it learns that it was removed.
+        let removed = data_dir.join("REMOVED").exists();
+        Slot { data_dir, node: None, removed }
+    }
 }
 
 /// A node that cannot go on, and why.
@@ -46,6 +62,8 @@ pub(super) struct Cluster {
     slots: Vec<Slot>,
     shared: Arc<Shared>,
     scheduler: Option<PathBuf>,
+    /// Nodes at the beginning.
+    expect: u32,
     partitions: u32,
     base_port: u16,
     port_offset: u16,
@@ -84,8 +102,7 @@ impl Cluster {
         check_count(&data_dir, count)?;
         let shared =
             Shared::new(SharedOptions { code_cache: Some(data_dir.join("code")), ..SharedOptions::default() })?;
-        let slots: Vec<Slot> =
-            (0..count).map(|k| Slot { data_dir: data_dir.join(format!("node-{k}")), node: None }).collect();
+        let slots: Vec<Slot> = (0..count).map(|k| Slot::new(&data_dir, k.into())).collect();
         // All at once, so that a start that fails at its second node does not leave what looks like a cluster of one.
         for slot in &slots {
             std::fs::create_dir_all(&slot.data_dir)
@@ -95,6 +112,7 @@ impl Cluster {
             slots,
             shared,
             scheduler: arguments.scheduler.clone(),
+            expect: count.into(),
             partitions: arguments.partitions,
             base_port: arguments.base_port,
             port_offset: arguments.port_offset,
@@ -107,27 +125,38 @@ impl Cluster {
 
     /// Start all nodes and print each one's sentence once it hosts partitions.
     pub(super) async fn start(&mut self) -> anyhow::Result<()> {
-        for k in 0..self.slots.len() {
+        for k in self.present() {
             self.start_node(k).await?;
         }
-        for k in 0..self.slots.len() {
+        for k in self.present() {
             self.say_hosting(k).await?;
         }
         Ok(())
     }
 
+    /// The nodes that have not been removed.
+    fn present(&self) -> Vec<usize> {
+        (0..self.slots.len()).filter(|k| !self.slots[*k].removed).collect()
+    }
+
+    fn admin(&self, k: usize) -> anyhow::Result<SocketAddr> {
+        let port = u16::try_from(k).ok().and_then(|k| self.base_port.checked_add(k));
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port.context("--base-port leaves no port for it")?)))
+    }
+
     async fn start_node(&mut self, k: usize) -> anyhow::Result<()> {
-        let address = |k: usize| SocketAddr::from((Ipv4Addr::LOCALHOST, self.base_port + k as u16));
+        // A node that runs by now, or at the beginning the first one.
+        let seed = (0..self.slots.len()).find(|other| *other != k && self.slots[*other].node.is_some()).unwrap_or(0);
         let options = NodeOptions {
-            join: (k > 0).then(|| address(0).into()).into_iter().collect(),
+            join: if k == seed { vec![] } else { vec![self.admin(seed)?.into()] },
             // Its nodes are all in this process: nobody else can be a member of their cluster.
             new_cluster: k == 0,
-            expect: self.slots.len() as u32,
+            expect: self.expect,
             partitions: self.partitions,
             port_offset: self.port_offset.checked_add(k as u16).context("--port-offset is too large")?,
             packages: node_packages(),
             scheduler: self.scheduler.clone(),
-            ..NodeOptions::new(self.slots[k].data_dir.clone(), address(k), self.shared.clone())
+            ..NodeOptions::new(self.slots[k].data_dir.clone(), self.admin(k)?, self.shared.clone())
         };
         let node = Node::start(options, Shutdown::new()).await.with_context(|| format!("cannot start node {k}"))?;
         let node = Arc::new(node);
@@ -168,7 +197,7 @@ impl Cluster {
 
     /// Every partition has a leader and `apps` serve.
     pub(super) async fn wait_ready(&mut self, apps: &[String]) -> anyhow::Result<()> {
-        for k in 0..self.slots.len() {
+        for k in self.present() {
             let node = self.node(k)?;
             tokio::select! {
                 ready = node.wait_ready(apps) => ready?,
@@ -195,7 +224,7 @@ impl Cluster {
     /// How to reach what runs, and how to stop it.
     pub(super) fn announce(&self) {
         let admin: Vec<String> =
-            (0..self.slots.len()).map(|k| format!("127.0.0.1:{}", usize::from(self.base_port) + k)).collect();
+            self.present().into_iter().map(|k| format!("127.0.0.1:{}", usize::from(self.base_port) + k)).collect();
         say(format!("Admin API: {}", admin.join(" ")));
         let kept = if self.temporary.is_some() { "removed at the end; --data-dir keeps it" } else { "kept" };
         say(format!("Data folder: {} ({kept})", self.data_dir.display()));
@@ -228,15 +257,87 @@ impl Cluster {
     /// Start a node that was killed or has failed.
     pub(super) async fn restart(&mut self, k: usize) -> anyhow::Result<()> {
         let slot = self.slots.get(k).with_context(|| format!("there is no node {k}"))?;
+        ensure!(!slot.removed, "node {k} was removed from the cluster: `add` starts another one");
         ensure!(slot.node.is_none(), "node {k} is running: `kill {k}` first");
         self.start_node(k).await?;
         self.say_hosting(k).await
     }
 
+    /// Start a further node, which joins.
+    pub(super) async fn add(&mut self) -> anyhow::Result<()> {
+        let k = self.slots.len();
+        let (listen, seed) = (self.admin(k)?, self.any()?.address());
+        let slot = Slot::new(&self.data_dir, k);
+        std::fs::create_dir_all(&slot.data_dir)
+            .with_context(|| format!("cannot make the node's folder {}", slot.data_dir.display()))?;
+        let offset = usize::from(self.port_offset) + k;
+        let folder = slot.data_dir.display().to_string();
+        self.slots.push(slot);
+        if let Err(error) = self.start_node(k).await {
+            self.slots.pop();
+            return Err(error);
+        }
+        say(format!(
+            "node {k}, as by: recoil start --data-dir {folder} --listen {listen} --join {seed} --port-offset {offset}"
+        ));
+        say(format!("Admin API: {listen}; the port p of an app is p + {offset} on it"));
+        self.say_hosting(k).await
+    }
+
+    /// Has a node drained, or undrained, as `verb` says. Returns once that is recorded.
+    pub(super) async fn drain(&self, k: usize, verb: &str) -> anyhow::Result<NodeDetail> {
+        let id = self.node(k)?.id();
+        Ok(self.client()?.post(&format!("/v1/nodes/{id}/{verb}"), "").await?)
+    }
+
+    /// Has a node decommissioned, and waits until it is removed.
+    pub(super) async fn remove(&mut self, k: usize) -> anyhow::Result<NodeId> {
+        let id = self.node(k)?.id();
+        let _: DecommissionReply = self.client()?.post(&format!("/v1/nodes/{id}/decommission"), "{}").await?;
+        loop {
+            // Whoever is asked may be the one that goes.
+            let found: Result<NodeDetail, _> = match self.client() {
+                Ok(client) => client.get(&format!("/v1/nodes/{id}")).await,
+                Err(error) => return Err(error),
+            };
+            if found.is_ok_and(|found| found.membership == Membership::Removed) {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        self.slots[k].removed = true;
+        if let Some(running) = self.slots[k].node.take() {
+            running.unwatched().await?.stop().await;
+        }
+        Ok(id)
+    }
+
+    /// Cuts a node off from the others.
+    pub(super) fn isolate(&self, k: usize) -> anyhow::Result<NodeId> {
+        let node = self.node(k)?;
+        node.isolate(true);
+        Ok(node.id())
+    }
+
+    /// Ends all isolation.
+    pub(super) fn heal(&self) {
+        for running in self.slots.iter().filter_map(|slot| slot.node.as_ref()) {
+            running.node.isolate(false);
+        }
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::new(&self.any()?.address().to_string()))
+    }
+
     /// The next node that cannot go on; it is taken out.
     pub(super) async fn next_failure(&mut self) -> String {
-        let Some((k, why)) = self.failures.1.recv().await else {
-            return std::future::pending().await; // we hold a sender ourselves
+        let (k, why) = loop {
+            match self.failures.1.recv().await {
+                Some((k, _)) if self.slots[k].removed => {}
+                Some(failed) => break failed,
+                None => return std::future::pending().await, // we hold a sender ourselves
+            }
         };
         let text = failure(Some((k, why)));
         let _ = self.kill(k).await;
@@ -289,8 +390,8 @@ fn listening(app: &AppSummary) -> String {
     format!("{} {} serves at {}", app.name, app.version, addresses.join(" "))
 }
 
-/// A cluster goes on with the nodes it was made with: with fewer, groups would lack their quorum, and further ones would
-/// hold nothing.
+/// A cluster goes on with the nodes it had, those that were added among them: with fewer, groups would lack their quorum, and further ones
+/// are added at the prompt.
 fn check_count(data_dir: &Path, count: u16) -> anyhow::Result<()> {
     let existing = (0..).take_while(|k| data_dir.join(format!("node-{k}")).is_dir()).count();
     ensure!(

@@ -7,6 +7,8 @@
 //! as the program.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -28,8 +30,16 @@ const HELP: &str = "\
   status      nodes, partitions, leaders and apps
   kill N      drop node N, counted from 0, as a crash would
   restart N   start it again with the data it had
+  add         start a further node, which joins
+  drain N     have node N hand over what it leads and take no new connections
+  undrain N   have it take part as before
+  remove N    have node N give its partitions away, and take it out of the cluster
+  isolate N   cut node N off from the other nodes; clients still reach it
+  heal        end all isolation
   quit        stop the cluster (as Ctrl-C does)";
 
+/// How long a node may take to give its partitions away before the prompt comes back.
+const REMOVE_MAX: Duration = Duration::from_secs(60);
 /// How long a restarted node may take before the prompt comes back.
 const RESTART_MAX: Duration = Duration::from_secs(60);
 
@@ -37,8 +47,19 @@ const PROMPT: &str = "recoil> ";
 /// Lines of history that are kept.
 const HISTORY_MAX: usize = 1000;
 /// The commands, and whether the number of a node follows.
-const COMMANDS: [(&str, bool); 5] =
-    [("help", false), ("kill", true), ("quit", false), ("restart", true), ("status", false)];
+const COMMANDS: [(&str, bool); 11] = [
+    ("add", false),
+    ("drain", true),
+    ("heal", false),
+    ("help", false),
+    ("isolate", true),
+    ("kill", true),
+    ("quit", false),
+    ("remove", true),
+    ("restart", true),
+    ("status", false),
+    ("undrain", true),
+];
 
 /// A line typed by somebody.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,6 +69,12 @@ enum Command {
     Status,
     Kill(usize),
     Restart(usize),
+    Add,
+    Drain(usize),
+    Undrain(usize),
+    Remove(usize),
+    Isolate(usize),
+    Heal,
     Quit,
 }
 
@@ -62,8 +89,16 @@ impl Command {
             ["status"] => Ok(Command::Status),
             ["kill", k] => Ok(Command::Kill(number(k)?)),
             ["restart", k] => Ok(Command::Restart(number(k)?)),
+            ["add"] => Ok(Command::Add),
+            ["drain", k] => Ok(Command::Drain(number(k)?)),
+            ["undrain", k] => Ok(Command::Undrain(number(k)?)),
+            ["remove", k] => Ok(Command::Remove(number(k)?)),
+            ["isolate", k] => Ok(Command::Isolate(number(k)?)),
+            ["heal"] => Ok(Command::Heal),
             ["quit" | "exit"] => Ok(Command::Quit),
-            ["kill" | "restart", ..] => Err(format!("which node? For example: {} 1", words[0])),
+            [command, ..] if COMMANDS.contains(&(*command, true)) => {
+                Err(format!("which node? For example: {} 1", words[0]))
+            }
             _ => Err(format!("'{line}' is not known here: try help")),
         }
     }
@@ -72,7 +107,8 @@ impl Command {
 /// Read and obey lines until `quit`, Ctrl-C, or the end of the input.
 pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     let _modes = TerminalModes::now();
-    let mut editor = editor(cluster.count())?;
+    let nodes = Arc::new(AtomicUsize::new(cluster.count()));
+    let mut editor = editor(nodes.clone())?;
     let mut beside_the_prompt = editor.create_external_printer()?;
     let (ask, asked) = mpsc::channel(1);
     let (answer, mut lines) = mpsc::channel(1);
@@ -94,6 +130,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
             Ok(command) => obey(cluster, command).await.map_err(|error| format!("{error:#}")),
             Err(why) => Err(why),
         };
+        nodes.store(cluster.count(), Ordering::Relaxed);
         if let Err(why) = result {
             say(why);
         }
@@ -118,7 +155,7 @@ impl Drop for TerminalModes {
     }
 }
 
-fn editor(nodes: usize) -> anyhow::Result<Editor<Words, FileHistory>> {
+fn editor(nodes: Arc<AtomicUsize>) -> anyhow::Result<Editor<Words, FileHistory>> {
     let config = rustyline::Config::builder().max_history_size(HISTORY_MAX)?.auto_add_history(true).build();
     let mut editor = Editor::with_config(config)?;
     editor.set_helper(Some(Words { nodes }));
@@ -156,7 +193,7 @@ fn history_file() -> Option<PathBuf> {
 
 /// Completes commands and the numbers of nodes.
 struct Words {
-    nodes: usize,
+    nodes: Arc<AtomicUsize>,
 }
 
 impl Words {
@@ -166,7 +203,9 @@ impl Words {
         let (before, word) = (line[..start].trim(), &line[start..]);
         let candidates: Vec<String> = match before {
             "" => COMMANDS.iter().map(|(name, takes)| format!("{name}{}", if *takes { " " } else { "" })).collect(),
-            _ if COMMANDS.contains(&(before, true)) => (0..self.nodes).map(|k| k.to_string()).collect(),
+            _ if COMMANDS.contains(&(before, true)) => {
+                (0..self.nodes.load(Ordering::Relaxed)).map(|k| k.to_string()).collect()
+            }
             _ => vec![],
         };
         (start, candidates.into_iter().filter(|candidate| candidate.starts_with(word)).collect())
@@ -199,6 +238,30 @@ async fn obey(cluster: &mut Cluster, command: Command) -> anyhow::Result<()> {
             Ok(result) => result?,
             Err(_) => say(format!("node {k} runs, and hosts no partition yet: are enough nodes running?")),
         },
+        Command::Add => match timeout(RESTART_MAX, cluster.add()).await {
+            Ok(result) => result?,
+            Err(_) => say("the node runs, and has not joined yet: are enough nodes running?"),
+        },
+        Command::Drain(k) => {
+            let found = cluster.drain(k, "drain").await?;
+            say(format!("Recoil node {} is draining; status shows what it still leads", found.id));
+        }
+        Command::Undrain(k) => {
+            say(format!("Recoil node {} takes part as before", cluster.drain(k, "undrain").await?.id));
+        }
+        Command::Remove(k) => match timeout(REMOVE_MAX, cluster.remove(k)).await {
+            Ok(id) => say(format!("Recoil node {} is removed from the cluster", id?)),
+            Err(_) => {
+                say(format!("node {k} still gives its partitions away: status shows how many; remove {k} waits on"))
+            }
+        },
+        Command::Isolate(k) => {
+            say(format!("Recoil node {} reaches no other node, until heal", cluster.isolate(k)?));
+        }
+        Command::Heal => {
+            cluster.heal();
+            say("all nodes reach each other");
+        }
     }
     Ok(())
 }
@@ -210,10 +273,18 @@ mod tests {
     /// Fails if a command or a node's number is not offered, or something is offered where nothing can follow.
     #[test]
     fn commands_and_numbers_of_nodes_are_completed() {
-        let words = Words { nodes: 3 };
+        let words = Words { nodes: Arc::new(AtomicUsize::new(3)) };
         for (line, start, expected) in [
-            ("", 0, &["help", "kill ", "quit", "restart ", "status"][..]),
-            ("re", 0, &["restart "]),
+            (
+                "",
+                0,
+                &[
+                    "add", "drain ", "heal", "help", "isolate ", "kill ", "quit", "remove ", "restart ", "status",
+                    "undrain ",
+                ][..],
+            ),
+            ("re", 0, &["remove ", "restart "]),
+            ("add ", 4, &[]),
             ("kill ", 5, &["0", "1", "2"]),
             ("restart 2", 8, &["2"]),
             ("status ", 7, &[]),
@@ -241,6 +312,8 @@ mod tests {
         assert_eq!(Command::parse("exit"), Ok(Command::Quit));
         for (wrong, expected) in [
             ("kill", "which node"),
+            ("isolate", "which node"),
+            ("add 1", "try help"),
             ("kill x", "not the number"),
             ("kill -1", "not the number"),
             ("drop table", "try help"),

@@ -152,7 +152,7 @@ impl MetaState {
         let others = self.apps.iter().map(|(other, app)| (other.as_str(), &*app.manifest));
         for (app, manifest) in others.chain([(name, manifest)]) {
             let ports = || manifest.listeners.iter().map(|listener| listener.port);
-            let members = self.active_members();
+            let members = self.members.iter().filter(|(_, member)| !member.address_taken);
             for (member, port) in members.flat_map(|(_, member)| ports().map(move |port| (member, port))) {
                 let address = (member.address.ip(), u32::from(port) + u32::from(member.port_offset));
                 let Some((other, used)) = taken.insert(address, (app, port)).filter(|_| app == name) else { continue };

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{ClusterChange, Levels, Locality, MetaState};
 
 /// The first byte of an entry.
-const ENTRY_FORMAT: u8 = 1;
+const ENTRY_FORMAT: u8 = 2;
 /// Bytes of an entry: the map of 100,000 partitions, and room.
 pub const ENTRY_BYTES_MAX: usize = 8 << 20;
 
@@ -186,6 +186,28 @@ pub enum MetaCommand {
     },
     /// Changes how partitions are kept placed.
     SetCluster(ClusterChange),
+    /// A member is to give away what it leads and takes no new connections, until it is undrained.
+    Drain {
+        /// The member.
+        node: NodeId,
+    },
+    /// A member that is drained or decommissioned is active again.
+    Undrain {
+        /// The member.
+        node: NodeId,
+    },
+    /// A member is to be removed once its replicas are elsewhere.
+    Decommission {
+        /// The member.
+        node: NodeId,
+        /// Who is to take its replicas over; none leaves it to the planner.
+        successor: Option<NodeId>,
+    },
+    /// Nothing refers to a decommissioned member any more: it is a member no longer.
+    RemoveMember {
+        /// The member.
+        node: NodeId,
+    },
     /// Allows commands and rows of the next feature level. There is no way back: versions that do not understand it cannot take part any
     /// more.
     RaiseLevel {
@@ -216,6 +238,10 @@ impl MetaCommand {
             | MetaCommand::MarkLost { .. }
             | MetaCommand::MarkReturned { .. }
             | MetaCommand::SetCluster(_)
+            | MetaCommand::Drain { .. }
+            | MetaCommand::Undrain { .. }
+            | MetaCommand::Decommission { .. }
+            | MetaCommand::RemoveMember { .. }
             | MetaCommand::RaiseLevel { .. } => 1,
         }
     }

@@ -2,8 +2,9 @@
 
 use recoil_base::NodeId;
 
+use super::departures::removed;
 use super::rows::RowKey;
-use super::{Changes, Displaced, Join, Levels, MEMBERS_MAX, Member, MemberState, MetaReply, MetaState};
+use super::{Changes, Displaced, Join, Keyspace, Levels, MEMBERS_MAX, Member, MemberState, MetaReply, MetaState};
 
 /// Bytes of the name of a node's version.
 const VERSION_BYTES_MAX: usize = 64;
@@ -22,14 +23,21 @@ pub fn old_copy(node: NodeId, says: u64, known: u64) -> String {
 }
 
 impl MetaState {
+    /// How many replicas a partition of a keyspace should have: as many as were asked for, or one on each member. Members that
+    /// leave, or that are down, count: no partition has fewer replicas because of them while no other node can take their place.
+    pub fn replicas_wanted(&self, keyspace: &Keyspace) -> usize {
+        (keyspace.replication as usize).min(self.members.size())
+    }
+
     /// The members that are expected to take part.
     pub fn active_members(&self) -> impl Iterator<Item = (&NodeId, &Member)> {
         self.members.iter().filter(|(_, member)| member.state == MemberState::Active)
     }
 
-    /// The active member other than `node` that listens on `address`.
+    /// The member other than `node` that listens on `address`.
     pub fn member_at(&self, address: std::net::SocketAddr, node: NodeId) -> Option<(&NodeId, &Member)> {
-        self.active_members().find(|(other, member)| **other != node && member.address == address)
+        let is_there = |member: &Member| member.address == address && !member.address_taken;
+        self.members.iter().find(|(other, member)| **other != node && is_there(member))
     }
 
     pub(super) fn join(&mut self, join: Join, changes: &mut Changes) -> MetaReply {
@@ -46,11 +54,8 @@ impl MetaState {
                  start it with a version that understands level {level}"
             ));
         }
-        let buried = self.tombstones.range((node, 0)..=(node, u64::MAX)).map(|((_, buried), ())| *buried).max();
-        if buried.is_some_and(|buried| incarnation <= buried) {
-            return Err(format!(
-                "node {node} was removed from the cluster: start it with an empty data folder, under a new id"
-            ));
+        if self.is_removed(node) {
+            return Err(removed(node));
         }
         let known = self.members.get(&node).map(|member| (member.incarnation, member.start));
         if let Some(known) = known.filter(|known| !supersedes((incarnation, start), *known)) {
@@ -67,14 +72,33 @@ impl MetaState {
                      has been dead for a while"
                 ));
             }
-            self.members.insert_mut(other, Member { state: MemberState::Displaced, ..member });
+            let state = if member.state == MemberState::Active { MemberState::Displaced } else { member.state };
+            self.members.insert_mut(other, Member { state, address_taken: true, ..member });
             changes.push(RowKey::Member(other));
         }
-        let number = self.members.get(&node).map_or(self.header.next_member, |member| member.number);
+        let before = self.members.get(&node);
+        let number = before.map_or(self.header.next_member, |member| member.number);
+        // What an operator wants of a member outlives its restarts.
+        let (state, successor) = match before {
+            Some(member) if self.is_leaving(node) => (member.state, member.successor),
+            _ => (MemberState::Active, None),
+        };
         self.header.next_member = self.header.next_member.max(number + 1);
-        let state = MemberState::Active;
-        let joined =
-            Member { number, address, incarnation, start, version, port_offset, levels, locality, capacity, state };
+        let address_taken = false;
+        let joined = Member {
+            number,
+            address,
+            incarnation,
+            start,
+            version,
+            port_offset,
+            levels,
+            locality,
+            capacity,
+            state,
+            address_taken,
+            successor,
+        };
         if self.members.get(&node) != Some(&joined) {
             self.members.insert_mut(node, joined);
             changes.push(RowKey::Member(node));
@@ -83,13 +107,13 @@ impl MetaState {
         Ok(())
     }
 
-    /// Whether the cluster's feature level may become `level`: one step at a time, once every active member understands it.
+    /// Whether the cluster's feature level may become `level`: one step at a time, once every present member understands it.
     pub(super) fn can_raise(&self, level: u32) -> MetaReply {
         let now = self.header.level;
         if level != now + 1 {
             return Err(format!("the cluster is at feature level {now}; it can be raised to {} only", now + 1));
         }
-        match self.active_members().find(|(_, member)| !member.levels.contains(level)) {
+        match self.present_members().find(|(_, member)| !member.levels.contains(level)) {
             None => Ok(()),
             Some((node, member)) => Err(format!(
                 "node {node} runs version {}, which understands feature levels {} to {}: upgrade it before level {level} is used",

@@ -119,9 +119,7 @@ impl MetaState {
     /// The nodes as a replica set: the first leads, the others are in the order of their ids, so that few sets are made.
     fn replica_set(&self, keyspace: KeyspaceId, mut to: Vec<NodeId>) -> Result<Vec<NodeId>, String> {
         let record = self.keyspaces.get(&keyspace);
-        let replication = record.ok_or_else(|| format!("there is no keyspace {keyspace}"))?.replication as usize;
-        let active = self.active_members().count();
-        let wanted = replication.min(active);
+        let wanted = self.replicas_wanted(record.ok_or_else(|| format!("there is no keyspace {keyspace}"))?);
         if to.len() != wanted {
             return Err(format!(
                 "a partition of this keyspace has {wanted} replicas, not {}: name {wanted} nodes, first the one that is to lead",
@@ -132,7 +130,7 @@ impl MetaState {
             return Err(format!("node {node} is named twice"));
         }
         if let Some(node) = to.iter().find(|node| !self.active_members().any(|(active, _)| active == *node)) {
-            return Err(format!("there is no node {node} in the cluster, or another node has taken its address"));
+            return Err(format!("there is no node {node} in the cluster, or it is not active"));
         }
         if let Some(node) = to.iter().find(|node| self.is_lost(**node)) {
             return Err(format!("node {node} counts as lost: start it again, or choose another one"));
@@ -217,7 +215,11 @@ impl MetaState {
         left.retain(|other| *other != partition);
         grown.push(partition);
         grown.sort_unstable();
-        self.hosted.insert_mut(source, left.into());
+        // As the index is made from the map, which has no entry for a group without partitions.
+        match left.is_empty() {
+            true => drop(self.hosted.remove_mut(&source)),
+            false => self.hosted.insert_mut(source, left.into()),
+        }
         self.hosted.insert_mut(target, grown.into());
     }
 

@@ -116,8 +116,12 @@ impl From<Locality> for String {
 pub enum MemberState {
     /// It is expected to take part.
     Active,
-    /// It was found dead and another node has joined at its address. It keeps its replicas, and is active again once it registers from
-    /// another address.
+    /// An operator has it give its leaderships and, where others can take them, its replicas away. A restart does not change that.
+    Draining,
+    /// As before, and it is removed once nothing refers to it.
+    Decommissioning,
+    /// It was active and found dead, and another node has joined at its address. It keeps its replicas, and is active again once it
+    /// registers from another address.
     Displaced,
 }
 
@@ -145,6 +149,10 @@ pub struct Member {
     pub capacity: u32,
     /// How the cluster counts it.
     pub state: MemberState,
+    /// Another node has joined at its address since it registered: it is not dialled there.
+    pub address_taken: bool,
+    /// The member that should take its replicas over, while it is decommissioned; none leaves that to the planner.
+    pub successor: Option<NodeId>,
 }
 
 /// One partition's place in the map.

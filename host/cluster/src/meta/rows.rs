@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{ClusterSettings, Keyspace, LEVELS, MetaError, MetaState, PartitionMap, Placement};
 
 /// The first byte of a value.
-const ROW_FORMAT: u8 = 1;
+pub(super) const ROW_FORMAT: u8 = 2;
 
 const HEADER: u8 = 1;
 const MEMBER: u8 = 2;
@@ -59,7 +59,7 @@ pub enum RowKey {
     Kept(String),
     /// An app whose data are to be removed.
     RemovedApp(AppId),
-    /// A start of a node that takes part no more, nor any before it.
+    /// A node that was removed, and the incarnation that it had then.
     Tombstone(NodeId, u64),
     /// A move of a partition.
     Move(u64),

@@ -1,5 +1,6 @@
 //! What the state answers, what it writes, and the bytes of both.
 
+mod departures;
 mod formats;
 mod moves;
 mod size;
@@ -232,13 +233,13 @@ fn the_start_of_a_dead_member_that_the_proposer_names_gives_up_its_address() {
 
 /// Fails if an old copy of a folder, or a start that was removed, is taken in.
 #[test]
-fn a_start_before_the_newest_or_before_a_tombstone_is_refused() {
+fn a_start_before_the_newest_or_of_a_removed_node_is_refused() {
     let mut meta = Meta::new();
     meta.join(|join| join.incarnation = 5).unwrap();
     assert!(meta.join(|join| join.incarnation = 4).unwrap_err().contains("copy of a data folder"));
     assert!(meta.join(|join| (join.incarnation, join.start) = (5, 12)).is_err());
     meta.state.tombstones.insert_mut((NodeId(7), 3), ());
-    for incarnation in [1, 3] {
+    for incarnation in [1, 3, 4] {
         let removed = meta.join(|join| (join.node, join.incarnation) = (NodeId(7), incarnation));
         assert!(removed.unwrap_err().contains("removed from the cluster"));
     }
@@ -282,9 +283,9 @@ fn what_some_member_cannot_read_is_not_proposed() {
     let raise = MetaCommand::RaiseLevel { level: LEVELS.max + 1 }.encode();
     assert!(check_proposal(&raise, &state).unwrap_err().contains("upgrade all nodes first"));
     assert!(command::check_level(2, 1).unwrap_err().contains("needs feature level 2"));
-    let unknown = Bytes::from_static(b"\x01{\"command\":\"later\"}");
-    let further = Bytes::from_static(b"\x01{\"command\":\"serve\",\"app\":1,\"install\":1,\"more\":1}");
-    for wrong in [unknown, further, Bytes::from_static(b"\x02{}"), Bytes::new(), vec![1; ENTRY_BYTES_MAX + 1].into()] {
+    let unknown = Bytes::from_static(b"\x02{\"command\":\"later\"}");
+    let further = Bytes::from_static(b"\x02{\"command\":\"serve\",\"app\":1,\"install\":1,\"more\":1}");
+    for wrong in [unknown, further, Bytes::from_static(b"\x03{}"), Bytes::new(), vec![1; ENTRY_BYTES_MAX + 1].into()] {
         assert!(check_proposal(&wrong, &state).is_err());
     }
 }

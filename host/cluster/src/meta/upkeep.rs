@@ -6,7 +6,7 @@
 //! replicas, those that it has are to be replaced, and the old copies of a move do not wait for it.
 //!
 //! A group is *unused* when no placement and no recorded move names it. Its row is then removed. Group ids are assigned in ascending
-//! order and never reused, so an id below the next one without a row names a removed group for good ([`MetaState::is_removed`]): a node
+//! order and never reused, so an id below the next one without a row names a removed group for good ([`MetaState::is_group_removed`]): a node
 //! that was down at the time deletes its replica when it returns.
 //!
 //! Invariants, checked in apply: only an unused group is removed; a mark names the member's present start.
@@ -82,7 +82,7 @@ impl MetaState {
     }
 
     /// True for a group that there was once and that has been removed for good.
-    pub fn is_removed(&self, group: GroupId) -> bool {
+    pub fn is_group_removed(&self, group: GroupId) -> bool {
         group != GroupId::META && group.0 < self.header.next_group && !self.groups.contains_key(&group)
     }
 

@@ -94,8 +94,9 @@ impl TcpPeers {
         let Reached { node, address, ours } = tried;
         let (why, is_news) = match error {
             HelloError::Io(error) => (error.to_string(), false),
-            HelloError::Outdated(why) => {
-                self.inner.outdated.send_replace(Some(why.clone()));
+            HelloError::Excluded(excluded) => {
+                let why = excluded.why.clone();
+                self.inner.excluded.send_replace(Some(excluded));
                 (why, false)
             }
             HelloError::Protocol(why) => (why, true),

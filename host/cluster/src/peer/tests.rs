@@ -8,6 +8,9 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+/// Whom nobody serves any more.
+const REMOVED: NodeId = NodeId(66);
+
 struct Echo;
 
 impl PeerService for Echo {
@@ -16,6 +19,9 @@ impl PeerService for Echo {
     }
     fn is_member(&self, _: NodeId) -> bool {
         true
+    }
+    fn removed(&self, node: NodeId) -> Option<String> {
+        (node == REMOVED).then(|| format!("node {node} was removed"))
     }
 }
 
@@ -185,6 +191,7 @@ async fn the_fixture_of_a_hello_is_read_and_written_as_it_is() {
         expects: Some(NodeId(11)),
         refusal: Some("no".into()),
         outdated: true,
+        removed: false,
         wall_us: Some(1_700_000_000_000_000),
     };
     let mut written = Vec::new();
@@ -251,5 +258,27 @@ async fn nodes_without_a_wire_version_in_common_refuse_each_other_by_name() {
     let refused = dial(address, &hello).await.unwrap_err().to_string();
     assert!(refused.contains("7 to 9") && refused.contains("2 to 2"), "{refused}");
     assert!(refused.ends_with("upgrade node 00000002"), "{refused}");
+    tasks.stop().await;
+}
+
+/// Fails if a removed node is served, is not told, or is dialled again because somebody names it.
+#[tokio::test]
+async fn a_removed_node_is_told_so_and_forgotten() {
+    let tasks = Tasks::new(Shutdown::new());
+    let (member, address) = node(1, &tasks).await;
+    let (removed, removed_address) = node(REMOVED.0, &tasks).await;
+    for peers in [&member, &removed] {
+        peers.set_cluster("c".to_owned());
+    }
+    member.know(REMOVED, removed_address, (1, u64::from(REMOVED.0)));
+    assert!(reached(&member, REMOVED).await);
+    member.forget(REMOVED);
+    member.know(REMOVED, removed_address, (2, 0));
+    assert_eq!(member.known(), []);
+    assert!(!member.is_live(REMOVED));
+    removed.know(NodeId(1), address, (1, 1));
+    let told = tokio::time::timeout(Duration::from_secs(20), removed.excluded()).await.expect("it is told");
+    assert!(told.is_removed && told.why.contains("was removed"), "{told:?}");
+    assert!(!removed.is_live(NodeId(1)), "it is not served");
     tasks.stop().await;
 }

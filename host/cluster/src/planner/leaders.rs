@@ -54,8 +54,8 @@ fn path_from(work: &Work, giver: usize, short: &[bool]) -> Option<Path> {
     }
     // The set by which each node was reached.
     let mut reached: Vec<Option<usize>> = vec![None; work.nodes.len()];
-    let (mut queue, mut best): (VecDeque<(usize, usize)>, Option<(usize, usize, Path)>) = Default::default();
-    queue.push_back((giver, 0));
+    let mut queue = VecDeque::from([(giver, 0)]);
+    let mut best: Option<(usize, usize, Path)> = None;
     while let Some((node, hops)) = queue.pop_front() {
         if best.as_ref().is_some_and(|(shortest, ..)| hops >= *shortest) {
             break;

@@ -17,18 +17,15 @@ impl View {
             .map(|(id, member)| {
                 let zone = member.locality.tiers().first().map(|(_, value)| value.clone()).unwrap_or_default();
                 let (role, capacity, is_live) = (role(state, *id, member), member.capacity, is_live(*id));
-                (*id, Node { role, capacity, zone, is_live, successor: None })
+                (*id, Node { role, capacity, zone, is_live, successor: member.successor })
             })
             .collect();
         let may_balance = state.settings.balances;
         let is_healthy =
             may_balance && nodes.values().filter(|node| node.role == Role::Member).all(|node| node.is_live);
-        // One whose address another node has taken is about to register again: nobody's replicas are given up for that.
-        let is_counted = |member: &&Member| matches!(member.state, MemberState::Active | MemberState::Displaced);
-        let counted = state.members.values().filter(is_counted).count();
         let mut partitions = Vec::new();
         for (id, keyspace) in &state.keyspaces {
-            let replicas = (keyspace.replication as usize).min(counted);
+            let replicas = state.replicas_wanted(keyspace);
             for (number, placement) in (0..).zip(keyspace.partitions.iter()) {
                 let partition = recoil_base::PartitionId(number);
                 let moving = state.move_of(*id, partition).map(|(_, record)| record.target);

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::api::{
-    AppCommand, AppData, AppDetail, AppState, AppSummary, ClusterStatus, CollectReply, Health, LogLine, MoveStatus,
-    PackageSummary, PartitionStatus, Status,
+    AppCommand, AppData, AppDetail, AppState, AppSummary, ClusterStatus, CollectReply, DecommissionReply, Health,
+    LogLine, MoveStatus, NodeDetail, PackageSummary, PartitionStatus, Status,
 };
 
 /// An API whose answers are fixed and which remembers what it was asked.
@@ -108,6 +108,21 @@ impl AdminApi for Fixed {
     ) -> Result<BTreeMap<String, recoil_package::SettingValue>, AdminError> {
         self.asked.lock().push(format!("set {name} {values:?}"));
         Ok(BTreeMap::new())
+    }
+    async fn node(&self, node: NodeId) -> Result<NodeDetail, AdminError> {
+        Err(AdminError::not_found(format!("there is no node {node}"), ""))
+    }
+    async fn drain(&self, node: NodeId) -> Result<NodeDetail, AdminError> {
+        self.asked.lock().push(format!("drain {node}"));
+        self.node(node).await
+    }
+    async fn undrain(&self, node: NodeId) -> Result<NodeDetail, AdminError> {
+        self.asked.lock().push(format!("undrain {node}"));
+        self.node(node).await
+    }
+    async fn decommission(&self, node: NodeId, request: DecommissionRequest) -> Result<DecommissionReply, AdminError> {
+        self.asked.lock().push(format!("decommission {node} {request:?}"));
+        Err(AdminError::conflict("it is the last one", ""))
     }
     async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError> {
         Ok(vec![])
@@ -259,6 +274,36 @@ async fn every_path_answers_with_its_status_and_json() {
         ],
     ]
     .concat();
+    assert_eq!(*api.asked.lock(), expected);
+}
+
+/// Fails if a path that changes a member takes anything but its id, or another method.
+#[tokio::test]
+async fn members_are_shown_drained_and_decommissioned_by_their_ids() {
+    let api = Arc::new(Fixed::default());
+    for (method, path, body, status, expected) in [
+        ("GET", "/v1/nodes/0000000a", "", 404, "there is no node 0000000a"),
+        ("GET", "/v1/nodes/10..", "", 400, "cannot be a node's id"),
+        ("POST", "/v1/nodes/0000000a/drain", "", 404, "0000000a"),
+        ("POST", "/v1/nodes/0000000a/undrain", "", 404, "0000000a"),
+        ("POST", "/v1/nodes/0000000a/decommission", r#"{"dry_run":true}"#, 409, "the last one"),
+        ("POST", "/v1/nodes/0000000a/decommission", r#"{"successor":"0000000b"}"#, 409, "the last one"),
+        ("POST", "/v1/nodes/0000000a/decommission", r#"{"force":true}"#, 400, "dry_run"),
+        ("POST", "/v1/nodes/0000000a/decommission", "", 400, "dry_run"),
+        ("GET", "/v1/nodes/0000000a/drain", "", 405, "use POST"),
+        ("DELETE", "/v1/nodes/0000000a", "", 405, "use GET"),
+    ] {
+        let answer = ask(&api, method, path, "", body).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path}: {answer}");
+        assert!(answer.contains(expected), "{method} {path}: {answer}");
+    }
+    let request = |dry_run, successor| DecommissionRequest { dry_run, successor };
+    let expected = [
+        "drain 0000000a".to_owned(),
+        "undrain 0000000a".to_owned(),
+        format!("decommission 0000000a {:?}", request(true, None)),
+        format!("decommission 0000000a {:?}", request(false, Some(NodeId(11)))),
+    ];
     assert_eq!(*api.asked.lock(), expected);
 }
 

@@ -58,6 +58,26 @@ async fn echoes(stream: &mut TcpStream) {
     assert_eq!(&answer, b"hello");
 }
 
+/// Fails if a drained port takes connections or ends those that are open, or if it can no longer be stopped.
+#[tokio::test]
+async fn a_drained_port_refuses_new_connections_and_goes_on_with_those_that_are_open() {
+    let echo = Arc::new(Echo::default());
+    let listener = AppListener::start(options(), echo.clone(), &Shutdown::new());
+    let address = within(listener.wait_bound()).await.unwrap();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    echoes(&mut client).await;
+    listener.drain();
+    let mut state = listener.watch();
+    within(state.wait_for(|state| *state == ListenerState::Stopped)).await.unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+    // Longer than a port that is stopped would let it.
+    tokio::time::sleep(2 * options().grace).await;
+    echoes(&mut client).await;
+    assert_eq!((listener.connections(), echo.ended.load(Ordering::SeqCst)), (1, 0));
+    within(listener.stop()).await;
+    assert_eq!((listener.connections(), echo.ended.load(Ordering::SeqCst)), (0, 1));
+}
+
 #[tokio::test]
 async fn stopping_lets_connections_finish_and_closes_the_port() {
     let echo = Arc::new(Echo::default());

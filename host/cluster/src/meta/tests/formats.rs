@@ -4,6 +4,7 @@
 //! A fixture is never changed to make a test pass: a format that changes gets another number, and a fixture beside the old one. They
 //! were written by this test with `RECOIL_WRITE_FIXTURES=1`.
 
+use super::rows::ROW_FORMAT;
 use super::*;
 
 fn path(name: &str) -> std::path::PathBuf {
@@ -80,6 +81,11 @@ fn commands() -> Vec<MetaCommand> {
             is_paused: Some(true),
         }),
         MetaCommand::SetCluster(ClusterChange { is_paused: Some(false), ..ClusterChange::default() }),
+        MetaCommand::Drain { node: NodeId(1) },
+        MetaCommand::Undrain { node: NodeId(1) },
+        MetaCommand::Decommission { node: NodeId(1), successor: None },
+        MetaCommand::Decommission { node: NodeId(1), successor: Some(NodeId(2)) },
+        MetaCommand::RemoveMember { node: NodeId(1) },
     ]
 }
 
@@ -129,6 +135,13 @@ fn full() -> MetaState {
     meta.apply(MetaCommand::SetCluster(change)).unwrap();
     meta.apply(MetaCommand::MarkLost { node: NodeId(2), incarnation: 1, start: 11 }).unwrap();
     meta.state.tombstones.insert_mut((NodeId(9), 4), ());
+    let elsewhere = |node: u32| MetaCommand::Join(Box::new(join(node)));
+    [4, 5, 9].into_iter().for_each(|node| meta.apply(elsewhere(node)).unwrap());
+    meta.apply(MetaCommand::Drain { node: NodeId(4) }).unwrap();
+    for (node, successor) in [(3, Some(NodeId(5))), (9, None)] {
+        meta.apply(MetaCommand::Decommission { node: NodeId(node), successor }).unwrap();
+    }
+    meta.apply(MetaCommand::RemoveMember { node: NodeId(9) }).unwrap();
     meta.state
 }
 
@@ -194,7 +207,7 @@ fn rows_that_make_no_state_stop_the_node() {
             })
         };
         let mut later = value.to_vec();
-        later[0] = 2;
+        later[0] = ROW_FORMAT + 1;
         let mut further = value.to_vec();
         further.truncate(further.len().saturating_sub(1).max(1));
         further.extend_from_slice(br#","more":1}"#);
@@ -204,7 +217,7 @@ fn rows_that_make_no_state_stop_the_node() {
             assert!(error.to_string().contains("Start this node with the version that wrote it"), "{error}");
         }
     }
-    let unknown = load(&|rows| rows.push((Bytes::from_static(&[15, 1]), Bytes::from_static(&[1]))));
+    let unknown = load(&|rows| rows.push((Bytes::from_static(&[15, 1]), Bytes::from_static(&[ROW_FORMAT]))));
     assert_eq!(unknown, Err(MetaError::UnknownRow { kind: 15 }));
     let mut later = state.clone();
     later.header.level = 2;
@@ -218,7 +231,7 @@ fn rows_that_make_no_state_stop_the_node() {
 fn an_entry_that_cannot_be_read_stops_the_node_and_changes_nothing() {
     let mut state = full();
     let before = state.clone();
-    for entry in [&b"\x01{\"command\":\"later\"}"[..], b"\x02{}", b"", b"\x01{\"command\":\"serve\",\"app\":1"] {
+    for entry in [&b"\x02{\"command\":\"later\"}"[..], b"\x03{}", b"", b"\x02{\"command\":\"serve\",\"app\":1"] {
         let error = state.apply_entry(57, entry, |key, _| panic!("{key:?} is written")).unwrap_err();
         let shown = error.to_string();
         assert!(shown.contains("entry 57") && shown.contains("replace it"), "{shown}");

@@ -36,7 +36,7 @@ fn groups_that_nothing_uses_are_removed_for_good() {
     meta.apply(all(&meta)).unwrap();
     assert_eq!(ids(&meta), [2, 3]);
     assert!(meta.state.header.routing_index > routed, "nodes close it");
-    let gone = [0, 1, 2, 4].map(|group| meta.state.is_removed(GroupId(group)));
+    let gone = [0, 1, 2, 4].map(|group| meta.state.is_group_removed(GroupId(group)));
     assert_eq!(
         gone,
         [false, true, false, false],
