@@ -64,7 +64,7 @@ struct Session<'a> {
     /// The number of partitions, once asked for.
     partition_count: Option<u32>,
     closing: bool,
-    /// What the partitions know this connection by while it waits: nobody else knows it.
+    /// What the partitions know a waiting command by: random at first, and one more for each.
     waiting_id: u64,
     /// What the client has sent while a command waited.
     input: Vec<u8>,

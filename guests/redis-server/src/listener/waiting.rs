@@ -5,7 +5,7 @@
 //! first answer is the reply, and the others are told to give back what they have. CLIENT UNBLOCK is absent.
 //!
 //! Invariant: when the command ends, however it ends, the connection is registered nowhere; if the node is lost first,
-//! leases end. What arrives while it waits is kept for the parser, up to [`INPUT_BYTES_MAX`], beyond which the connection is
+//! leases end. No command meets what an earlier one of the connection has left. What arrives while it waits is kept for the parser, up to [`INPUT_BYTES_MAX`], beyond which the connection is
 //! not read until the command ends.
 
 use recoil_sdk::encoding::push_bytes;
@@ -103,6 +103,8 @@ impl Session<'_> {
 
     pub(super) fn blocking_command(&mut self, which: Blocking, command: &Command, arguments: Arguments<'_>) -> Step {
         self.flush_out()?;
+        // Each command waits under a number of its own: what an earlier one could not cancel is none of its business.
+        self.waiting_id = self.waiting_id.wrapping_add(1);
         let (wait, timeout_ms) = match self.parse_wait(which, command.name, arguments) {
             Ok(parsed) => parsed,
             Err(text) => {

@@ -301,3 +301,27 @@ fn a_partition_without_a_leader_does_not_end_a_command_that_waits() {
     assert_eq!(wait(&cluster, "BLPOP q 0\r\n", acts).0, "*2 $1 q $1 a");
     assert_eq!(registered(&cluster), [0; 4]);
 }
+
+#[test]
+/// Fails if a command gets what an earlier one of the same connection, which could not be cancelled, was served with.
+fn a_command_does_not_get_what_an_earlier_one_left() {
+    let cluster = cluster();
+    let error = recoil_sdk::CallError::Unavailable("no quorum".to_owned());
+    let fail = |fails: bool| cluster.fail_partition(cluster.owner(b"t"), fails.then_some(error.clone()));
+    let acts = vec![
+        // The wait ends while the partition does not answer, so that the registration stays.
+        elsewhere(|| fail(true)),
+        Act::Input("BLPOP {t}b 5\r\n"),
+        elsewhere(|| {
+            fail(false);
+            run(&cluster, "RPUSH {t}a one");
+        }),
+        elsewhere(|| drop(run(&cluster, "RPUSH {t}b two"))),
+    ];
+    let expected = "-CLUSTERDOWN The partition has no leader: no quorum *2 $4 {t}b $3 two";
+    assert_eq!(wait(&cluster, "BLPOP {t}a 1\r\n", acts).0, expected);
+    assert_eq!(run(&cluster, "LLEN {t}a"), ":0");
+    cluster.advance::<Redis>(11_000_000);
+    assert_eq!(run(&cluster, "LRANGE {t}a 0 -1"), "*1 $3 one");
+    assert_eq!(registered(&cluster), [0; 4]);
+}

@@ -163,3 +163,26 @@ fn a_command_that_is_too_large_leaves_the_connection_usable() {
 fn quit_answers_what_came_before_and_nothing_after() {
     assert_eq!(run(&cluster(), "SET a 1\nGET a\nQUIT\nGET a"), "+OK $1 1 +OK");
 }
+
+#[test]
+/// Fails if a large reply of a collection is asked for again after a later write of the same pipeline.
+fn large_collections_in_a_pipeline_are_read_before_what_comes_after() {
+    let cluster = cluster();
+    let members = |from: u32| (from..from + 3000).map(|number| format!(" member:{number}")).collect::<String>();
+    let fields: String = (0..3000).map(|number| format!(" field:{number} v")).collect();
+    for command in [
+        format!("SADD {{t}}a{}", members(0)),
+        format!("SADD {{t}}b{}", members(2000)),
+        format!("HSET {{t}}h{fields}"),
+        format!("RPUSH {{t}}l{}", members(0)),
+    ] {
+        ask(&cluster, &command);
+    }
+    let reply = run(
+        &cluster,
+        "SUNION {t}a {t}b\nSMOVE {t}b {t}a member:4999\nSUNIONSTORE {t}a {t}none\nHGETALL {t}h\nDEL {t}h\nLRANGE {t}l 0 -1\nLPOP {t}l\n\
+         SUNION {t}a {t}b\nPING",
+    );
+    let heads: Vec<&str> = reply.split(' ').filter(|word| word.starts_with(['*', ':', '+'])).collect();
+    assert_eq!(heads, ["*5000", ":1", ":0", "*6000", ":1", "*3000", "*2999", "+PONG"]);
+}
