@@ -13,6 +13,7 @@
 // Whole programs are tested against the clock on the wall, and no simulation will take its place here.
 #![allow(clippy::disallowed_methods)]
 
+mod clients;
 mod cluster;
 pub mod disk;
 pub mod history;
@@ -27,6 +28,7 @@ mod programs;
 mod redis;
 mod replicas;
 
+pub use clients::{go_client, javascript_client};
 pub use cluster::Cluster;
 pub use load::{History, Load, Probed, Probes, Summary};
 pub use namespace::Namespace;

@@ -36,7 +36,7 @@ pub fn python_with(module: &str) -> PathBuf {
 }
 
 /// `target/debug` or `target/release`: a test program lies in its `deps`, any other program in itself.
-fn profile_folder() -> PathBuf {
+pub(crate) fn profile_folder() -> PathBuf {
     let here = std::env::current_exe().expect("the path of this program");
     let folder = here.parent().expect("programs lie in cargo's target folder");
     let outer = folder.parent().filter(|_| folder.ends_with("deps"));
