@@ -129,14 +129,14 @@ fn full() -> MetaState {
         join.displaces = Some(Displaced { node: NodeId(2), incarnation: 1, start: 11 });
     })
     .unwrap();
-    let (partitions, to) = (vec![PartitionId(0)], vec![NodeId(3), NodeId(1)]);
+    let elsewhere = |node: u32| MetaCommand::Join(Box::new(join(node)));
+    [4, 5, 9].into_iter().for_each(|node| meta.apply(elsewhere(node)).unwrap());
+    let (partitions, to) = (vec![PartitionId(0)], [3, 1, 4].map(NodeId).to_vec());
     meta.apply(MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions, to }).unwrap();
     let change = ClusterChange { repair_after_s: Some(60), ..ClusterChange::default() };
     meta.apply(MetaCommand::SetCluster(change)).unwrap();
     meta.apply(MetaCommand::MarkLost { node: NodeId(2), incarnation: 1, start: 11 }).unwrap();
     meta.state.tombstones.insert_mut((NodeId(9), 4), ());
-    let elsewhere = |node: u32| MetaCommand::Join(Box::new(join(node)));
-    [4, 5, 9].into_iter().for_each(|node| meta.apply(elsewhere(node)).unwrap());
     meta.apply(MetaCommand::Drain { node: NodeId(4) }).unwrap();
     for (node, successor) in [(3, Some(NodeId(5))), (9, None)] {
         meta.apply(MetaCommand::Decommission { node: NodeId(node), successor }).unwrap();
