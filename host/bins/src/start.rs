@@ -136,9 +136,9 @@ impl Start {
             let hosting = node.wait_hosting().await;
             say(hosting_sentence(node.id(), &hosting));
             if hosting.held == 0 {
-                tracing::warn!(
+                tracing::info!(
                     node = %node.id(),
-                    "this node holds no partition, since the map was made before it joined; it serves apps and routes their calls"
+                    "this node holds no partition yet; it is given its share, unless that is paused, and meanwhile serves apps and routes their calls"
                 );
             }
             std::future::pending::<String>().await

@@ -33,7 +33,7 @@ fn wait_even(cluster: &Cluster, k: usize, addresses: &[String]) {
         }
         for (address, held, led) in loads(cluster, k)? {
             let is_due = addresses.contains(&address);
-            let is_even = held * 10 <= share * 11 + 10 && held * 10 >= share * 9 && led * 3 * 10 >= share * 8;
+            let is_even = held * 10 <= share * 11 + 10 && held * 10 + 10 >= share * 9 && (led + 1) * 30 >= share * 8;
             if is_due != (held > 0) || is_due && !is_even {
                 return Err(format!("{address} holds {held} and leads {led}; its share is {share} replicas: {status}"));
             }
