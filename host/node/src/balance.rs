@@ -99,7 +99,8 @@ impl Balancer {
         let Ok(moves) = task::spawn_blocking(move || plan(&view)).await else { return };
         self.at_rest = moves.is_empty().then_some(now);
         for (planned, partitions) in together(moves) {
-            tracing::info!(to = ?planned.to, count = partitions.len(), why = %planned.why, "partitions are to move");
+            let to = planned.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            tracing::info!(to, count = partitions.len(), why = %planned.why, "partitions are to move");
             for some in partitions.chunks(MOVES_AN_ENTRY_MAX) {
                 let (keyspace, to) = (planned.keyspace, planned.to.clone());
                 make(parts, &MetaCommand::Move { keyspace, partitions: some.to_vec(), to }).await;

@@ -120,6 +120,8 @@ fn a_drained_node_gives_away_what_it_leads_and_takes_no_new_connections() {
 fn a_decommissioned_node_is_removed_and_never_comes_back() {
     let mut cluster = Cluster::processes();
     assert_eq!(cluster.redis_cli(0, &["set", "key", "value"]), "OK");
+    // So that the node holds no more than is moved to it here.
+    cluster.ctl(0, &["rebalance", "--pause"]).ok();
     let mut fourth = cluster.start_fourth();
     fourth.wait_for_line("it joins", |line| line.contains("joined cluster"));
     assert!(fourth.terminate().success());
@@ -139,7 +141,7 @@ fn a_decommissioned_node_is_removed_and_never_comes_back() {
     assert_eq!(field(&cluster, 1, &address, "membership"), "active", "nothing was done");
     cluster.ctl(1, &["node", "decommission", &number, "--no-wait"]).ok();
     assert_eq!(field(&cluster, 1, &address, "membership"), "decommissioning");
-    move_partitions(&cluster, 0, "0-9", &three);
+    cluster.ctl(0, &["rebalance", "--resume"]).ok();
 
     // Asked of the node itself, which ends: another one is asked.
     let removed = run(program("recoilctl"), &["--server", &address, "node", "decommission", &number]).ok();
@@ -183,7 +185,7 @@ fn a_dead_node_is_replaced_by_another_one() {
     let (dead, new) = (cluster.admin(2), cluster.fourth_admin());
     wait_field(&cluster, 0, &new, "state", &"live".into());
     let number = |address: &str| field(&cluster, 0, address, "member");
-    let [a, b, c, d] = [&cluster.admin(0), &cluster.admin(1), &dead, &new].map(|address| number(address));
+    let [a, c, d] = [&cluster.admin(0), &dead, &new].map(|address| number(address));
     let (old_id, new_id) = (field(&cluster, 0, &dead, "id"), field(&cluster, 0, &new, "id"));
     cluster.kill(2);
     wait_field(&cluster, 0, &dead, "state", &"down".into());
@@ -195,10 +197,6 @@ fn a_dead_node_is_replaced_by_another_one() {
     cluster.ctl(0, &["node", "replace", &c, "--with", &d, "--no-wait"]).ok();
     let found = member(&cluster, 0, &dead).unwrap();
     assert_eq!((&found["membership"], &found["successor"]), (&"decommissioning".into(), &new_id.into()), "{found}");
-    for part in ["0-127", "128-255", "256-264"] {
-        move_partitions(&cluster, 0, part, &[a.clone(), b.clone(), d.clone()]);
-    }
-    wait_moved(&cluster, 0);
     let events = cluster.ctl(1, &["-o", "json", "node", "decommission", &old_id]).ok();
     let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
     assert_eq!((&last["membership"], &last["is_done"]), (&"removed".into(), &true.into()), "{events}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use recoil_base::{GroupId, NodeId};
-use recoil_cluster::meta::{AppState, MoveRecord, MoveState};
+use recoil_cluster::meta::{AppState, MemberState, MoveRecord, MoveState};
 use recoil_cluster::moves::{Seen, Step, may_retire, next};
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::{Decision, Group, OwnershipChange, PartitionRef, Phase, Session};
@@ -155,9 +155,10 @@ impl Driver {
         let target = self.parts.context.locals.state(self.group.id(), partition);
         let target = target.map(|target| target.ownership).unwrap_or_default();
         let members = state.groups.get(&record.target).map(|group| group.members.clone());
+        let parts = &self.parts;
         let memory = self.memory.entry(id).or_default();
         let is_complete = members.is_some_and(|members| {
-            may_retire(&members, |node| memory.complete.contains(&node), |node| is_gone(state, node))
+            may_retire(&members, |node| memory.complete.contains(&node), |node| is_gone(parts, state, node))
         });
         let (source, is_retired) = (memory.source, memory.is_retired);
         let expects = matches!(target.phase, Phase::Expected(moving) if moving.id == id);
@@ -312,7 +313,7 @@ impl Driver {
         let target = self.group.id();
         let members = state.groups.get(&target).map(|group| group.members.to_vec()).unwrap_or_default();
         let mut advanced = false;
-        for node in members.into_iter().filter(|node| !is_gone(state, *node)) {
+        for node in members.into_iter().filter(|node| !is_gone(&self.parts, state, *node)) {
             let open: Vec<Moving> = moves
                 .iter()
                 .filter(|moving| self.memory.get(&moving.id).is_none_or(|memory| !memory.complete.contains(&node)))
@@ -360,9 +361,11 @@ impl Driver {
     }
 }
 
-/// True of a node that nothing waits for: it counts as lost, or is no member any more.
-fn is_gone(state: &MetaState, node: NodeId) -> bool {
-    state.is_lost(node) || !state.members.contains_key(&node)
+/// True of a node that nothing waits for: it counts as lost, is no member any more, or is to be removed and does not answer.
+fn is_gone(parts: &Parts, state: &MetaState, node: NodeId) -> bool {
+    let Some(member) = state.members.get(&node) else { return true };
+    let is_given_up = member.state == MemberState::Decommissioning && !parts.peers.is_live(node);
+    state.is_lost(node) || is_given_up
 }
 
 /// A move, the step that follows, and what is recorded of it.
