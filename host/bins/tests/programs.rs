@@ -109,7 +109,7 @@ fn logs_are_for_programs_too_and_not_on_standard_output() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let time = event["timestamp"].as_str().unwrap();
         assert!(time.len() >= 20 && time.starts_with("20") && time.ends_with('Z'), "{line}");
-        assert!(event["level"].is_string() && event["target"].as_str().unwrap().starts_with("recoil"), "{line}");
+        assert!(event["level"].is_string() && event["target"].is_string(), "{line}");
         messages.push(event["message"].as_str().unwrap().to_owned());
     }
     assert!(messages.iter().any(|message| message == "the node has started"), "{stderr}");
