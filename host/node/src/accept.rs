@@ -181,11 +181,14 @@ impl PeerService for Inbound {
 
     fn is_member(&self, node: NodeId) -> bool {
         let state = self.parts.states.borrow();
+        // A node that has just joined, and whose leader has yet to tell it of anybody, believes whoever knows the cluster's id.
+        if state.members.is_empty() || state.members.contains_key(&node) {
+            return true;
+        }
         if state.is_removed(node) {
             return false;
         }
-        // A node that has just joined, and whose leader has yet to tell it of anybody, believes whoever knows the cluster's id.
-        if state.members.is_empty() || state.members.contains_key(&node) || self.parts.peers.known().contains(&node) {
+        if self.parts.peers.known().contains(&node) {
             return true;
         }
         // What is applied may have been lost with unsynced data, back to when fewer had joined; the log still names who votes.

@@ -23,10 +23,12 @@ pub fn old_copy(node: NodeId, says: u64, known: u64) -> String {
 }
 
 impl MetaState {
-    /// How many replicas a partition of a keyspace should have: as many as were asked for, or one on each member. Members that
-    /// leave, or that are down, count: no partition has fewer replicas because of them while no other node can take their place.
+    /// How many replicas a partition of a keyspace should have: as many as were asked for, or one on each member that is to
+    /// stay. Members that are down or drained count: no partition has fewer replicas because of them while no other node can
+    /// take their place. Those that are decommissioned do not: else a cluster of few nodes would wait for another one to join.
     pub fn replicas_wanted(&self, keyspace: &Keyspace) -> usize {
-        (keyspace.replication as usize).min(self.members.size())
+        let stay = self.members.values().filter(|member| member.state != MemberState::Decommissioning).count();
+        (keyspace.replication as usize).min(stay)
     }
 
     /// The members that are expected to take part.

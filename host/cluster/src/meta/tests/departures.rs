@@ -103,6 +103,26 @@ fn a_decommissioning_leaves_enough_active_nodes() {
     assert!(alone.apply(decommission(1, None)).unwrap_err().contains("last active node"));
 }
 
+/// Fails if partitions have fewer replicas because a node is drained, or if a decommissioned one in a cluster of few nodes cannot be
+/// replaced by the one that has joined.
+#[test]
+fn members_that_stay_say_how_many_replicas_there_should_be() {
+    let mut meta = Meta { state: MetaState::default(), rows: BTreeMap::new(), written: 0 };
+    meta.apply(MetaCommand::Found { cluster: "c".into(), expect: 2, partitions: 1, replication: 3 }).unwrap();
+    (1..=2).for_each(|node| meta.apply(MetaCommand::Join(Box::new(join(node)))).unwrap());
+    meta.apply(MetaCommand::MakeMap { sets: vec![vec![NodeId(1), NodeId(2)]], partitions: vec![0] }).unwrap();
+    meta.apply(MetaCommand::Join(Box::new(join(3)))).unwrap();
+    let wanted = |meta: &Meta| meta.state.replicas_wanted(&meta.state.keyspaces[&DEFAULT_KEYSPACE]);
+    assert_eq!(wanted(&meta), 3);
+    meta.apply(drain(2)).unwrap();
+    assert_eq!(wanted(&meta), 3);
+    meta.apply(undrain(2)).unwrap();
+    meta.apply(decommission(2, None)).unwrap();
+    assert_eq!(wanted(&meta), 2);
+    let (partitions, to) = (vec![PartitionId(0)], vec![NodeId(1), NodeId(3)]);
+    meta.apply(MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions, to }).unwrap();
+}
+
 /// Fails if a successor is taken that cannot take anything, or one that has gone is still named.
 #[test]
 fn a_successor_is_an_active_member() {
