@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use recoil_cluster_tests::{Cluster, PATIENCE, Probed, Probes, eventually};
+use recoil_cluster_tests::{Cluster, PATIENCE, Probed, Probes};
 use serde_json::Value;
 
 use crate::figures::{Table, ms, percentile, short};
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     // Partitions are to be where this puts them.
     cluster.ctl(0, &["rebalance", "--pause"]).ok();
     let mut fourth = cluster.start_fourth();
-    let [a, b, c, d] = members(&cluster);
+    let [a, b, c, d] = cluster.members_with_fourth();
     let kinds = [
         ("none: the cluster at rest", None),
         ("to another leader, replicas in place", Some([b, c, a])),
@@ -107,19 +107,4 @@ fn move_all(cluster: &Cluster, to: [u64; 3]) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The member numbers of the three nodes, and of the fourth.
-fn members(cluster: &Cluster) -> [u64; 4] {
-    let addresses = [cluster.admin(0), cluster.admin(1), cluster.admin(2), cluster.fourth_admin()];
-    eventually("four nodes are live", || {
-        let status = cluster.status(0)?;
-        let nodes = status["nodes"].as_array().ok_or("no nodes")?;
-        let mut found = [0; 4];
-        for (place, address) in addresses.iter().enumerate() {
-            let node = nodes.iter().find(|node| node["address"] == address.as_str() && node["state"] == "live");
-            found[place] = node.and_then(|node| node["member"].as_u64()).ok_or(format!("no {address} in {status}"))?;
-        }
-        Ok(found)
-    })
 }

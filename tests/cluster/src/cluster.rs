@@ -338,6 +338,22 @@ impl Cluster {
         Program::start(&program("recoil"), &arguments, &self.folder.path().join("node-3"))
     }
 
+    /// The member numbers of nodes 0 to 2 and of the fourth, once all are live.
+    pub fn members_with_fourth(&self) -> [u64; 4] {
+        let addresses = [self.admin(0), self.admin(1), self.admin(2), self.fourth_admin()];
+        eventually("four nodes are live", || {
+            let status = self.status(0)?;
+            let nodes = status["nodes"].as_array().ok_or("no nodes")?;
+            let mut found = [0; 4];
+            for (place, address) in addresses.iter().enumerate() {
+                let node = nodes.iter().find(|node| node["address"] == address.as_str() && node["state"] == "live");
+                found[place] =
+                    node.and_then(|node| node["member"].as_u64()).ok_or(format!("no {address} in {status}"))?;
+            }
+            Ok(found)
+        })
+    }
+
     /// Stops all nodes and the fourth, and compares what the replicas of each partition hold, row by row: as many as there are to be.
     pub fn check_replicas_with(&mut self, mut fourth: Program) {
         // What was acknowledged last may not have reached every replica.

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use recoil_cluster_tests::{Cluster, Load, PATIENCE, Probes, eventually};
+use recoil_cluster_tests::{Cluster, Load, PATIENCE, Probes};
 use serde_json::Value;
 
 /// Enough for most partitions that move to own some.
@@ -45,22 +45,6 @@ fn replicas(cluster: &Cluster, k: usize) -> Vec<Vec<u64>> {
     all.as_array().unwrap().iter().map(of).collect()
 }
 
-/// The member numbers of nodes 0 to 2, and of the fourth.
-fn members(cluster: &Cluster) -> [u64; 4] {
-    let fourth = cluster.fourth_admin();
-    let addresses = [cluster.admin(0), cluster.admin(1), cluster.admin(2), fourth];
-    eventually("four nodes are live", || {
-        let status = cluster.status(0)?;
-        let nodes = status["nodes"].as_array().ok_or("no nodes")?;
-        let mut found = [0; 4];
-        for (place, address) in addresses.iter().enumerate() {
-            let node = nodes.iter().find(|node| node["address"] == address.as_str() && node["state"] == "live");
-            found[place] = node.and_then(|node| node["member"].as_u64()).ok_or(format!("no {address} in {status}"))?;
-        }
-        Ok(found)
-    })
-}
-
 /// True if the replicas are on these nodes, and the first of them is to lead.
 fn is_on(replicas: &[u64], nodes: [u64; 3]) -> bool {
     replicas.first() == nodes.first() && replicas.len() == 3 && nodes.iter().all(|node| replicas.contains(node))
@@ -77,7 +61,7 @@ fn partitions_move_to_a_fourth_node_while_clients_write_and_a_node_is_killed() {
     // Here partitions move when the test says so.
     cluster.ctl(0, &["rebalance", "--pause"]).ok();
     let fourth = cluster.start_fourth();
-    let [a, b, c, d] = members(&cluster);
+    let [a, b, c, d] = cluster.members_with_fourth();
     let load = Load::start("moves", &cluster.doors(), KEYS);
     (0..Cluster::NODES).for_each(|k| load.wait_progress(k, Cluster::NODES, 20));
 
@@ -119,7 +103,7 @@ fn all_partitions_move_to_other_sets_of_nodes_while_clients_read_and_write() {
     let mut cluster = Cluster::processes();
     cluster.ctl(0, &["rebalance", "--pause"]).ok();
     let fourth = cluster.start_fourth();
-    let [a, b, c, d] = members(&cluster);
+    let [a, b, c, d] = cluster.members_with_fourth();
     let quiet = Probes::start(&cluster.doors(), 32);
     std::thread::sleep(Duration::from_secs(3));
     println!("longest time without an answer: {} ms at rest", quiet.stop().as_millis());
