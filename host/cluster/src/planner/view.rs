@@ -55,3 +55,41 @@ fn role(state: &MetaState, node: NodeId, member: &Member) -> Role {
         Role::Leaving
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::MetaCommand;
+
+    /// Fails if a node that leaves or is lost counts as one that may hold data, if the node that should take its place is forgotten, or if
+    /// partitions are to have fewer replicas for a drained node.
+    #[test]
+    fn nodes_are_seen_by_what_the_cluster_records_of_them() {
+        let mut state = MetaState::default();
+        let mut apply = |command: MetaCommand| {
+            let index = state.header.index + 1;
+            state.apply(index, command, &mut vec![]).unwrap();
+        };
+        apply(MetaCommand::Found { cluster: "c".into(), expect: 5, partitions: 1, replication: 3 });
+        for node in 1..=6 {
+            let join = serde_json::json!({
+                "command": "join", "node": format!("{node:08x}"), "address": format!("10.0.0.{node}:7400"), "incarnation": 1,
+                "start": 1, "version": "0", "port_offset": 0, "levels": { "min": 1, "max": 1 }, "locality": "zone=z",
+                "capacity": 100, "displaces": null
+            });
+            apply(serde_json::from_value(join).unwrap());
+        }
+        apply(MetaCommand::MakeMap { sets: vec![vec![NodeId(1), NodeId(2), NodeId(3)]], partitions: vec![0] });
+        apply(MetaCommand::Drain { node: NodeId(2) });
+        apply(MetaCommand::Decommission { node: NodeId(3), successor: Some(NodeId(4)) });
+        apply(MetaCommand::MarkLost { node: NodeId(5), incarnation: 1, start: 1 });
+        let view = View::of(&state, |node| node != NodeId(5), Budget { cluster: 1, node: 1 });
+        let roles: Vec<Role> = view.nodes.values().map(|node| node.role).collect();
+        assert_eq!(roles, [Role::Member, Role::Leaving, Role::Leaving, Role::Member, Role::Lost, Role::Member]);
+        let node = |id: u32| &view.nodes[&NodeId(id)];
+        assert_eq!((node(3).successor, node(2).successor), (Some(NodeId(4)), None));
+        assert!(node(1).is_live && !node(5).is_live && node(1).zone == "z");
+        assert_eq!(view.partitions[0].replicas, 3);
+        assert!(view.is_healthy, "every node that may hold data answers");
+    }
+}
