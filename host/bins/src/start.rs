@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use recoil_base::{Endpoint, Shutdown};
-use recoil_node::{Admitted, CAPACITY_DEFAULT, Locality, Node, NodeOptions, Shared, SharedOptions};
+use recoil_node::{
+    Admitted, CAPACITY_DEFAULT, Compatibility, Levels, Locality, Node, NodeOptions, Shared, SharedOptions, WireVersions,
+};
 
 use crate::process::{hosting_sentence, node_packages, read_token, stop_on_signals};
 use crate::say::{complain, say};
@@ -63,6 +65,19 @@ pub(super) struct Start {
     /// Purge logs after a few KiB, for tests of what comes after.
     #[arg(long, hide = true)]
     purge_early: bool,
+    /// Say that this is a version of Recoil with these wire versions and feature levels, such as 2-3,1-2, for tests of upgrades.
+    #[arg(long, hide = true, value_name = "WIRE,LEVELS", value_parser = compatibility)]
+    compatibility: Option<Compatibility>,
+}
+
+fn compatibility(text: &str) -> Result<Compatibility, String> {
+    let range = |text: &str| {
+        let (min, max) = text.split_once('-')?;
+        Some((min.parse().ok()?, max.parse().ok()?))
+    };
+    let ranges = text.split_once(',').and_then(|(wire, levels)| Some((range(wire)?, range(levels)?)));
+    let ((wire_min, wire_max), (min, max)) = ranges.ok_or("write it as 2-3,1-2")?;
+    Ok(Compatibility { wire: WireVersions { min: wire_min, max: wire_max }, levels: Levels { min, max } })
 }
 
 impl Start {
@@ -82,6 +97,7 @@ impl Start {
             packages: node_packages(),
             registry_token: self.registry_token_file.as_deref().map(read_token).transpose()?,
             scheduler: self.scheduler.clone(),
+            compatibility: self.compatibility.unwrap_or_default(),
             listen: self.listen.clone(),
             ..NodeOptions::new(self.data_dir.clone(), NOWHERE, Shared::new(shared_options)?)
         };

@@ -26,6 +26,7 @@ mod members;
 mod moves;
 mod partition_map;
 mod records;
+mod recovery;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use records::{
     App, AppState, CAPACITY_DEFAULT, GroupRecord, KeptData, Keyspace, LEVELS, Levels, Locality, Member, MemberState,
     PackageRecord, Placement, Readiness,
 };
+pub use recovery::ContinuedGroup;
 pub use rows::{Header, RowKey};
 pub use upkeep::{ClusterChange, ClusterSettings, LostStart, MOVE_RATE_BYTES, REPAIR_AFTER_S};
 
@@ -190,6 +192,7 @@ impl MetaState {
             MetaCommand::Undrain { node } => self.undrain(node, changes),
             MetaCommand::Decommission { node, successor } => self.decommission(node, successor, changes),
             MetaCommand::RemoveMember { node } => self.remove_member(node, changes),
+            MetaCommand::Recover { lost, groups } => self.recover(&lost, &groups, changes),
             MetaCommand::RaiseLevel { level } => {
                 if level == self.header.level {
                     return Ok(());

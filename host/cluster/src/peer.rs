@@ -123,6 +123,8 @@ pub enum Service {
     Move = 10,
     /// How long have members been silent? `recoil_node`'s `balance` says what is asked and answered.
     Silence = 11,
+    /// Asks of groups that have lost their quorum. `recoil_node`'s `recovery` says what is asked and answered.
+    Recover = 12,
 }
 
 impl Service {
@@ -139,6 +141,7 @@ impl Service {
             Self::Addresses,
             Self::Move,
             Self::Silence,
+            Self::Recover,
         ];
         all.into_iter().find(|service| *service as u8 == byte)
     }
@@ -289,6 +292,11 @@ impl TcpPeers {
     /// Where this node listens from now on, as it tells whomever it meets.
     pub fn set_address(&self, address: SocketAddr) {
         self.inner.hello.lock().address = address;
+    }
+
+    /// Has this node speak these wire versions rather than [`WIRE`], as another version of Recoil would. For tests of upgrades.
+    pub fn set_wire(&self, wire: WireVersions) {
+        self.inner.hello.lock().wire = wire;
     }
 
     /// Cuts this node off from all others, or lets it reach them again: as if its cables were out. For trying things out.

@@ -492,6 +492,12 @@ impl Group {
         Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched))
     }
 
+    /// The voters by the last membership in the log; two sets while a change of them is not finished.
+    pub(crate) fn voter_sets(&self) -> Vec<BTreeSet<NodeId>> {
+        let metrics = self.raft.metrics();
+        metrics.borrow_watched().membership_config.membership().get_joint_config().clone()
+    }
+
     /// Raft's numbers.
     pub fn numbers(&self) -> GroupNumbers {
         let metrics = self.raft.metrics();

@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::api::{
     AdminApi, AdminError, AdminErrorCode, ClusterRequest, CollectRequest, CommandReply, CommandRequest,
-    DecommissionRequest, ErrorBody, InstallRequest, LogPage, MoveRequest, PullRequest, Version,
+    DecommissionRequest, ErrorBody, InstallRequest, LogPage, MoveRequest, PullRequest, RecoverRequest, Version,
 };
 use crate::http::Transport;
 use crate::http::connection::{self, Asked, Door};
@@ -245,6 +245,10 @@ where
             let request: ClusterRequest = read_json(request, r#"send {"repair_after_seconds": 300}"#).await?;
             Ok(ok(&api.set_cluster(request).await?))
         }
+        ["v1", "cluster", "recover"] if method == Method::POST => {
+            let request: RecoverRequest = read_json(request, r#"send {"lost": ["0000000a"], "dry_run": true}"#).await?;
+            Ok(ok(&api.recover(request).await?))
+        }
         ["v1", "apps", name, "logs"] if method == Method::GET => {
             logs(app_name(name)?, request.uri().query().unwrap_or(""), api).await
         }
@@ -265,7 +269,10 @@ fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
         | ["v1", "apps", _, "logs"] => "GET",
         ["v1", "apps" | "moves"] | ["v1", "apps", _, "commands"] => "GET, POST",
         ["v1", "nodes", _, "drain" | "undrain" | "decommission"] => "POST",
-        ["v1", "packages"] | ["v1", "packages", "pull"] | ["v1", "registry", "collect"] => "POST",
+        ["v1", "packages"]
+        | ["v1", "packages", "pull"]
+        | ["v1", "registry", "collect"]
+        | ["v1", "cluster", "recover"] => "POST",
         ["v1", "apps", _] => "GET, DELETE",
         ["v1", "cluster"] => "GET, PATCH",
         ["v1", "data" | "moves", _] => "DELETE",

@@ -4,7 +4,10 @@
 
 mod nodes;
 
-pub use nodes::{DecommissionReply, DecommissionRequest, DepartingPartition, Membership, NodeDetail};
+pub use nodes::{
+    DecommissionReply, DecommissionRequest, DepartingPartition, Membership, NodeDetail, RecoverReply, RecoverRequest,
+    RecoveredGroup,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -80,6 +83,9 @@ pub trait AdminApi: Send + Sync + 'static {
     async fn cluster(&self) -> Result<ClusterStatus, AdminError>;
     /// Changes that; what is absent stays. Returns what then is in force.
     async fn set_cluster(&self, request: ClusterRequest) -> Result<ClusterStatus, AdminError>;
+    /// Gives up nodes that are gone for good, with which groups have lost their quorum, or says what that would mean. Returns once
+    /// that is recorded.
+    async fn recover(&self, request: RecoverRequest) -> Result<RecoverReply, AdminError>;
 }
 
 /// `GET /v1/cluster`: how the cluster keeps its partitions placed.

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::rooms::{Kind, Place, Rooms};
 use crate::node::Parts;
-use crate::{balance, introductions, leadership, membership, moves, packages};
+use crate::{balance, introductions, leadership, membership, moves, packages, recovery};
 
 /// How long a connection may take to say what it is.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
@@ -171,6 +171,7 @@ impl PeerService for Inbound {
                 let answer = balance::serve_silence(&parts, &body);
                 Box::pin(async move { answer })
             }
+            Service::Recover => Box::pin(async move { recovery::serve(&parts, &body).await }),
             Service::Join => Box::pin(async move { membership::serve_join(&parts, &body).await }),
         }
     }

@@ -12,7 +12,8 @@ use recoil_cluster::meta::{self, App, ClusterChange, MemberState, MetaState};
 use recoil_gateway::api::{
     AdminApi, AdminError, AppCommand, AppData, AppDetail, AppOnNode, AppState, AppSummary, ClusterRequest,
     ClusterStatus, CollectReply, DecommissionReply, DecommissionRequest, Health, InstallRequest, LimitInForce,
-    ListenerSummary, LogLine, LogPage, MoveRequest, MoveStatus, NodeDetail, PackageSummary, PartitionStatus, Status,
+    ListenerSummary, LogLine, LogPage, MoveRequest, MoveStatus, NodeDetail, PackageSummary, PartitionStatus,
+    RecoverReply, RecoverRequest, Status,
 };
 use recoil_oci::{InvalidName, PackageReference};
 use recoil_package::{Manifest, Permission, SettingValue};
@@ -530,6 +531,11 @@ impl AdminApi for Parts {
 
     async fn cluster(&self) -> Result<ClusterStatus, AdminError> {
         Ok(self.cluster_now())
+    }
+
+    async fn recover(&self, request: RecoverRequest) -> Result<RecoverReply, AdminError> {
+        let parts = self.this.upgrade().ok_or_else(|| AdminError::unavailable("the node is stopping", ""))?;
+        parts.recover_cluster(request).await
     }
 
     async fn set_cluster(&self, request: ClusterRequest) -> Result<ClusterStatus, AdminError> {

@@ -33,6 +33,7 @@ mod nodes;
 mod notice;
 mod packages;
 mod partitions;
+mod recovery;
 mod registry;
 mod removal;
 mod repair;
@@ -45,6 +46,7 @@ mod tests;
 mod usage;
 mod voters;
 
-pub use node::{Admitted, BundledPackage, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};
-pub use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality};
+pub use node::{Admitted, BundledPackage, Compatibility, Hosting, Node, NodeError, NodeOptions, Shared, SharedOptions};
+pub use recoil_cluster::meta::{CAPACITY_DEFAULT, Levels, Locality};
+pub use recoil_cluster::peer::WireVersions;
 pub use recoil_gateway::api;

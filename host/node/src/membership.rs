@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use recoil_base::{AppId, NodeId};
-use recoil_cluster::meta::{AppState, ClusterChange, Displaced, Join, LEVELS, MemberState, check_proposal};
+use recoil_cluster::meta::{AppState, ClusterChange, Displaced, Join, MemberState, check_proposal};
 use recoil_cluster::peers::LIVE_FOR;
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::{Group, GroupNumbers, ProposeError};
@@ -159,7 +159,7 @@ impl Parts {
             start: self.start.1,
             version: env!("CARGO_PKG_VERSION").into(),
             port_offset: self.options.port_offset,
-            levels: LEVELS,
+            levels: self.options.compatibility.levels,
             locality: self.options.locality.clone(),
             capacity: self.options.capacity,
             displaces,

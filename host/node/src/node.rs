@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use recoil_base::{Clock, Endpoint, GroupId, NodeId, Runtime, Shutdown, Tasks, random, task};
-use recoil_cluster::meta::{CAPACITY_DEFAULT, Locality, removed};
-use recoil_cluster::peer::Excluded;
+use recoil_cluster::meta::{CAPACITY_DEFAULT, LEVELS, Levels, Locality, removed};
+use recoil_cluster::peer::{Excluded, WIRE, WireVersions};
 use recoil_cluster::{EvaluationPool, Host, HostParts, MetaState, Peers, Router, TcpPeers, Topics};
 use recoil_consensus::{Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, MachineKind, Pulse, Versions};
 use recoil_engine::{Engine, EngineOptions};
@@ -96,6 +96,24 @@ pub struct NodeOptions {
     pub registry_token: Option<String>,
     /// A package whose scheduler makes the partition map, if this node does; without it, or a good answer of it, the built-in one does.
     pub scheduler: Option<PathBuf>,
+    /// What it tells others of its version. Other values than the default are for tests of upgrades: the node still does what
+    /// this version does.
+    pub compatibility: Compatibility,
+}
+
+/// What a version of Recoil says of itself to the other nodes of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compatibility {
+    /// The wire versions that it speaks.
+    pub wire: WireVersions,
+    /// The feature levels that it understands.
+    pub levels: Levels,
+}
+
+impl Default for Compatibility {
+    fn default() -> Self {
+        Compatibility { wire: WIRE, levels: LEVELS }
+    }
 }
 
 impl NodeOptions {
@@ -119,6 +137,7 @@ impl NodeOptions {
             packages: vec![],
             registry_token: None,
             scheduler: None,
+            compatibility: Compatibility::default(),
         }
     }
 }
@@ -239,6 +258,8 @@ pub struct Admitted {
 /// A node's insides, shared by its loops.
 pub(crate) struct Parts {
     pub(crate) node: NodeId,
+    /// These parts, for what an operator asks for and outlives the question.
+    pub(crate) this: Weak<Parts>,
     /// Where others reach it. It changes when an advertised name comes to stand for something else.
     address: Mutex<SocketAddr>,
     /// Where it listens on its machine.
@@ -344,12 +365,23 @@ impl Parts {
 
     /// Closes the meta group's replica and opens it again.
     pub(crate) async fn reopen_meta(self: &Arc<Self>) -> Result<(), NodeError> {
+        self.close_meta().await?;
+        self.open_meta_again().await
+    }
+
+    /// Closes the meta group's replica, to be opened again.
+    pub(crate) async fn close_meta(&self) -> Result<(), NodeError> {
         let closed = self.meta.lock().take();
         if let Some(meta) = closed {
             // So that the state that is published does not go back.
             meta.flush().await.map_err(|error| NodeError::Storage(error.to_string()))?;
             meta.close().await;
         }
+        Ok(())
+    }
+
+    /// Opens the meta group's replica, which was open before.
+    pub(crate) async fn open_meta_again(self: &Arc<Self>) -> Result<(), NodeError> {
         self.open_meta(MetaMachine::again(self.meta_senders.clone())).await
     }
 
@@ -445,6 +477,7 @@ pub(crate) fn assemble(
     let router = Router::new(host.clone(), peers.clone(), topics.clone(), clock.clone(), start.0);
     let parts = Arc::new_cyclic(|weak| Parts {
         node,
+        this: weak.clone(),
         address: Mutex::new(addresses.advertised),
         bound: addresses.bound,
         start,
@@ -512,6 +545,7 @@ impl Node {
             let (listener, addresses) = addresses::listen(&options, &clock).await?;
             let start = (storage.folder.incarnation(), u64::from_le_bytes(random::array()));
             let streams = TcpPeers::new(node, start, addresses.advertised, clock.clone(), tasks.clone());
+            streams.set_wire(options.compatibility.wire);
             let peers = Peers::new(Arc::new(streams.clone()));
             let (parts, machine) = assemble(options, storage, clock, tasks, peers, addresses, start);
             let (refused, refusal) = (parts.clone(), streams.excluded());

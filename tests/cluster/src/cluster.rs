@@ -325,6 +325,11 @@ impl Cluster {
 
     /// A fourth node, which joins the three. It is the caller's, and is not among those that this cluster stops or asks.
     pub fn start_fourth(&self) -> Program {
+        self.start_fourth_with(&[])
+    }
+
+    /// The same with further flags.
+    pub fn start_fourth_with(&self, more: &[&str]) -> Program {
         let data_dir = self.node_dir(Cluster::NODES).display().to_string();
         let offset = usize::from(self.ports.offset) + Cluster::NODES;
         let arguments = [
@@ -335,6 +340,7 @@ impl Cluster {
             format!("--port-offset={offset}"),
             format!("--join={}", self.admin(0)),
         ];
+        let arguments: Vec<String> = arguments.into_iter().chain(more.iter().map(ToString::to_string)).collect();
         Program::start(&program("recoil"), &arguments, &self.folder.path().join("node-3"))
     }
 

@@ -1,8 +1,11 @@
 //! `recoilctl cluster` and `recoilctl rebalance`.
 
-use recoil_gateway::api::{ClusterRequest, ClusterStatus};
+use std::io::{self, Write};
 
-use super::{Format, Output, VerbError};
+use recoil_gateway::api::{ClusterRequest, ClusterStatus, RecoverReply, RecoverRequest, Status};
+
+use super::confirm::confirm;
+use super::{Format, Output, VerbError, node};
 use crate::client::Client;
 
 /// What a duration may end with, and its seconds.
@@ -19,7 +22,8 @@ Settings:
 
 Examples:
   recoilctl cluster show
-  recoilctl cluster set repair-after=5m move-rate=64MiB")]
+  recoilctl cluster set repair-after=5m move-rate=64MiB
+  recoilctl cluster recover --lost 2,3 --dry-run")]
 pub(super) struct Cluster {
     #[command(subcommand)]
     verb: Verb,
@@ -34,6 +38,27 @@ enum Verb {
         /// New values.
         #[arg(required = true, value_name = "SETTING=VALUE", value_parser = setting)]
         values: Vec<ClusterRequest>,
+    },
+    /// Give up nodes that are gone for good and with which partitions, or the cluster itself, have lost the majority of their replicas.
+    /// What is left continues from the surviving replicas, without what only the lost ones had: writes that were acknowledged
+    /// in the last moments may be gone. While a majority is left, `recoilctl node decommission` loses nothing and is the one to use.
+    #[command(after_help = "\
+All other nodes must be up. The nodes that are given up must never be started again with the data folders they have; once they reach a
+node of the cluster, they end by themselves.
+
+Examples:
+  recoilctl cluster recover --lost 2,3 --dry-run  # what would continue from where, and what speaks against it
+  recoilctl cluster recover --lost 2,3")]
+    Recover {
+        /// The nodes, by their ids or member numbers.
+        #[arg(long, required = true, value_name = "NODE", value_delimiter = ',')]
+        lost: Vec<String>,
+        /// Only show what would be done and what speaks against it; exit code 1 if anything does.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -50,8 +75,75 @@ impl Cluster {
                 };
                 show(&change(client, values.iter().fold(ClusterRequest::default(), merge)).await?, output)
             }
+            Verb::Recover { lost, dry_run, yes } => recover(client, lost, *dry_run, *yes, output).await,
         }
     }
+}
+
+async fn recover(
+    client: &Client,
+    lost: &[String],
+    dry_run: bool,
+    yes: bool,
+    output: &mut Output,
+) -> Result<(), VerbError> {
+    let status: Status = client.get("/v1/status").await?;
+    let lost = lost.iter().map(|text| node::find(&status, text)).collect::<Result<Vec<_>, _>>()?;
+    let ask = async |dry_run| -> Result<RecoverReply, VerbError> {
+        let body = serde_json::to_vec(&RecoverRequest { lost: lost.clone(), dry_run });
+        let body = body.map_err(|error| VerbError::Local(error.to_string()))?;
+        Ok(client.post("/v1/cluster/recover", body).await?)
+    };
+    if dry_run || !yes {
+        let plan = ask(true).await?;
+        if dry_run {
+            match output.format() {
+                Format::Table => output.line(&planned(&plan))?,
+                Format::Json | Format::Yaml => output.value(&plan)?,
+            }
+        }
+        if !plan.refusals.is_empty() {
+            return Err(VerbError::Local(format!("these nodes cannot be given up: {}", plan.refusals.join("; "))));
+        }
+        if dry_run {
+            return Ok(());
+        }
+        let show = |out: &mut dyn Write| -> io::Result<()> { writeln!(out, "{}", planned(&plan)) };
+        confirm(show, "Give these nodes up for good?", "nothing was changed")?;
+    }
+    let done = ask(false).await?;
+    match output.format() {
+        Format::Json | Format::Yaml => output.value(&done)?,
+        Format::Table => output.line(&format!(
+            "{} nodes were given up, and {} groups continue without them; recoilctl status shows when all partitions have their replicas",
+            done.lost.len(),
+            done.continued.len()
+        ))?,
+    }
+    Ok(())
+}
+
+/// What giving nodes up means, in words.
+fn planned(plan: &RecoverReply) -> String {
+    let listed = |nodes: &[recoil_base::NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = format!(
+        "These nodes are given up for good: {}. They must never be started again with their data folders.\n",
+        listed(&plan.lost)
+    );
+    for one in &plan.continued {
+        let what = match one.group {
+            recoil_base::GroupId::META => "the cluster's own state".to_owned(),
+            group => format!("{} partitions of group {group}", one.partitions),
+        };
+        text += &format!(
+            "  {what}: continues from node {}, whose log ends at entry {} (voters were {})\n",
+            one.node,
+            one.last_index,
+            listed(&one.voters)
+        );
+    }
+    text += "What only the nodes that are given up had is lost, which may be writes that were acknowledged in the last moments.";
+    text
 }
 
 #[derive(Debug, clap::Args)]

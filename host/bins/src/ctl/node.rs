@@ -138,7 +138,7 @@ impl Node {
 }
 
 /// Looks a node up by its id or its member number. An id may be that of a node that is a member no more.
-fn find(status: &Status, text: &str) -> Result<NodeId, VerbError> {
+pub(super) fn find(status: &Status, text: &str) -> Result<NodeId, VerbError> {
     partition::node(status, text).or_else(|error| match text.parse() {
         Ok(node) if text.len() == 8 => Ok(node),
         _ => Err(error),

@@ -5,7 +5,7 @@
 //! change elsewhere would make replicas differ. So the meta leader refuses to propose what it cannot read, or what is of a higher feature
 //! level than the cluster's ([`check_proposal`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,7 @@ use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 use recoil_package::{Manifest, SettingValue};
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterChange, Levels, Locality, MetaState};
+use super::{ClusterChange, ContinuedGroup, Levels, Locality, MetaState};
 
 /// The first byte of an entry.
 const ENTRY_FORMAT: u8 = 2;
@@ -208,6 +208,13 @@ pub enum MetaCommand {
         /// The member.
         node: NodeId,
     },
+    /// Gives up members for good although groups lose their quorum with them.
+    Recover {
+        /// The members.
+        lost: BTreeSet<NodeId>,
+        /// The groups that continue with other voters than the map says, without those that are lost.
+        groups: Vec<ContinuedGroup>,
+    },
     /// Allows commands and rows of the next feature level. There is no way back: versions that do not understand it cannot take part any
     /// more.
     RaiseLevel {
@@ -242,6 +249,7 @@ impl MetaCommand {
             | MetaCommand::Undrain { .. }
             | MetaCommand::Decommission { .. }
             | MetaCommand::RemoveMember { .. }
+            | MetaCommand::Recover { .. }
             | MetaCommand::RaiseLevel { .. } => 1,
         }
     }

@@ -89,7 +89,7 @@ impl MetaState {
         reasons
     }
 
-    fn member(&self, node: NodeId) -> Result<Member, String> {
+    pub(super) fn member(&self, node: NodeId) -> Result<Member, String> {
         match self.members.get(&node) {
             Some(member) => Ok(member.clone()),
             None if self.is_removed(node) => Err(format!("node {node} was removed from the cluster")),
@@ -178,6 +178,12 @@ impl MetaState {
         if let Some(why) = self.refuse_removal(node) {
             return Err(why);
         }
+        self.bury(node, &member, changes);
+        Ok(())
+    }
+
+    /// Removes a member and what refers to it but for groups, and leaves its tombstone.
+    pub(super) fn bury(&mut self, node: NodeId, member: &Member, changes: &mut Changes) {
         self.members.remove_mut(&node);
         changes.push(RowKey::Member(node));
         if self.lost.remove_mut(&node) {
@@ -204,6 +210,5 @@ impl MetaState {
         for (id, member) in heirs {
             self.set_member(id, Member { successor: None, ..member }, changes);
         }
-        Ok(())
     }
 }

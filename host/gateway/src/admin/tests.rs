@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::api::{
     AppCommand, AppData, AppDetail, AppState, AppSummary, ClusterStatus, CollectReply, DecommissionReply, Health,
-    LogLine, MoveStatus, NodeDetail, PackageSummary, PartitionStatus, Status,
+    LogLine, MoveStatus, NodeDetail, PackageSummary, PartitionStatus, RecoverReply, Status,
 };
 
 /// An API whose answers are fixed and which remembers what it was asked.
@@ -155,6 +155,10 @@ impl AdminApi for Fixed {
         self.asked.lock().push(format!("set cluster {request:?}"));
         self.cluster().await
     }
+    async fn recover(&self, request: RecoverRequest) -> Result<RecoverReply, AdminError> {
+        self.asked.lock().push(format!("recover {request:?}"));
+        Err(AdminError::conflict("they answer", ""))
+    }
     async fn data(&self, app: Option<&str>) -> Result<Vec<AppData>, AdminError> {
         self.asked.lock().push(format!("data {app:?}"));
         Ok(Vec::new())
@@ -290,6 +294,10 @@ async fn members_are_shown_drained_and_decommissioned_by_their_ids() {
         ("POST", "/v1/nodes/0000000a/decommission", r#"{"successor":"0000000b"}"#, 409, "the last one"),
         ("POST", "/v1/nodes/0000000a/decommission", r#"{"force":true}"#, 400, "dry_run"),
         ("POST", "/v1/nodes/0000000a/decommission", "", 400, "dry_run"),
+        ("POST", "/v1/cluster/recover", r#"{"lost":["0000000b"]}"#, 409, "they answer"),
+        ("POST", "/v1/cluster/recover", r#"{"lost":["b"]}"#, 400, "lost"),
+        ("POST", "/v1/cluster/recover", r#"{"dry_run":true}"#, 400, "lost"),
+        ("GET", "/v1/cluster/recover", "", 405, "use POST"),
         ("GET", "/v1/nodes/0000000a/drain", "", 405, "use POST"),
         ("DELETE", "/v1/nodes/0000000a", "", 405, "use GET"),
     ] {
@@ -303,6 +311,7 @@ async fn members_are_shown_drained_and_decommissioned_by_their_ids() {
         "undrain 0000000a".to_owned(),
         format!("decommission 0000000a {:?}", request(true, None)),
         format!("decommission 0000000a {:?}", request(false, Some(NodeId(11)))),
+        format!("recover {:?}", RecoverRequest { lost: vec![NodeId(11)], dry_run: false }),
     ];
     assert_eq!(*api.asked.lock(), expected);
 }

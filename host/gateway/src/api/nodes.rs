@@ -77,6 +77,45 @@ pub struct DecommissionRequest {
     pub successor: Option<NodeId>,
 }
 
+/// `POST /v1/cluster/recover`: gives up nodes that are gone for good, although groups have lost their quorum with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecoverRequest {
+    /// The nodes.
+    pub lost: Vec<NodeId>,
+    /// Only say what it would mean.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What giving up nodes means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoverReply {
+    /// The nodes that are given up.
+    pub lost: Vec<NodeId>,
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// What speaks against it. Without `dry_run`, any of these is an error.
+    pub refusals: Vec<String>,
+    /// The groups without a quorum, which continue from one replica.
+    pub continued: Vec<RecoveredGroup>,
+}
+
+/// A group that has lost its quorum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveredGroup {
+    /// The group; 0 is the meta group.
+    pub group: GroupId,
+    /// The node whose replica it continues from: the one whose log ends last.
+    pub node: NodeId,
+    /// Its voters before.
+    pub voters: Vec<NodeId>,
+    /// The partitions that are in it.
+    pub partitions: u32,
+    /// The index of the last entry in the log of the replica that continues.
+    pub last_index: u64,
+}
+
 /// What decommissioning a node means.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecommissionReply {

@@ -203,3 +203,37 @@ fn states_say_who_is_active_and_who_follows() {
     assert!(meta.state.is_leaving(NodeId(2)) && meta.state.is_leaving(NodeId(3)) && !meta.state.is_leaving(NodeId(1)));
     assert!(!meta.state.is_active(NodeId(9)) && !meta.state.is_leaving(NodeId(9)));
 }
+
+/// Fails if members are given up of which partitions have their last replicas, if a group keeps a replica on one that is given up, if the
+/// id of such a one is not refused for ever, or if a repetition is an error.
+#[test]
+fn members_that_are_given_up_leave_no_trace_but_their_tombstones() {
+    let mut meta = four();
+    let recover = |lost: &[u32], groups: &[(u32, &[u32])]| MetaCommand::Recover {
+        lost: lost.iter().copied().map(NodeId).collect(),
+        groups: groups
+            .iter()
+            .map(|(group, members)| ContinuedGroup {
+                group: GroupId(*group),
+                members: members.iter().copied().map(NodeId).collect(),
+            })
+            .collect(),
+    };
+    assert!(meta.apply(recover(&[1, 2, 3], &[])).unwrap_err().contains("no replica of group 1 would remain"));
+    assert!(meta.apply(recover(&[1, 2, 3, 4], &[])).unwrap_err().contains("no active node"));
+    assert!(meta.apply(recover(&[9], &[])).unwrap_err().contains("there is no node 00000009"));
+    assert!(meta.apply(recover(&[1, 2], &[(1, &[2])])).unwrap_err().contains("group 1 cannot continue"));
+    assert!(meta.apply(recover(&[1, 2], &[(1, &[])])).unwrap_err().contains("group 1 cannot continue"));
+    meta.apply(decommission(1, Some(4))).unwrap();
+    let before = meta.state.header.routing_index;
+    for _ in 0..2 {
+        meta.apply(recover(&[1, 2], &[(1, &[3])])).unwrap();
+        assert!(meta.state.is_removed(NodeId(1)) && meta.state.is_removed(NodeId(2)));
+        for group in [1, 2] {
+            assert_eq!(meta.state.groups[&GroupId(group)].members.to_vec(), [NodeId(3)], "{group}");
+        }
+    }
+    assert!(meta.state.header.routing_index > before, "calls go elsewhere");
+    assert!(meta.join(|_| {}).unwrap_err().contains("was removed"));
+    assert!(MetaState::load(meta.rows.clone()).unwrap() == meta.state);
+}

@@ -86,6 +86,10 @@ fn commands() -> Vec<MetaCommand> {
         MetaCommand::Decommission { node: NodeId(1), successor: None },
         MetaCommand::Decommission { node: NodeId(1), successor: Some(NodeId(2)) },
         MetaCommand::RemoveMember { node: NodeId(1) },
+        MetaCommand::Recover {
+            lost: [NodeId(1)].into(),
+            groups: vec![ContinuedGroup { group: GroupId(1), members: vec![NodeId(2)] }],
+        },
     ]
 }
 
