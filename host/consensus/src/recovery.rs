@@ -14,7 +14,7 @@
 //!
 //! Crash points. The vote is durable before the membership is appended, and the membership before this returns: a crash in between
 //! leaves a replica that has voted for itself in a term that it did not win, which harms nothing; the operation is repeated. Repeating it
-//! after it has come to its end is refused, because the log has grown since it was surveyed, and the group has its quorum by then.
+//! after it has come to its end appends the same membership once more.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -104,11 +104,11 @@ impl Group {
     }
 }
 
-/// Makes this node the only voter of a group whose replica here is closed and whose log ends at `end`; `followers` go on without a
-/// vote. Returns once that is durable; the group is to be opened again then.
+/// Makes this node the only voter of a group whose replica here is closed and whose log ends at `end` or later; `followers` go on without
+/// a vote. Returns once that is durable; the group is to be opened again then.
 ///
 /// # Errors
-/// The log does not end at `end` any more, or cannot be written.
+/// The log ends before `end` by now, or cannot be written.
 pub fn continue_alone<'a>(
     context: &'a GroupContext,
     group: GroupId,
@@ -122,9 +122,11 @@ pub fn continue_alone<'a>(
         let log = context.log.group(group);
         let mut store = LogStore::new(log.clone());
         let now = end_of(&mut store).await.map_err(io)?;
-        if now != end {
+        // A leader that is left alone may have appended more, which nobody else has.
+        if now < end {
             return Err(RecoveryError::Changed { group, end: now });
         }
+        let end = now;
         let voted = store.read_vote().await.map_err(io)?.map_or(0, |vote| vote.leader_id.term);
         let term = voted.max(end.term) + 1;
         if term > NUMBER_MAX {

@@ -252,8 +252,9 @@ impl Parts {
             return done.map_err(|error| error.to_string());
         }
         let open = self.host.group(group).ok_or("it is not open here")?;
-        if open.session().is_some() {
-            return Err("it has a leader here".into());
+        // A leader that is left alone goes on as one, and cannot commit.
+        if open.session().is_some_and(|session| session.lease_holds()) {
+            return Err("its leader is here and is heard by a majority".into());
         }
         if !self.repairing.lock().insert(group) {
             return Err("its data are being brought back here".into());
