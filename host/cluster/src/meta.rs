@@ -27,6 +27,7 @@ mod moves;
 mod partition_map;
 mod records;
 mod recovery;
+mod refusal;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use records::{
     PackageRecord, Placement, Readiness,
 };
 pub use recovery::ContinuedGroup;
+pub use refusal::{Refusal, RefusalKind};
 pub use rows::{Header, RowKey};
 pub use upkeep::{ClusterChange, ClusterSettings, LostStart, MOVE_RATE_BYTES, REPAIR_AFTER_S};
 
@@ -100,7 +102,7 @@ pub struct MetaState {
 }
 
 /// What a command answers: nothing, or why it changed nothing.
-pub type MetaReply = Result<(), String>;
+pub type MetaReply = Result<(), Refusal>;
 
 /// The rows that a command changes.
 type Changes = Vec<RowKey>;
@@ -139,8 +141,8 @@ impl MetaState {
         let mut next = self.clone();
         let before = changes.len();
         next.header.index = index;
-        let reply =
-            command::check_level(command.level(), self.header.level).and_then(|()| next.change(command, &mut *changes));
+        let allowed = command::check_level(command.level(), self.header.level).map_err(Refusal::conflict);
+        let reply = allowed.and_then(|()| next.change(command, &mut *changes));
         match reply {
             Ok(()) => *self = next,
             Err(_) => {
@@ -162,7 +164,8 @@ impl MetaState {
             MetaCommand::Join(join) => self.join(*join, changes),
             MetaCommand::MakeMap { sets, partitions } => self.make_map(sets, &partitions, changes),
             MetaCommand::Initialised { group } => {
-                let record = self.groups.get(&group).ok_or_else(|| format!("there is no group {group}"))?;
+                let record =
+                    self.groups.get(&group).ok_or_else(|| Refusal::not_found(format!("there is no group {group}")))?;
                 if !record.initialised {
                     self.groups.insert_mut(group, GroupRecord { initialised: true, ..record.clone() });
                     changes.push(RowKey::Group(group));
@@ -262,14 +265,18 @@ impl MetaState {
             .iter()
             .any(|set| set.is_empty() || !distinct(set) || set.iter().any(|node| !self.members.contains_key(node)))
         {
-            return Err("a replica set is empty or names a node twice or a node that is not a member".into());
+            return Err(Refusal::invalid(
+                "a replica set is empty or names a node twice or a node that is not a member",
+            ));
         }
         if partitions.is_empty() || sets.len() > partitions.len() {
-            return Err("the cluster has not been founded, or the map has more replica sets than partitions".into());
+            return Err(Refusal::invalid(
+                "the cluster has not been founded, or the map has more replica sets than partitions",
+            ));
         }
         let expected = self.header.partitions as usize;
         if partitions.len() != expected || partitions.iter().any(|set| *set as usize >= sets.len()) {
-            return Err("the map does not place every partition".into());
+            return Err(Refusal::invalid("the map does not place every partition"));
         }
         let first = self.header.next_group;
         self.header.next_group += sets.len() as u32;

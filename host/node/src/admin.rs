@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, NodeId};
 use recoil_cluster::MetaCommand;
-use recoil_cluster::meta::{self, App, ClusterChange, MemberState, MetaState};
+use recoil_cluster::meta::{self, App, ClusterChange, MemberState, MetaState, Refusal, RefusalKind};
 use recoil_gateway::api::{
     AdminApi, AdminError, AppCommand, AppData, AppDetail, AppOnNode, AppState, AppSummary, ClusterRequest,
     ClusterStatus, CollectReply, DecommissionReply, DecommissionRequest, Health, InstallRequest, LimitInForce,
@@ -29,13 +29,32 @@ use crate::{apps, registry};
 const INSTALL_DEADLINE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// What a refused change means to whoever asked for it.
+fn refused(Refusal { kind, message }: Refusal, hint: &str) -> AdminError {
+    match kind {
+        RefusalKind::NotFound => AdminError::not_found(message, hint),
+        RefusalKind::Conflict => AdminError::conflict(message, hint),
+        RefusalKind::Invalid => AdminError::invalid(message, hint),
+    }
+}
+
+impl ChangeError {
+    /// The error of the admin API; `hint` says what to do about a refusal.
+    pub(crate) fn with_hint(self, hint: &str) -> AdminError {
+        match self {
+            ChangeError::Rejected(refusal) => refused(refusal, hint),
+            error @ ChangeError::Unavailable(_) => error.into(),
+        }
+    }
+}
+
 impl From<ChangeError> for AdminError {
     fn from(error: ChangeError) -> Self {
         match error {
-            ChangeError::Rejected(text) if text.starts_with("there is no") => {
-                AdminError::not_found(text, "see recoilctl list")
+            ChangeError::Rejected(refusal) => {
+                let hint = if refusal.kind == RefusalKind::NotFound { "see recoilctl list" } else { "" };
+                refused(refusal, hint)
             }
-            ChangeError::Rejected(text) => AdminError::conflict(text, ""),
             ChangeError::Unavailable(text) => {
                 AdminError::unavailable(text, "retry; if it stays so, see recoilctl status for nodes that are down")
             }
@@ -521,12 +540,8 @@ impl AdminApi for Parts {
     }
 
     async fn cancel_move(&self, id: u64) -> Result<(), AdminError> {
-        self.change(&MetaCommand::CancelMove { id }).await.map_err(|error| match error {
-            ChangeError::Rejected(text) => {
-                AdminError::conflict(text, "recoilctl moves shows those that have not ended")
-            }
-            error => error.into(),
-        })
+        let cancelled = self.change(&MetaCommand::CancelMove { id }).await;
+        cancelled.map_err(|error| error.with_hint("recoilctl moves shows those that have not ended"))
     }
 
     async fn cluster(&self) -> Result<ClusterStatus, AdminError> {
@@ -546,10 +561,7 @@ impl AdminApi for Parts {
             balances: balance,
             is_paused: paused,
         };
-        self.change(&MetaCommand::SetCluster(change)).await.map_err(|error| match error {
-            ChangeError::Rejected(text) => AdminError::invalid(text, ""),
-            error => error.into(),
-        })?;
+        self.change(&MetaCommand::SetCluster(change)).await?;
         Ok(self.cluster_now())
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use recoil_base::{AppId, NodeId};
-use recoil_cluster::meta::{AppState, ClusterChange, Displaced, Join, MemberState, check_proposal};
+use recoil_cluster::meta::{AppState, ClusterChange, Displaced, Join, MemberState, Refusal, check_proposal};
 use recoil_cluster::peers::LIVE_FOR;
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::{Group, GroupNumbers, ProposeError};
@@ -59,7 +59,7 @@ pub(crate) const ID_TAKEN: &str = "the id is taken";
 pub(crate) enum ChangeError {
     /// The state says no.
     #[error("{0}")]
-    Rejected(String),
+    Rejected(Refusal),
     /// No leader of the meta group in time.
     #[error("the meta group has no leader or no quorum: {0}")]
     Unavailable(String),
@@ -79,15 +79,16 @@ impl Parts {
     /// answered, so commands repeat harmlessly.
     pub(crate) async fn change(&self, command: &MetaCommand) -> Result<(), ChangeError> {
         let entry = command.encode();
-        check_proposal(&entry, &self.states.borrow()).map_err(ChangeError::Rejected)?;
+        let allowed = check_proposal(&entry, &self.states.borrow());
+        allowed.map_err(|why| ChangeError::Rejected(Refusal::invalid(why)))?;
         let began = self.clock.now();
         loop {
             let (failed, patience) = match self.lacks_quorum() {
                 Some(why) => (why, QUORUM_PATIENCE),
                 None => match self.propose_once(&entry).await.and_then(|answer| decode_answer(&answer)) {
-                    Ok((index, why)) => {
+                    Ok((index, reply)) => {
                         self.applied(index).await?;
-                        return why.map_or(Ok(()), |why| Err(ChangeError::Rejected(why)));
+                        return reply.map_err(ChangeError::Rejected);
                     }
                     Err(text) => (text, PROPOSE_DEADLINE),
                 },
@@ -345,12 +346,12 @@ pub(crate) async fn register(parts: &Parts) -> Result<(), String> {
             Ok(()) => return Ok(()),
             // Most often the address is held by a node that is about to be registered elsewhere: the leader's state and this node's
             // may differ in that, so that this node's does not say which refusals will last.
-            Err(ChangeError::Rejected(text)) => {
+            Err(ChangeError::Rejected(refusal)) => {
                 if refused >= REGISTER_ATTEMPTS {
-                    return Err(text);
+                    return Err(refusal.message);
                 }
                 refused += 1;
-                tracing::debug!(%text, "registering is tried again");
+                tracing::debug!(%refusal, "registering is tried again");
                 tokio::time::sleep(REGISTER_RETRY).await;
             }
             Err(ChangeError::Unavailable(_)) => {}

@@ -8,9 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use recoil_cluster::MetaState;
+use recoil_cluster::meta::{MetaReply, Refusal, RefusalKind};
 use recoil_consensus::CustomMachine;
 use recoil_storage::Write;
 use tokio::sync::watch;
+
+/// The byte behind the index in the answer to an entry that changed the state.
+const APPLIED: u8 = 0;
 
 /// The machine, and the sending ends of what it publishes.
 pub(crate) struct MetaMachine {
@@ -53,11 +57,34 @@ impl MetaMachine {
     }
 }
 
+/// `index u64 | 0`, or `index u64 | kind u8 | message` of the refusal.
+fn encode_answer(index: u64, reply: MetaReply) -> Bytes {
+    let mut answer = index.to_le_bytes().to_vec();
+    match reply {
+        Ok(()) => answer.push(APPLIED),
+        Err(Refusal { kind, message }) => {
+            answer.push(kind as u8);
+            answer.extend_from_slice(message.as_bytes());
+        }
+    }
+    answer.into()
+}
+
 /// What an entry was answered: its index and, if it changed nothing, why.
-pub(crate) fn decode_answer(answer: &[u8]) -> Result<(u64, Option<String>), String> {
-    let (index, why) = answer.split_first_chunk().ok_or("the meta leader's answer has fewer than 8 bytes")?;
-    let why = (!why.is_empty()).then(|| String::from_utf8_lossy(why).into_owned());
-    Ok((u64::from_le_bytes(*index), why))
+///
+/// # Errors
+/// What is wrong with the answer.
+pub(crate) fn decode_answer(answer: &[u8]) -> Result<(u64, MetaReply), String> {
+    let (index, reply) = answer.split_first_chunk().ok_or("the meta leader's answer has fewer than 8 bytes")?;
+    let reply = match reply.split_first() {
+        Some((&APPLIED, [])) => Ok(()),
+        Some((kind, message)) => {
+            let kind = RefusalKind::from_byte(*kind).ok_or("the meta leader's answer is of an unknown kind")?;
+            Err(Refusal { kind, message: String::from_utf8_lossy(message).into_owned() })
+        }
+        None => return Err("the meta leader's answer ends after its index".into()),
+    };
+    Ok((u64::from_le_bytes(*index), reply))
 }
 
 impl CustomMachine for MetaMachine {
@@ -70,9 +97,7 @@ impl CustomMachine for MetaMachine {
             });
         });
         let reply = applied.map_err(|error| self.fail(error))?;
-        let mut answer = index.to_le_bytes().to_vec();
-        answer.extend_from_slice(reply.err().unwrap_or_default().as_bytes());
-        Ok(answer.into())
+        Ok(encode_answer(index, reply))
     }
 
     fn load(&mut self, rows: Vec<(Bytes, Bytes)>) -> io::Result<()> {
@@ -83,5 +108,21 @@ impl CustomMachine for MetaMachine {
 
     fn visible(&mut self) {
         self.senders.publish.send_replace(Arc::new(self.state.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails if the kind of a refusal is lost on its way to whoever proposed, or an answer of another form is taken.
+    #[test]
+    fn answers_arrive_as_they_were_given() {
+        for reply in [Ok(()), Err(Refusal::not_found("a")), Err(Refusal::conflict("")), Err(Refusal::invalid("b"))] {
+            assert_eq!(decode_answer(&encode_answer(7, reply.clone())), Ok((7, reply)));
+        }
+        for wrong in [&[][..], &[0; 7], &[0; 8], &[0, 0, 0, 0, 0, 0, 0, 0, 9], &[0; 10]] {
+            assert!(decode_answer(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

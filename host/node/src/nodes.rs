@@ -8,20 +8,11 @@ use recoil_gateway::api::{
 };
 
 use crate::departures::{Observed, refusals};
-use crate::membership::ChangeError;
 use crate::node::Parts;
 use crate::status::membership;
 
-/// What a refused change means here.
-fn refused(error: ChangeError) -> AdminError {
-    match error {
-        ChangeError::Rejected(text) if text.starts_with("there is no") => {
-            AdminError::not_found(text, "recoilctl node list shows the members")
-        }
-        ChangeError::Rejected(text) => AdminError::conflict(text, "recoilctl node list shows the members"),
-        error @ ChangeError::Unavailable(_) => error.into(),
-    }
-}
+/// What to do about a change that was refused.
+const HINT: &str = "recoilctl node list shows the members";
 
 impl Parts {
     /// One member, or what is known of one that was removed.
@@ -32,7 +23,7 @@ impl Parts {
             None if state.is_removed(node) => Ok(removed(node)),
             None => {
                 let text = format!("there is no node {node} in the cluster");
-                Err(AdminError::not_found(text, "recoilctl node list shows the members"))
+                Err(AdminError::not_found(text, HINT))
             }
         }
     }
@@ -71,13 +62,13 @@ impl Parts {
 
     /// Has a member give away what it leads and take no new connections.
     pub(crate) async fn drain_node(&self, node: NodeId) -> Result<NodeDetail, AdminError> {
-        self.change(&MetaCommand::Drain { node }).await.map_err(refused)?;
+        self.change(&MetaCommand::Drain { node }).await.map_err(|error| error.with_hint(HINT))?;
         self.node_now(node)
     }
 
     /// Makes a member active again.
     pub(crate) async fn undrain_node(&self, node: NodeId) -> Result<NodeDetail, AdminError> {
-        self.change(&MetaCommand::Undrain { node }).await.map_err(refused)?;
+        self.change(&MetaCommand::Undrain { node }).await.map_err(|error| error.with_hint(HINT))?;
         self.node_now(node)
     }
 
@@ -110,7 +101,7 @@ impl Parts {
             let text = format!("node {node} cannot be decommissioned: {}", refusals.join("; "));
             return Err(AdminError::conflict(text, "recoilctl node decommission --dry-run lists what would move"));
         }
-        self.change(&MetaCommand::Decommission { node, successor }).await.map_err(refused)?;
+        self.change(&MetaCommand::Decommission { node, successor }).await.map_err(|error| error.with_hint(HINT))?;
         Ok(DecommissionReply { node: self.node_now(node)?, dry_run, refusals, partitions })
     }
 

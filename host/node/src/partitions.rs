@@ -5,7 +5,6 @@ use recoil_cluster::MetaCommand;
 use recoil_cluster::meta::{DEFAULT_KEYSPACE, MOVES_AN_ENTRY_MAX, MetaState, MoveRecord, MoveState, Placement};
 use recoil_gateway::api::{AdminError, ClusterStatus, MoveRequest, MoveStateName, MoveStatus, PartitionStatus};
 
-use crate::membership::ChangeError;
 use crate::moves;
 use crate::node::Parts;
 
@@ -67,12 +66,8 @@ impl Parts {
         }
         let partitions: Vec<PartitionId> = partitions.into_iter().map(PartitionId).collect();
         let command = MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions: partitions.clone(), to };
-        self.change(&command).await.map_err(|error| match error {
-            ChangeError::Rejected(text) => {
-                AdminError::conflict(text, "recoilctl partition list shows where partitions are")
-            }
-            error => error.into(),
-        })?;
+        let begun = self.change(&command).await;
+        begun.map_err(|error| error.with_hint("recoilctl partition list shows where partitions are"))?;
         let state = self.states.borrow().clone();
         let begun = partitions.into_iter().filter_map(|partition| state.move_of(DEFAULT_KEYSPACE, partition));
         Ok(begun.map(|(id, record)| self.move_status(&state, id, record)).collect())

@@ -13,7 +13,7 @@ use recoil_package::{Manifest, SettingValue};
 use super::rows::RowKey;
 use super::{
     APP_NAME_BYTES_MAX, App, AppState, Changes, DEFAULT_KEYSPACE, KeptData, MetaReply, MetaState, PACKAGE_BYTES_MAX,
-    PackageRecord, Readiness,
+    PackageRecord, Readiness, Refusal,
 };
 
 /// Bytes of a reason why a node cannot make an app ready; the rest is cut off.
@@ -53,14 +53,17 @@ impl MetaState {
         changes: &mut Changes,
     ) -> MetaReply {
         if name.is_empty() || name.len() > APP_NAME_BYTES_MAX {
-            return Err(format!("an app's name has 1 to {APP_NAME_BYTES_MAX} bytes, not {}", name.len()));
+            return Err(Refusal::invalid(format!(
+                "an app's name has 1 to {APP_NAME_BYTES_MAX} bytes, not {}",
+                name.len()
+            )));
         }
         let size = self.packages.get(&digest).map_or(package.size, |known| known.size);
         if package.size > PACKAGE_BYTES_MAX || package.size != size {
-            return Err(format!(
+            return Err(Refusal::invalid(format!(
                 "package {digest} is said to have {} bytes, which is wrong or more than the {PACKAGE_BYTES_MAX} allowed; upload it again",
                 package.size
-            ));
+            )));
         }
         if let Some(app) = self.apps.get(&name) {
             let app = app.clone();
@@ -69,11 +72,11 @@ impl MetaState {
         self.check_ports(&name, &manifest)?;
         let (id, keyspace) = match self.kept.get(&name) {
             Some(kept) if kept.package != manifest.name => {
-                return Err(format!(
+                return Err(Refusal::conflict(format!(
                     "the data of an app named {name} is kept, of another package ({}): install under another name, or remove the data \
                      (recoilctl uninstall {name})",
                     kept.package
-                ));
+                )));
             }
             Some(kept) => {
                 // What the app was set to holds, where this version still has such a setting.
@@ -113,16 +116,18 @@ impl MetaState {
         changes: &mut Changes,
     ) -> MetaReply {
         if app.digest != digest {
-            return Err(format!(
+            return Err(Refusal::conflict(format!(
                 "an app named {name} with another package ({}) is installed; uninstall it first",
                 app.digest
-            ));
+            )));
         }
         if !settings.is_empty() && app.settings != *settings {
-            return Err(format!("{name} is installed with other settings; change them with recoilctl set"));
+            return Err(Refusal::conflict(format!(
+                "{name} is installed with other settings; change them with recoilctl set"
+            )));
         }
         if *app.manifest != *manifest {
-            return Err(format!("{name} is installed with other ports; uninstall it first"));
+            return Err(Refusal::conflict(format!("{name} is installed with other ports; uninstall it first")));
         }
         if app.state != AppState::Serving {
             self.hold(digest, package, changes);
@@ -156,7 +161,7 @@ impl MetaState {
             for (member, port) in members.flat_map(|(_, member)| ports().map(move |port| (member, port))) {
                 let address = (member.address.ip(), u32::from(port) + u32::from(member.port_offset));
                 let Some((other, used)) = taken.insert(address, (app, port)).filter(|_| app == name) else { continue };
-                return Err(match used == port {
+                return Err(Refusal::conflict(match used == port {
                     true => format!(
                         "port {port} is already used by the app {other}: uninstall it first, or install with another port (recoilctl install \
                          --listen)"
@@ -166,7 +171,7 @@ impl MetaState {
                          offsets: install with ports that are farther apart (recoilctl install --listen)",
                         address.0, address.1
                     ),
-                });
+                }));
             }
         }
         Ok(())
@@ -178,10 +183,11 @@ impl MetaState {
         settings: BTreeMap<String, SettingValue>,
         changes: &mut Changes,
     ) -> MetaReply {
-        let mut app = self.apps.get(&name).cloned().ok_or_else(|| format!("there is no app named {name}"))?;
+        let mut app =
+            self.apps.get(&name).cloned().ok_or_else(|| Refusal::not_found(format!("there is no app named {name}")))?;
         // Checked by whoever asked; once more here, where the manifest cannot change any more.
         for (setting, value) in &settings {
-            app.manifest.parse_setting(setting, &value.to_string())?;
+            app.manifest.parse_setting(setting, &value.to_string()).map_err(Refusal::invalid)?;
         }
         app.settings.extend(settings);
         changes.push(RowKey::App(name.clone()));
@@ -199,7 +205,7 @@ impl MetaState {
     ) -> MetaReply {
         let (name, mut app) = self.installation(id, install)?;
         if !self.members.contains_key(&node) {
-            return Err(format!("node {node} is not a member of the cluster"));
+            return Err(Refusal::not_found(format!("node {node} is not a member of the cluster")));
         }
         if let Some(error) = &mut error {
             error.truncate(error.floor_char_boundary(REASON_BYTES_MAX));
@@ -228,10 +234,12 @@ impl MetaState {
 
     pub(super) fn delete_data(&mut self, name: String, app: AppId, changes: &mut Changes) -> MetaReply {
         if self.apps.contains_key(&name) {
-            return Err(format!("{name} is installed and uses its data: recoilctl uninstall {name} removes both"));
+            return Err(Refusal::conflict(format!(
+                "{name} is installed and uses its data: recoilctl uninstall {name} removes both"
+            )));
         }
         if self.kept.get(&name).is_none_or(|kept| kept.id != app) {
-            return Err(format!("there is no data kept of an app named {name}"));
+            return Err(Refusal::not_found(format!("there is no data kept of an app named {name}")));
         }
         self.kept.remove_mut(&name);
         changes.push(RowKey::Kept(name));
@@ -245,10 +253,10 @@ impl MetaState {
             return match self.kept.contains_key(&name) {
                 // A repeated request.
                 true if keep_data => Ok(()),
-                true => Err(format!(
+                true => Err(Refusal::conflict(format!(
                     "{name} is uninstalled already, and its data were kept: recoilctl data delete {name} deletes them"
-                )),
-                false => Err(format!("there is no app named {name}")),
+                ))),
+                false => Err(Refusal::not_found(format!("there is no app named {name}"))),
             };
         };
         self.apps.remove_mut(&name);
@@ -276,9 +284,9 @@ impl MetaState {
         Ok(())
     }
 
-    fn installation(&self, id: AppId, install: u32) -> Result<(String, App), String> {
+    fn installation(&self, id: AppId, install: u32) -> Result<(String, App), Refusal> {
         let found = self.apps.iter().find(|(_, app)| app.id == id && app.install == install);
         let found = found.map(|(name, app)| (name.clone(), app.clone()));
-        found.ok_or_else(|| format!("app {id} has been uninstalled"))
+        found.ok_or_else(|| Refusal::not_found(format!("app {id} has been uninstalled")))
     }
 }

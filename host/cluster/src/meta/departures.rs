@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use recoil_base::{GroupId, NodeId};
 
 use super::rows::RowKey;
-use super::{Changes, GroupRecord, Member, MemberState, MetaReply, MetaState};
+use super::{Changes, GroupRecord, Member, MemberState, MetaReply, MetaState, Refusal};
 
 /// The refusal of a node that is a member no more.
 pub fn removed(node: NodeId) -> String {
@@ -89,11 +89,13 @@ impl MetaState {
         reasons
     }
 
-    pub(super) fn member(&self, node: NodeId) -> Result<Member, String> {
+    pub(super) fn member(&self, node: NodeId) -> Result<Member, Refusal> {
         match self.members.get(&node) {
             Some(member) => Ok(member.clone()),
-            None if self.is_removed(node) => Err(format!("node {node} was removed from the cluster")),
-            None => Err(format!("there is no node {node} in the cluster")),
+            None if self.is_removed(node) => {
+                Err(Refusal::not_found(format!("node {node} was removed from the cluster")))
+            }
+            None => Err(Refusal::not_found(format!("there is no node {node} in the cluster"))),
         }
     }
 
@@ -106,15 +108,15 @@ impl MetaState {
         let member = self.member(node)?;
         match member.state {
             MemberState::Draining => Ok(()),
-            MemberState::Active if self.active_members().all(|(other, _)| *other == node) => {
-                Err(format!("node {node} is the last active node of the cluster, and nobody else could serve"))
-            }
+            MemberState::Active if self.active_members().all(|(other, _)| *other == node) => Err(Refusal::conflict(
+                format!("node {node} is the last active node of the cluster, and nobody else could serve"),
+            )),
             MemberState::Active => {
                 self.set_member(node, Member { state: MemberState::Draining, ..member }, changes);
                 Ok(())
             }
             state @ (MemberState::Decommissioning | MemberState::Displaced) => {
-                Err(format!("node {node} is {} and cannot be drained", state_name(state)))
+                Err(Refusal::conflict(format!("node {node} is {} and cannot be drained", state_name(state))))
             }
         }
     }
@@ -133,17 +135,20 @@ impl MetaState {
         let member = self.member(node)?;
         if let Some(other) = successor {
             if other == node {
-                return Err(format!("node {node} cannot take its own place: name another node"));
+                return Err(Refusal::conflict(format!("node {node} cannot take its own place: name another node")));
             }
             let state = self.member(other)?.state;
             if state != MemberState::Active {
-                return Err(format!("node {other} is {} and cannot take the place of another", state_name(state)));
+                return Err(Refusal::conflict(format!(
+                    "node {other} is {} and cannot take the place of another",
+                    state_name(state)
+                )));
             }
         }
         if member.state != MemberState::Decommissioning {
             let reasons = self.refuse_decommission(node);
             if !reasons.is_empty() {
-                return Err(reasons.join("; "));
+                return Err(Refusal::conflict(reasons.join("; ")));
             }
         }
         let next = Member { state: MemberState::Decommissioning, successor, ..member.clone() };
@@ -173,10 +178,13 @@ impl MetaState {
         }
         let member = self.member(node)?;
         if member.state != MemberState::Decommissioning {
-            return Err(format!("node {node} is {}: only a decommissioned node is removed", state_name(member.state)));
+            return Err(Refusal::conflict(format!(
+                "node {node} is {}: only a decommissioned node is removed",
+                state_name(member.state)
+            )));
         }
         if let Some(why) = self.refuse_removal(node) {
-            return Err(why);
+            return Err(Refusal::conflict(why));
         }
         self.bury(node, &member, changes);
         Ok(())

@@ -4,7 +4,9 @@ use recoil_base::NodeId;
 
 use super::departures::removed;
 use super::rows::RowKey;
-use super::{Changes, Displaced, Join, Keyspace, Levels, MEMBERS_MAX, Member, MemberState, MetaReply, MetaState};
+use super::{
+    Changes, Displaced, Join, Keyspace, Levels, MEMBERS_MAX, Member, MemberState, MetaReply, MetaState, Refusal,
+};
 
 /// Bytes of the name of a node's version.
 const VERSION_BYTES_MAX: usize = 64;
@@ -46,15 +48,18 @@ impl MetaState {
         let Join { node, address, incarnation, start, version, port_offset, levels, locality, capacity, displaces } =
             join;
         if version.len() > VERSION_BYTES_MAX {
-            return Err(format!("a version of {} bytes; at most {VERSION_BYTES_MAX} are allowed", version.len()));
+            return Err(Refusal::invalid(format!(
+                "a version of {} bytes; at most {VERSION_BYTES_MAX} are allowed",
+                version.len()
+            )));
         }
         let level = self.header.level;
         if !levels.contains(level) {
             let Levels { min, max } = levels;
-            return Err(format!(
+            return Err(Refusal::conflict(format!(
                 "node {node} runs version {version}, which understands feature levels {min} to {max}, and the cluster is at level {level}: \
                  start it with a version that understands level {level}"
-            ));
+            )));
         }
         if self.is_removed(node) {
             return Err(removed(node));
@@ -64,15 +69,17 @@ impl MetaState {
             return Err(old_copy(node, incarnation, known.0));
         }
         if known.is_none() && self.members.size() >= MEMBERS_MAX {
-            return Err(format!("the cluster has {MEMBERS_MAX} members, which is the most there may be"));
+            return Err(Refusal::conflict(format!(
+                "the cluster has {MEMBERS_MAX} members, which is the most there may be"
+            )));
         }
         if let Some((other, member)) = self.member_at(address, node).map(|(other, member)| (*other, member.clone())) {
             let present = Displaced { node: other, incarnation: member.incarnation, start: member.start };
             if displaces != Some(present) {
-                return Err(format!(
+                return Err(Refusal::conflict(format!(
                     "node {other} of this cluster already listens on {address}; start this node on another address, or retry once that one \
                      has been dead for a while"
-                ));
+                )));
             }
             let state = if member.state == MemberState::Active { MemberState::Displaced } else { member.state };
             self.members.insert_mut(other, Member { state, address_taken: true, ..member });
@@ -113,14 +120,17 @@ impl MetaState {
     pub(super) fn can_raise(&self, level: u32) -> MetaReply {
         let now = self.header.level;
         if level != now + 1 {
-            return Err(format!("the cluster is at feature level {now}; it can be raised to {} only", now + 1));
+            return Err(Refusal::conflict(format!(
+                "the cluster is at feature level {now}; it can be raised to {} only",
+                now + 1
+            )));
         }
         match self.present_members().find(|(_, member)| !member.levels.contains(level)) {
             None => Ok(()),
-            Some((node, member)) => Err(format!(
+            Some((node, member)) => Err(Refusal::conflict(format!(
                 "node {node} runs version {}, which understands feature levels {} to {}: upgrade it before level {level} is used",
                 member.version, member.levels.min, member.levels.max
-            )),
+            ))),
         }
     }
 }

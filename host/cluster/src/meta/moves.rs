@@ -16,7 +16,7 @@ use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
 use serde::{Deserialize, Serialize};
 
 use super::rows::RowKey;
-use super::{Changes, GroupRecord, MetaReply, MetaState, Placement};
+use super::{Changes, GroupRecord, MetaReply, MetaState, Placement, Refusal};
 
 /// Moves that may be recorded at a time.
 pub const MOVES_MAX: usize = 1000;
@@ -76,20 +76,24 @@ impl MetaState {
     ) -> MetaReply {
         if partitions.is_empty() || partitions.len() > MOVES_AN_ENTRY_MAX {
             let count = partitions.len();
-            return Err(format!("{count} partitions are to be moved at once; 1 to {MOVES_AN_ENTRY_MAX} may be"));
+            return Err(Refusal::invalid(format!(
+                "{count} partitions are to be moved at once; 1 to {MOVES_AN_ENTRY_MAX} may be"
+            )));
         }
         if self.moves.size() + partitions.len() > MOVES_MAX {
             let count = self.moves.size();
-            return Err(format!(
+            return Err(Refusal::conflict(format!(
                 "{count} moves are under way, and at most {MOVES_MAX} may be: wait until some have ended"
-            ));
+            )));
         }
         let set = self.replica_set(keyspace, to)?;
         let target = self.target_group(&set, changes)?;
         let mut is_there = 0;
         for (place, partition) in partitions.iter().enumerate() {
             let known = self.keyspaces.get(&keyspace).and_then(|keyspace| keyspace.partitions.get(*partition));
-            let placement = known.ok_or_else(|| format!("there is no partition {partition} of keyspace {keyspace}"))?;
+            let placement = known.ok_or_else(|| {
+                Refusal::not_found(format!("there is no partition {partition} of keyspace {keyspace}"))
+            })?;
             if placement.group == target && self.move_of(keyspace, *partition).is_none() {
                 is_there += 1;
                 continue;
@@ -98,9 +102,9 @@ impl MetaState {
                 if (record.target, record.state) == (target, MoveState::Moving) {
                     continue; // a repetition
                 }
-                return Err(format!(
+                return Err(Refusal::conflict(format!(
                     "partition {partition} is being moved already (move {id}): wait until that has ended, or cancel it"
-                ));
+                )));
             }
             let id = self.header.index * MOVES_MAX as u64 + place as u64;
             let (source, epoch) = (placement.group, placement.epoch + 1);
@@ -111,45 +115,48 @@ impl MetaState {
             changes.push(RowKey::Move(id));
         }
         match is_there == partitions.len() {
-            true => Err("what is to be moved is on these nodes already, in this order".to_owned()),
+            true => Err(Refusal::conflict("what is to be moved is on these nodes already, in this order")),
             false => Ok(()),
         }
     }
 
     /// The nodes as a replica set: the first leads, the others are in the order of their ids, so that few sets are made.
-    fn replica_set(&self, keyspace: KeyspaceId, mut to: Vec<NodeId>) -> Result<Vec<NodeId>, String> {
+    fn replica_set(&self, keyspace: KeyspaceId, mut to: Vec<NodeId>) -> Result<Vec<NodeId>, Refusal> {
         let record = self.keyspaces.get(&keyspace);
-        let wanted = self.replicas_wanted(record.ok_or_else(|| format!("there is no keyspace {keyspace}"))?);
+        let wanted =
+            self.replicas_wanted(record.ok_or_else(|| Refusal::not_found(format!("there is no keyspace {keyspace}")))?);
         if to.len() != wanted {
-            return Err(format!(
+            return Err(Refusal::invalid(format!(
                 "a partition of this keyspace has {wanted} replicas, not {}: name {wanted} nodes, first the one that is to lead",
                 to.len()
-            ));
+            )));
         }
         if let Some(node) = to.iter().enumerate().find_map(|(place, node)| to[..place].contains(node).then_some(node)) {
-            return Err(format!("node {node} is named twice"));
+            return Err(Refusal::invalid(format!("node {node} is named twice")));
         }
         if let Some(node) = to.iter().find(|node| !self.active_members().any(|(active, _)| active == *node)) {
-            return Err(format!("there is no node {node} in the cluster, or it is not active"));
+            return Err(Refusal::not_found(format!("there is no node {node} in the cluster, or it is not active")));
         }
         if let Some(node) = to.iter().find(|node| self.is_lost(**node)) {
-            return Err(format!("node {node} counts as lost: start it again, or choose another one"));
+            return Err(Refusal::conflict(format!(
+                "node {node} counts as lost: start it again, or choose another one"
+            )));
         }
         to[1..].sort_unstable();
         Ok(to)
     }
 
     /// The group of a replica set, made if there is none.
-    fn target_group(&mut self, set: &[NodeId], changes: &mut Changes) -> Result<GroupId, String> {
+    fn target_group(&mut self, set: &[NodeId], changes: &mut Changes) -> Result<GroupId, Refusal> {
         if let Some(group) = self.group_of(set) {
             return Ok(group);
         }
         let replicas = |node: &NodeId| self.groups.values().filter(|group| group.members.contains(node)).count();
         if let Some(node) = set.iter().find(|node| replicas(node) >= GROUPS_A_NODE_MAX) {
-            return Err(format!(
+            return Err(Refusal::conflict(format!(
                 "node {node} has replicas of {GROUPS_A_NODE_MAX} groups, which is the most there may be: choose a set of nodes that other \
                  partitions have already"
-            ));
+            )));
         }
         let id = GroupId(self.header.next_group);
         self.header.next_group += 1;
@@ -161,10 +168,16 @@ impl MetaState {
     }
 
     pub(super) fn cancel_move(&mut self, id: u64, changes: &mut Changes) -> MetaReply {
-        let record = self.moves.get(&id).copied().ok_or_else(|| format!("there is no move {id} any more"))?;
+        let record = self
+            .moves
+            .get(&id)
+            .copied()
+            .ok_or_else(|| Refusal::not_found(format!("there is no move {id} any more")))?;
         match record.state {
             MoveState::Cancelling => Ok(()),
-            MoveState::Flipped => Err(format!("move {id} cannot be cancelled any more: the partition has moved")),
+            MoveState::Flipped => {
+                Err(Refusal::conflict(format!("move {id} cannot be cancelled any more: the partition has moved")))
+            }
             MoveState::Moving => {
                 self.set_move(id, MoveRecord { state: MoveState::Cancelling, ..record }, changes);
                 Ok(())
@@ -194,7 +207,7 @@ impl MetaState {
         for id in ids {
             let Some(record) = self.moves.get(id).copied() else { continue };
             if record.state == MoveState::Moving {
-                return Err(format!("move {id} has neither moved its partition nor been cancelled"));
+                return Err(Refusal::conflict(format!("move {id} has neither moved its partition nor been cancelled")));
             }
             self.moves.remove_mut(id);
             self.moving.remove_mut(&(record.keyspace, record.partition));

@@ -15,7 +15,7 @@ use recoil_base::{GroupId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::rows::RowKey;
-use super::{Changes, GroupRecord, MetaReply, MetaState};
+use super::{Changes, GroupRecord, MetaReply, MetaState, Refusal};
 
 /// A group that continues with fewer replicas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,15 +48,17 @@ impl MetaState {
             self.member(*node)?;
         }
         if self.active_members().all(|(node, _)| lost.contains(node)) {
-            return Err("no active node of the cluster would remain".into());
+            return Err(Refusal::conflict("no active node of the cluster would remain"));
         }
         if let Some(group) = self.groups_without(lost).first() {
-            return Err(format!("no replica of group {group} would remain"));
+            return Err(Refusal::conflict(format!("no replica of group {group} would remain")));
         }
         for ContinuedGroup { group, members } in continued {
             let remains = |node: &NodeId| self.members.contains_key(node) && !lost.contains(node);
             if members.is_empty() || !members.iter().all(remains) {
-                return Err(format!("group {group} cannot continue with {members:?}: not all of them remain"));
+                return Err(Refusal::invalid(format!(
+                    "group {group} cannot continue with {members:?}: not all of them remain"
+                )));
             }
         }
         let continued: std::collections::BTreeMap<GroupId, Arc<[NodeId]>> =

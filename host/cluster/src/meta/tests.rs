@@ -36,7 +36,12 @@ impl Meta {
         meta
     }
 
-    pub(super) fn apply(&mut self, command: MetaCommand) -> MetaReply {
+    /// Applies the command as an entry, and answers why it changed nothing.
+    pub(super) fn apply(&mut self, command: MetaCommand) -> Result<(), String> {
+        self.answer(command).map_err(|refusal| refusal.message)
+    }
+
+    fn answer(&mut self, command: MetaCommand) -> MetaReply {
         let index = self.state.header.index + 1;
         let Meta { state, rows, written } = self;
         *written = 0;
@@ -68,7 +73,7 @@ impl Meta {
         self.apply(MetaCommand::Uninstall { name: app.into(), keep_data })
     }
 
-    fn join(&mut self, change: impl FnOnce(&mut Join)) -> MetaReply {
+    fn join(&mut self, change: impl FnOnce(&mut Join)) -> Result<(), String> {
         let mut join = join(1);
         change(&mut join);
         self.apply(MetaCommand::Join(Box::new(join)))
@@ -347,4 +352,18 @@ fn sizes_and_reasons_are_bounded() {
     assert!(stored.len() == 1024 && stored.chars().all(|c| c == 'é'));
     let long = "x".repeat(APP_NAME_BYTES_MAX + 1);
     assert!(meta.apply(install(&long, "two", 2)).is_err());
+}
+
+/// Fails if what is not there, what does not fit the state and what fits none are told apart by their words only.
+#[test]
+fn refusals_say_what_kind_of_reason_they_have() {
+    let mut meta = Meta::new();
+    meta.join(|_| {}).unwrap();
+    let mut kind = |command| meta.answer(command).unwrap_err().kind;
+    let uninstall = MetaCommand::Uninstall { name: "absent".into(), keep_data: false };
+    assert_eq!(kind(uninstall), RefusalKind::NotFound);
+    assert_eq!(kind(MetaCommand::Undrain { node: NodeId(9) }), RefusalKind::NotFound);
+    assert_eq!(kind(MetaCommand::Drain { node: NodeId(1) }), RefusalKind::Conflict);
+    let change = ClusterChange { repair_after_s: Some(0), ..ClusterChange::default() };
+    assert_eq!(kind(MetaCommand::SetCluster(change)), RefusalKind::Invalid);
 }

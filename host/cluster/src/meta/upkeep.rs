@@ -17,7 +17,7 @@ use recoil_base::{GroupId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::rows::RowKey;
-use super::{Changes, MetaReply, MetaState};
+use super::{Changes, MetaReply, MetaState, Refusal};
 
 /// The shortest and the longest time after which a silent member may count as lost, seconds.
 pub const REPAIR_AFTER_S: std::ops::RangeInclusive<u32> = 3..=30 * 24 * 3600;
@@ -109,9 +109,12 @@ impl MetaState {
     }
 
     pub(super) fn mark_lost(&mut self, node: NodeId, lost: LostStart, changes: &mut Changes) -> MetaReply {
-        let member = self.members.get(&node).ok_or_else(|| format!("there is no node {node} in the cluster"))?;
+        let member = self
+            .members
+            .get(&node)
+            .ok_or_else(|| Refusal::not_found(format!("there is no node {node} in the cluster")))?;
         if (member.incarnation, member.start) != (lost.incarnation, lost.start) {
-            return Err(format!("node {node} has started again since it was found silent"));
+            return Err(Refusal::conflict(format!("node {node} has started again since it was found silent")));
         }
         if self.lost.get(&node) != Some(&lost) {
             self.lost.insert_mut(node, lost);
@@ -131,11 +134,11 @@ impl MetaState {
         let ClusterChange { repair_after_s, move_rate_bytes, balances, is_paused } = change;
         if let Some(seconds) = repair_after_s.filter(|seconds| !REPAIR_AFTER_S.contains(seconds)) {
             let (min, max) = (*REPAIR_AFTER_S.start(), *REPAIR_AFTER_S.end());
-            return Err(format!("repair-after cannot be {seconds} s: choose {min} to {max} s"));
+            return Err(Refusal::invalid(format!("repair-after cannot be {seconds} s: choose {min} to {max} s")));
         }
         if let Some(rate) = move_rate_bytes.filter(|rate| !MOVE_RATE_BYTES.contains(rate)) {
             let (min, max) = (*MOVE_RATE_BYTES.start(), *MOVE_RATE_BYTES.end());
-            return Err(format!("move-rate cannot be {rate} bytes a second: choose {min} to {max}"));
+            return Err(Refusal::invalid(format!("move-rate cannot be {rate} bytes a second: choose {min} to {max}")));
         }
         let before = self.settings;
         let next = ClusterSettings {
