@@ -62,11 +62,11 @@ impl MetaState {
             )));
         }
         if self.is_removed(node) {
-            return Err(removed(node));
+            return Err(Refusal::conflict(removed(node)));
         }
         let known = self.members.get(&node).map(|member| (member.incarnation, member.start));
         if let Some(known) = known.filter(|known| !supersedes((incarnation, start), *known)) {
-            return Err(old_copy(node, incarnation, known.0));
+            return Err(Refusal::conflict(old_copy(node, incarnation, known.0)));
         }
         if known.is_none() && self.members.size() >= MEMBERS_MAX {
             return Err(Refusal::conflict(format!(

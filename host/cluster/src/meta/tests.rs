@@ -69,7 +69,7 @@ impl Meta {
         Ok(self.state.apps[app].clone())
     }
 
-    fn uninstall(&mut self, app: &str, keep_data: bool) -> MetaReply {
+    fn uninstall(&mut self, app: &str, keep_data: bool) -> Result<(), String> {
         self.apply(MetaCommand::Uninstall { name: app.into(), keep_data })
     }
 

@@ -12,7 +12,7 @@ fn four() -> Meta {
     meta
 }
 
-fn start(meta: &mut Meta, partitions: &[u32], to: &[u32]) -> MetaReply {
+fn start(meta: &mut Meta, partitions: &[u32], to: &[u32]) -> Result<(), String> {
     let partitions = partitions.iter().copied().map(PartitionId).collect();
     let to = to.iter().copied().map(NodeId).collect();
     meta.apply(MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions, to })
