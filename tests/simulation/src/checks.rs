@@ -1,9 +1,12 @@
-//! What must hold once faults have ended: the cluster has come to rest, and every node holds what the cluster says that it should.
+//! What must hold once faults have ended: the cluster has come to rest, and every node holds what
+//! the cluster says that it should.
 //!
 //! - Partitions: each is owned by exactly one group, the one that the map names, in the same epoch.
-//! - Replicas: every member of a group that runs has the group open, has the same ownership rows as the others, lacks no rows, and has
-//!   the same rows of every partition: those of apps, dedup records of calls, timers, whatever lies under the copy.
-//! - Nothing is left over: no copy without a row that names it, and no rows and no log of a group that is not the node's.
+//! - Replicas: every member of a group that runs has the group open, has the same ownership rows as
+//!   the others, lacks no rows, and has the same rows of every partition: those of apps, dedup
+//!   records of calls, timers, whatever lies under the copy.
+//! - Nothing is left over: no copy without a row that names it, and no rows and no log of a group
+//!   that is not the node's.
 //! - Time: no partition's time has run ahead with one clock alone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,7 +171,8 @@ fn rows_differ(group: GroupId, members: &[&Running]) -> Option<String> {
     None
 }
 
-/// No partition's time has run ahead with one clock alone: it is at most half a second ahead of what the second clock ever showed.
+/// No partition's time has run ahead with one clock alone: it is at most half a second ahead of
+/// what the second clock ever showed.
 pub(crate) fn time(world: &World) -> Result<(), Failure> {
     let mut ahead = world.ahead_us();
     ahead.sort_unstable();

@@ -1,12 +1,15 @@
-//! Changes of the cluster's members: nodes that are added, drained, decommissioned, lost for good and replaced.
+//! Changes of the cluster's members: nodes that are added, drained, decommissioned, lost for good
+//! and replaced.
 //!
-//! What is asked of the cluster is asked as an operator does, of any node that runs; the cluster may refuse. A node is lost for good only
-//! where the cluster promises to survive it: all nodes lost before are known to be lost, no group in use has one of them, and every group
-//! in use and the meta group keep a majority. A lost node's machine may be given to a new node, which comes to the same address with an
-//! empty folder.
+//! What is asked of the cluster is asked as an operator does, of any node that runs; the cluster
+//! may refuse. A node is lost for good only where the cluster promises to survive it: all nodes
+//! lost before are known to be lost, no group in use has one of them, and every group in use and
+//! the meta group keep a majority. A lost node's machine may be given to a new node, which comes to
+//! the same address with an empty folder.
 //!
-//! [`Members::heal`] makes sure that there are nodes enough for every replica, as an operator would; then the cluster must come to
-//! rest with nothing left of those that are gone (`World::wait_to_settle`).
+//! [`Members::heal`] makes sure that there are nodes enough for every replica, as an operator
+//! would; then the cluster must come to rest with nothing left of those that are gone
+//! (`World::wait_to_settle`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

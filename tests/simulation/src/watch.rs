@@ -1,12 +1,16 @@
-//! What is seen of moves while they happen: every change of a partition's rows on a node, and of the record of a move.
+//! What is seen of moves while they happen: every change of a partition's rows on a node, and of
+//! the record of a move.
 //!
-//! A step is seen in the millisecond in which its batch is in the data, which need not be persisted yet: so whoever lets a fault come
-//! at a step ([`crate::nemesis`]) meets moves between any two of their steps. Two rules of the protocol are checked at every step, so
-//! that a fault that breaks them is found where it happens and not only when a replica is lost later:
+//! A step is seen in the millisecond in which its batch is in the data, which need not be persisted
+//! yet: so whoever lets a fault come at a step ([`crate::nemesis`]) meets moves between any two of
+//! their steps. Two rules of the protocol are checked at every step, so that a fault that breaks
+//! them is found where it happens and not only when a replica is lost later:
 //!
-//! - **One owner.** No two groups ever own a partition in the same epoch, by whatever their replicas have applied.
-//! - **Old copies stay.** When a replica of the source has dropped its copy for good, every replica of the target has all rows, unless
-//!   it has been given up: its member counted as lost at some time, or was decommissioned, or lost its data.
+//! - **One owner.** No two groups ever own a partition in the same epoch, by whatever their
+//!   replicas have applied.
+//! - **Old copies stay.** When a replica of the source has dropped its copy for good, every replica
+//!   of the target has all rows, unless it has been given up: its member counted as lost at some
+//!   time, or was decommissioned, or lost its data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
