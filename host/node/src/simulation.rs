@@ -8,10 +8,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use recoil_base::{Clock, CopyId, Digest, GroupId, NodeId, Shutdown, Tasks, random};
 use recoil_cluster::meta::ClusterChange;
-use recoil_cluster::{EvaluationPool, MetaCommand, PeerNetwork, PeerService, Peers};
-use recoil_consensus::{Group, Locals, Ownership, PartitionRef, machine};
+use recoil_cluster::{EvaluationPool, MetaCommand, MetaState, PeerNetwork, PeerService, Peers};
+use recoil_consensus::{Group, Locals, PartitionRef, PartitionState, machine};
 use recoil_engine::AppCode;
-use recoil_gateway::api::MoveRequest;
+use recoil_gateway::api::{DecommissionRequest, MoveRequest};
 use recoil_storage::log::disk::Disk;
 use recoil_storage::simulation::SimulatedData;
 use recoil_storage::{Data, DataError, Folder, Log};
@@ -156,10 +156,52 @@ impl Node {
         self.parts.moves_now().iter().map(|moving| format!("{moving:?}")).collect()
     }
 
-    /// What the log of `group` says of every partition that it has ever named, as applied here.
-    pub fn ownership(&self, group: GroupId) -> BTreeMap<PartitionRef, Ownership> {
-        let states = self.parts.context.locals.states_of(group);
-        states.into_iter().map(|(partition, state)| (partition, state.ownership)).collect()
+    /// The cluster's state, as applied here.
+    pub fn state(&self) -> Arc<MetaState> {
+        self.parts.states.borrow().clone()
+    }
+
+    /// Has a member give away what it leads, as an operator does.
+    pub fn drain(self: &Arc<Self>, member: NodeId) -> BoxFuture<'static, Result<(), String>> {
+        let node = self.clone();
+        Box::pin(async move { node.parts.drain_node(member).await.map(drop).map_err(|error| error.to_string()) })
+    }
+
+    /// Makes a drained member active again, as an operator does.
+    pub fn undrain(self: &Arc<Self>, member: NodeId) -> BoxFuture<'static, Result<(), String>> {
+        let node = self.clone();
+        Box::pin(async move { node.parts.undrain_node(member).await.map(drop).map_err(|error| error.to_string()) })
+    }
+
+    /// Has a member removed once its replicas are elsewhere, as an operator does.
+    pub fn decommission(
+        self: &Arc<Self>,
+        member: NodeId,
+        successor: Option<NodeId>,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        let node = self.clone();
+        Box::pin(async move {
+            let request = DecommissionRequest { dry_run: false, successor };
+            let asked = node.parts.decommission_node(member, request).await;
+            asked.map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Changes whenever [`Node::partition_states`] may have changed.
+    pub fn partition_changes(&self) -> u64 {
+        *self.parts.context.locals.changes().borrow()
+    }
+
+    /// What the log of `group` says of every partition that it has ever named, as applied here, and the copies here.
+    pub fn partition_states(&self, group: GroupId) -> BTreeMap<PartitionRef, PartitionState> {
+        self.parts.context.locals.states_of(group)
+    }
+
+    /// The groups of partitions of which this node keeps rows or a log.
+    pub fn kept_groups(&self) -> BTreeSet<GroupId> {
+        let context = &self.parts.context;
+        let kept = context.locals.groups().into_iter().chain(context.log.groups());
+        kept.filter(|group| *group != GroupId::META).collect()
     }
 
     /// Copies with rows that no row names.

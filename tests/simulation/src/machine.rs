@@ -65,6 +65,8 @@ pub(crate) struct Machine {
     pub(crate) place: Place,
     address: SocketAddr,
     folder: PathBuf,
+    /// How often it has been emptied for another node.
+    wiped: u32,
     pub(crate) disk: SimulatedDisk,
     pub(crate) data: SimulatedData,
     /// How wrong its clock is, microseconds.
@@ -93,6 +95,7 @@ impl Machine {
             place,
             address,
             folder,
+            wiped: 0,
             disk: SimulatedDisk::default(),
             data: SimulatedData::default(),
             skew_us: Arc::default(),
@@ -114,8 +117,8 @@ impl Machine {
         self.life.lock().node.clone()
     }
 
-    /// Boots a node that founds a cluster, joins the one at `join`, or comes back to its own.
-    pub(crate) fn boot(&mut self, net: &Net, plan: &Plan, shared: &Arc<Shared>, join: Option<SocketAddr>) {
+    /// Boots a node that founds a cluster, joins the one of the nodes at `join`, or comes back to its own.
+    pub(crate) fn boot(&mut self, net: &Net, plan: &Plan, shared: &Arc<Shared>, join: Vec<SocketAddr>) {
         assert!(self.runtime.is_none(), "a machine boots once at a time");
         self.boots += 1;
         note!("node {}  boots", self.place);
@@ -245,6 +248,13 @@ impl Machine {
         drop(running);
         self.disk = left;
         self.life = Arc::default();
+    }
+
+    /// Makes the stopped machine an empty one, for a new node at the same address.
+    pub(crate) fn wipe(&mut self) {
+        self.wiped += 1;
+        self.folder.set_extension(format!("{}", self.wiped));
+        (self.disk, self.data) = (SimulatedDisk::default(), SimulatedData::default());
     }
 
     /// A copy of what the stopped machine holds.

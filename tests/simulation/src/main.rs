@@ -5,16 +5,19 @@
 //! [`chance`] and the simulated clocks.
 
 mod chance;
+mod checks;
 mod clients;
 mod entropy;
 mod guest;
 mod history;
 mod machine;
 mod many;
+mod members;
 mod nemesis;
 mod network;
 mod plan;
 mod trace;
+mod watch;
 mod world;
 
 use std::ops::Range;
@@ -28,7 +31,7 @@ use clap::Parser;
 use recoil_engine::AppCode;
 use recoil_node::{Shared, SharedOptions};
 
-use crate::plan::Plan;
+use crate::plan::{Focus, Plan};
 use crate::trace::Detail;
 use crate::world::{Failure, Summary, World};
 
@@ -44,7 +47,10 @@ struct Arguments {
     /// Calls of all clients together in a run
     #[arg(long, default_value_t = 400)]
     steps: u64,
-    /// Print what happens; `messages` also prints every message
+    /// What runs are about. Part of what a seed means: a replay must name it, too
+    #[arg(long, value_enum, default_value_t)]
+    focus: Focus,
+    /// Print what happens: calls, faults, the steps of moves on every node, changes of members; `messages` also prints every message
     #[arg(long, num_args = 0..=1, default_missing_value = "events", value_parser = ["events", "messages"])]
     trace: Option<String>,
     /// Print the nodes' own log lines of this filter, as in RUST_LOG
@@ -68,7 +74,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match (arguments.seed, arguments.seeds.clone()) {
         (Some(seed), _) => one(seed, arguments),
-        (None, Some(seeds)) => many::run(seeds, arguments.steps, arguments.jobs),
+        (None, Some(seeds)) => many::run(seeds, arguments.steps, arguments.focus, arguments.jobs),
         (None, None) => Ok(true),
     };
     match done {
@@ -85,7 +91,7 @@ fn main() -> ExitCode {
 fn one(seed: u64, arguments: Arguments) -> Result<bool> {
     let folder = tempfile::Builder::new().prefix(&format!("recoil-simulation-{}-", std::process::id())).tempdir()?;
     let path = folder.path().to_owned();
-    let steps = arguments.steps;
+    let (steps, focus) = (arguments.steps, arguments.focus);
     let thread = std::thread::Builder::new().name("simulation".into()).stack_size(64 << 20).spawn(move || {
         entropy::seed(seed);
         chance::seed(seed);
@@ -105,7 +111,8 @@ fn one(seed: u64, arguments: Arguments) -> Result<bool> {
         }
         Err(Failure { check, what }) => {
             println!("seed {seed} FAILED {check} at {} ms, trace {hash:016x}: {what}", trace::now_ms());
-            println!("replay: cargo sim --seed {seed} --steps {steps} --trace");
+            let about = if focus == Focus::Any { String::new() } else { format!(" --focus {}", focus.name()) };
+            println!("replay: cargo sim --seed {seed} --steps {steps}{about} --trace");
             Ok(false)
         }
     }
@@ -128,13 +135,18 @@ fn simulate(folder: &Path, arguments: Arguments) -> Result<Result<Summary, Failu
     }));
     recoil_base::simulation::begin(|thread| Duration::from_millis(nemesis::work_ms(machine::running(), thread)));
     let (archive, shared, _code) = prepare(arguments.code)?;
-    let plan = Plan::draw(arguments.steps, archive);
+    let plan = Plan::draw(arguments.steps, arguments.focus, archive);
     trace::note!(
-        "plan    {} nodes, {} keys, {:?}, moves {:?}, {:?}",
+        "plan    {} nodes and {} that stand by, {} keys, {:?}, moves {:?} met by {} %, strays {} %, members {:?}, lost after {} s, {:?}",
         plan.nodes,
+        plan.spares,
         plan.keys,
         plan.faults,
         plan.moves_every_ms,
+        plan.strikes_percent,
+        plan.strays_percent,
+        plan.members_every_ms,
+        plan.repair_after_s,
         plan.log
     );
     let mut world = World::new(plan, folder, shared);

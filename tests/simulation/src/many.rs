@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, Result};
 use parking_lot::Mutex;
 
+use crate::plan::Focus;
+
 /// Longest real time of one run, seconds; it then counts as failed.
 const RUN_SECONDS_MAX: u64 = 600;
 
 /// Runs all seeds; true if none failed. Prints a line for each that did, and a summary.
-pub(crate) fn run(seeds: Range<u64>, steps: u64, jobs: usize) -> Result<bool> {
+pub(crate) fn run(seeds: Range<u64>, steps: u64, focus: Focus, jobs: usize) -> Result<bool> {
     let program = std::env::current_exe().context("finding this program")?;
     let code = tempfile::Builder::new().prefix("recoil-simulation-code-").tempdir()?;
     let (next, failed, totals) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()), Mutex::new([0u64; 4]));
@@ -26,6 +28,7 @@ pub(crate) fn run(seeds: Range<u64>, steps: u64, jobs: usize) -> Result<bool> {
                     let mut command = Command::new("timeout");
                     command.arg(RUN_SECONDS_MAX.to_string()).arg(&program).arg("--code").arg(code.path());
                     command.args(["--seed", &seed.to_string(), "--steps", &steps.to_string()]);
+                    command.args(["--focus", focus.name()]);
                     let output = command.stderr(Stdio::piped()).output();
                     let (ok, text) = match output {
                         Ok(output) => {

@@ -2,9 +2,11 @@
 
 use crate::chance;
 use crate::machine::{Backup, End};
+use crate::members::{self, Members};
 use crate::network::LinkState;
 use crate::plan::{FaultKind, Plan};
 use crate::trace::{self, note};
+use crate::watch::Watch;
 use crate::world::{Failure, World};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,9 +17,27 @@ use recoil_storage::simulation::{Fault, SimulatedData};
 /// How long a node with an old copy of its folder may take to see that it is one, when it can be told.
 const OLD_COPY_MS: u64 = 30_000;
 
+/// The longest time from a step of a move to the fault that it meets.
+const STRIKE_MS: u64 = 60;
+/// What a step of a move may meet.
+const AT_STEPS: [FaultKind; 10] = [
+    FaultKind::Kill,
+    FaultKind::Kill,
+    FaultKind::PowerLoss,
+    FaultKind::PowerLossInWrite,
+    FaultKind::DataError,
+    FaultKind::Isolate,
+    FaultKind::CutPair,
+    FaultKind::Freeze,
+    FaultKind::BreakConnection,
+    FaultKind::HandOver,
+];
+
 /// Something to do later.
 enum Later {
     Boot(usize),
+    /// A fault at a step of a move.
+    Strike(FaultKind, usize),
     Thaw(usize),
     Link(usize, usize),
     Fast(usize),
@@ -31,6 +51,9 @@ pub(crate) struct Nemesis {
     next_ms: u64,
     moves_every_ms: Option<u64>,
     next_move_ms: u64,
+    strikes_percent: u64,
+    watch: Watch,
+    members: Option<Members>,
     later: Vec<(u64, Later)>,
     backups: Vec<Option<Backup>>,
     /// What a machine held before an old copy took its place.
@@ -43,13 +66,16 @@ pub(crate) struct Nemesis {
 impl Nemesis {
     pub(crate) fn new(plan: &Plan) -> Self {
         let every_ms = plan.faults_every_ms;
-        let none = || (0..plan.nodes).map(|_| None).collect();
+        let none = || (0..plan.nodes + plan.spares).map(|_| None).collect();
         Nemesis {
             kinds: plan.faults.clone(),
             every_ms,
             next_ms: trace::now_ms() + chance::within(0..every_ms),
             moves_every_ms: plan.moves_every_ms,
             next_move_ms: trace::now_ms(),
+            strikes_percent: plan.strikes_percent,
+            watch: Watch::default(),
+            members: plan.members_every_ms.map(Members::new),
             later: Vec::new(),
             backups: none(),
             present: none(),
@@ -62,9 +88,17 @@ impl Nemesis {
         self.count
     }
 
+    /// Looks at the moves, also while there are no faults.
+    pub(crate) fn watch(&mut self, world: &World) -> Result<(), Failure> {
+        self.watch.look(world).map(drop)
+    }
+
     /// After each millisecond.
     pub(crate) fn step(&mut self, world: &mut World) -> Result<(), Failure> {
         let now = trace::now_ms();
+        for step in self.watch.look(world)? {
+            self.meet(world, step.place);
+        }
         for place in 0..world.machines.len() {
             self.bury(world, place)?;
         }
@@ -82,7 +116,27 @@ impl Nemesis {
             self.next_move_ms = now + 1 + chance::within(0..2 * every_ms);
             move_partition(world);
         }
+        if let Some(members) = &mut self.members {
+            self.count += u64::from(members.step(world));
+        }
         Ok(())
+    }
+
+    /// A step of a move has been taken at a place: it may meet a fault there or elsewhere, at once or a little later.
+    fn meet(&mut self, world: &mut World, place: usize) {
+        if self.strikes_percent == 0 || !chance::percent(self.strikes_percent) {
+            return;
+        }
+        let up = Self::up(world);
+        let place = if up.is_empty() || chance::percent(60) { place } else { chance::pick(&up) };
+        let kind = chance::pick(&AT_STEPS);
+        if self.members.is_some() && chance::percent(10) {
+            self.count += u64::from(members::lose(world, place));
+        } else if chance::percent(50) {
+            self.strike_at(world, kind, place);
+        } else {
+            self.later(1 + chance::within(0..STRIKE_MS), Later::Strike(kind, place));
+        }
     }
 
     fn later(&mut self, ms: u64, what: Later) {
@@ -101,6 +155,9 @@ impl Nemesis {
             note!("node {place}  is told that it is an old copy");
             world.end(place, End::Killed);
             return Ok(()); // Later::Refused puts the folder back
+        }
+        if world.bury_removed(place) {
+            return Ok(());
         }
         let ended = world.machines[place].life.lock().ended.clone();
         if world.machines[place].disk.is_off() {
@@ -142,10 +199,11 @@ impl Nemesis {
     fn act(&mut self, world: &mut World, what: &Later) -> Result<(), Failure> {
         match *what {
             Later::Boot(place) => {
-                if !world.machines[place].is_up() && !world.lost[place] && self.present[place].is_none() {
+                if !world.machines[place].is_up() && world.takes_part(place) && self.present[place].is_none() {
                     world.boot(place);
                 }
             }
+            Later::Strike(kind, place) => self.strike_at(world, kind, place),
             Later::Thaw(place) => {
                 let World { machines, net, .. } = world;
                 machines[place].thaw(net);
@@ -171,20 +229,24 @@ impl Nemesis {
     }
 
     fn up(world: &World) -> Vec<usize> {
-        (0..world.machines.len()).filter(|place| world.machines[*place].is_up() && !world.lost[*place]).collect()
+        (0..world.machines.len()).filter(|place| world.machines[*place].is_up() && world.takes_part(*place)).collect()
     }
 
     fn strike(&mut self, world: &mut World, kind: FaultKind) {
         let up = Self::up(world);
-        if up.is_empty() {
+        if !up.is_empty() {
+            self.strike_at(world, kind, chance::pick(&up));
+        }
+    }
+
+    fn strike_at(&mut self, world: &mut World, kind: FaultKind, place: usize) {
+        let up = Self::up(world);
+        if self.present[place].is_some() || !up.contains(&place) {
             return;
         }
-        let place = chance::pick(&up);
         let other = chance::within(0..world.machines.len() as u64) as usize;
-        let majority = up.len() - 1 > world.machines.len() / 2 || chance::percent(30);
-        if self.present[place].is_some() {
-            return;
-        }
+        let all = (0..world.machines.len()).filter(|place| world.takes_part(*place)).count();
+        let majority = up.len() - 1 > all / 2 || chance::percent(30);
         self.count += 1;
         note!("fault   {kind:?} {place} {other}");
         match kind {
@@ -311,6 +373,7 @@ impl Nemesis {
                 self.present[place] = Some(world.machines[place].backup());
                 note!("node {place}  gets an old copy of its folder");
                 world.machines[place].restore(&backup);
+                self.watch.give_up(world.ids[place]);
                 world.boot(place);
                 self.later(OLD_COPY_MS, Later::Refused(place));
             }
@@ -328,6 +391,7 @@ impl Nemesis {
             }
         }
         if kind != FaultKind::OldCopy {
+            self.watch.give_up(world.ids[place]);
             // Once is enough: the node may be gone for good, or be the second of a group to have lost what only it has.
             self.kinds.retain(|kind| !matches!(kind, FaultKind::Rot | FaultKind::LostData));
             self.kinds.push(FaultKind::Kill);
@@ -339,6 +403,7 @@ impl Nemesis {
 
     /// Ends all faults and brings back every machine that may come back.
     pub(crate) fn heal(&mut self, world: &mut World) {
+        world.net.set_strays(0);
         let places: Vec<usize> = (0..world.machines.len()).collect();
         for from in &places {
             for to in &places {
@@ -363,9 +428,12 @@ impl Nemesis {
             if let Some(present) = present {
                 world.machines[place].restore(&present);
             }
-            if !world.machines[place].is_up() && !world.lost[place] {
+            if !world.machines[place].is_up() && world.takes_part(place) {
                 world.boot(place);
             }
+        }
+        if let Some(members) = &self.members {
+            members.heal(world);
         }
     }
 }

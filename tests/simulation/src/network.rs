@@ -3,12 +3,14 @@
 //! arrive afterwards.
 //!
 //! Faults: delays, slow links, cuts of one direction or both (what is sent waits, as TCP would send it again, or the connection
-//! breaks) and loss of a request or of a piece of an answer, which TCP excludes: a last piece may come without those before. Duplicates and messages that overtake each other on one connection are absent: the
-//! contract of [`PeerNetwork`] excludes both, as TCP does.
+//! breaks) and loss of a request or of a piece of an answer, which TCP excludes: a last piece may come without those before. *Strays* are
+//! requests of moves and of changes of the cluster whose connection breaks as they leave: whoever asks learns that it has no answer
+//! and asks again, and the first request arrives all the same, up to [`STRAY_MS`] later. Duplicates and messages that overtake each other
+//! on one connection are absent: the contract of [`PeerNetwork`] excludes both, as TCP does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +32,8 @@ use crate::trace::{self, Detail, note};
 const REDIAL: Duration = Duration::from_millis(50);
 const PING_EVERY: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest time that a stray request is under way, milliseconds: longer than whoever asks waits for an answer.
+const STRAY_MS: u64 = 8000;
 
 /// A node's place in the world.
 pub(crate) type Place = usize;
@@ -130,12 +134,23 @@ struct Endpoint {
     peers: Arc<SimPeers>,
     /// Where requests come to, once it lets anybody in. It may ask others before.
     inbox: Option<mpsc::UnboundedSender<Delivery>>,
+    /// What serves them, while it does.
+    service: Option<Weak<dyn PeerService>>,
     /// Its disk has lost power: it sends nothing any more.
     silent: Box<dyn Fn() -> bool + Send>,
 }
 
+impl Endpoint {
+    /// True if this node knows that another one was removed from the cluster.
+    fn has_removed(&self, node: NodeId) -> bool {
+        let service = self.service.as_ref().and_then(Weak::upgrade);
+        service.is_some_and(|service| service.removed(node).is_some())
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Connection {
+    server: NodeId,
     asker_boot: u64,
     server_boot: u64,
     number: u64,
@@ -160,6 +175,10 @@ struct State {
     frozen: BTreeSet<Place>,
     /// Boots that another node has refused as an old copy.
     outdated: BTreeSet<(Place, u64)>,
+    /// Boots that another node has told that they were removed from the cluster.
+    removed: BTreeSet<(Place, u64)>,
+    /// How many in a hundred requests of moves and changes of the cluster are strays.
+    stray_percent: u64,
     next: u64,
 }
 
@@ -176,16 +195,17 @@ impl Net {
     /// A node has booted, and asks others from now on.
     fn register(&self, peers: Arc<SimPeers>, silent: Box<dyn Fn() -> bool + Send>) {
         let (place, boot) = (peers.place, peers.boot);
-        self.0.lock().nodes[place] = Some(Endpoint { boot, peers, inbox: None, silent });
+        self.0.lock().nodes[place] = Some(Endpoint { boot, peers, inbox: None, service: None, silent });
         // Whoever held a connection to the boot before learns now that it is gone.
         self.break_all(place);
     }
 
-    /// The node lets others in: their requests come to `inbox`.
-    fn open(&self, place: Place, boot: u64, inbox: mpsc::UnboundedSender<Delivery>) {
+    /// The node lets others in: their requests come to `inbox`, and `service` serves them.
+    fn open(&self, place: Place, boot: u64, inbox: mpsc::UnboundedSender<Delivery>, service: &Arc<dyn PeerService>) {
         let mut state = self.0.lock();
         if let Some(node) = state.nodes[place].as_mut().filter(|node| node.boot == boot) {
             node.inbox = Some(inbox);
+            node.service = Some(Arc::downgrade(service));
         }
     }
 
@@ -252,6 +272,16 @@ impl Net {
         }
     }
 
+    /// From now on, so many in a hundred requests of moves and changes of the cluster are strays.
+    pub(crate) fn set_strays(&self, percent: u64) {
+        self.0.lock().stray_percent = percent;
+    }
+
+    /// The node that has booted at a place last, while it runs.
+    pub(crate) fn node_at(&self, place: Place) -> Option<NodeId> {
+        self.0.lock().nodes[place].as_ref().map(|node| node.peers.node)
+    }
+
     fn send(&self, envelope: Envelope) {
         let mut state = self.0.lock();
         if state.nodes[envelope.from].as_ref().is_none_or(|node| (node.silent)()) {
@@ -293,6 +323,13 @@ impl Net {
             }
             let Envelope { from, to, to_boot, id, content } = envelope;
             let Some(node) = state.nodes[to].as_ref().filter(|node| node.boot == to_boot) else { continue };
+            if let Content::Request { from: asker, from_boot, .. } = &content
+                && node.has_removed(*asker)
+            {
+                let told = (from, *from_boot);
+                state.removed.insert(told);
+                continue;
+            }
             match content {
                 Content::Request { from: asker, service, body, from_boot, wants_answer } => {
                     trace::event(
@@ -334,8 +371,9 @@ impl Net {
         }
     }
 
-    /// Opens the connection on which `asker` asks `server`, if both are there, reach each other and accept each other's start.
-    fn dial(&self, asker: Place, asker_boot: u64, server: Place) -> bool {
+    /// Opens the connection on which `asker` asks the node `expected` at `server`, if both are there, reach each other and accept each
+    /// other's start.
+    fn dial(&self, asker: Place, asker_boot: u64, (server, expected): (Place, NodeId)) -> bool {
         let mut state = self.0.lock();
         let cut = |state: &State, from, to| state.links.get(&(from, to)).is_some_and(|link| link.state.cut);
         if cut(&state, asker, server) || cut(&state, server, asker) || state.frozen.contains(&server) {
@@ -343,7 +381,11 @@ impl Net {
         }
         let (Some(a), Some(b)) = (&state.nodes[asker], &state.nodes[server]) else { return false };
         let Some(inbox) = &b.inbox else { return false };
-        if a.boot != asker_boot {
+        if a.boot != asker_boot || b.peers.node != expected {
+            return false;
+        }
+        if b.has_removed(a.peers.node) {
+            state.removed.insert((asker, asker_boot));
             return false;
         }
         if !b.peers.accepts(&a.peers) {
@@ -361,7 +403,7 @@ impl Net {
         let server_boot = b.boot;
         state.next += 1;
         let number = state.next;
-        state.connections.insert((asker, server), Connection { asker_boot, server_boot, number });
+        state.connections.insert((asker, server), Connection { server: expected, asker_boot, server_boot, number });
         true
     }
 
@@ -370,25 +412,32 @@ impl Net {
         self.0.lock().outdated.contains(&(place, boot))
     }
 
+    /// True if this boot of a node has been told that it was removed from the cluster: such a node ends.
+    pub(crate) fn is_removed(&self, place: Place, boot: u64) -> bool {
+        self.0.lock().removed.contains(&(place, boot))
+    }
+
     fn is_connected(&self, asker: Place, server: Place) -> bool {
         self.0.lock().connections.contains_key(&(asker, server))
     }
 
-    /// Sends a request on the connection to `server`, or on one of its own, and gives it an id, if it can be sent.
+    /// Sends a request on the connection to the node `expected` at `server`, or, if nobody is expected, on one of its own, and gives it
+    /// an id, if it can be sent.
     fn request(
         &self,
         from: &SimPeers,
-        (server, own): (Place, bool),
+        (server, expected): (Place, Option<NodeId>),
         service: Service,
         body: Bytes,
         answer: Option<(NodeId, PieceSender)>,
     ) -> Option<u64> {
         let mut state = self.0.lock();
-        let (to_boot, connection) = if own {
-            (state.nodes[server].as_ref().filter(|node| node.inbox.is_some())?.boot, None)
-        } else {
-            let connection = state.connections.get(&(from.place, server)).filter(|c| c.asker_boot == from.boot)?;
+        let (to_boot, connection) = if let Some(expected) = expected {
+            let connection = state.connections.get(&(from.place, server));
+            let connection = connection.filter(|c| c.asker_boot == from.boot && c.server == expected)?;
             (connection.server_boot, Some((server, connection.number)))
+        } else {
+            (state.nodes[server].as_ref().filter(|node| node.inbox.is_some())?.boot, None)
         };
         state.next += 1;
         let id = state.next;
@@ -396,10 +445,31 @@ impl Net {
         if let Some((server, pieces)) = answer {
             state.waiting.insert(id, Waiting { asker: from.place, connection, server, pieces });
         }
+        let may_stray = connection.is_some() && matches!(service, Service::Move | Service::Propose);
+        let strays = may_stray && state.stray_percent > 0 && chance::percent(state.stray_percent);
         drop(state);
         let content = Content::Request { from: from.node, service, body, from_boot: from.boot, wants_answer };
-        self.send(Envelope { from: from.place, to: server, to_boot, id, content });
+        let envelope = Envelope { from: from.place, to: server, to_boot, id, content };
+        if strays {
+            self.stray(envelope);
+        } else {
+            self.send(envelope);
+        }
         Some(id)
+    }
+
+    /// The connection breaks as the message leaves, and the message arrives some time.
+    fn stray(&self, envelope: Envelope) {
+        self.break_connection(envelope.from, envelope.to);
+        let later_ms = 1 + chance::within(0..STRAY_MS);
+        trace::event(
+            Detail::Messages,
+            format_args!("net     {} -> {} #{} strays for {later_ms} ms", envelope.from, envelope.to, envelope.id),
+        );
+        let mut state = self.0.lock();
+        state.next += 1;
+        let number = state.next;
+        state.queue.insert((trace::now_ms() + later_ms, number), envelope);
     }
 
     fn place_of(&self, address: SocketAddr) -> Option<Place> {
@@ -431,6 +501,8 @@ pub(crate) struct SimPeers {
     /// The cluster, once known.
     hello: Mutex<(String,)>,
     known: Mutex<BTreeMap<NodeId, Arc<Known>>>,
+    /// Nodes that were removed from the cluster.
+    forgotten: Mutex<BTreeSet<NodeId>>,
     starts: Starts,
     tasks: Tasks,
     clock: Clock,
@@ -460,8 +532,22 @@ impl SimPeers {
         let hello = Mutex::new((String::new(),));
         let (known, starts) = (Mutex::default(), Starts::default());
         let (net, clocks) = (net.clone(), PeerClocks::new(clock.clone()));
-        let peers = SimPeers { net, place, boot, node, start, address, hello, known, starts, tasks, clock, clocks };
-        let peers = Arc::new(peers);
+        let forgotten = Mutex::default();
+        let peers = Arc::new(SimPeers {
+            net,
+            place,
+            boot,
+            node,
+            start,
+            address,
+            hello,
+            known,
+            forgotten,
+            starts,
+            tasks,
+            clock,
+            clocks,
+        });
         peers.net.register(peers.clone(), silent);
         peers
     }
@@ -483,10 +569,14 @@ impl SimPeers {
         refusal.is_none()
     }
 
-    async fn keep(self: Arc<Self>, server: Place) {
-        loop {
+    fn forgets(&self, node: NodeId) -> bool {
+        self.forgotten.lock().contains(&node)
+    }
+
+    async fn keep(self: Arc<Self>, server: Place, node: NodeId) {
+        while !self.forgets(node) {
             if !self.net.is_connected(self.place, server) {
-                self.net.dial(self.place, self.boot, server);
+                self.net.dial(self.place, self.boot, (server, node));
             }
             tokio::time::sleep(REDIAL).await;
         }
@@ -494,7 +584,7 @@ impl SimPeers {
 
     async fn ping(self: Arc<Self>, node: NodeId, known: Arc<Known>) {
         let handle = Handle(self);
-        loop {
+        while !handle.0.forgets(node) {
             match request(&handle, node, Service::Ping, Bytes::new(), LIVE_FOR).await {
                 Ok(answer) => {
                     *known.answered.lock() = Some(now());
@@ -517,6 +607,7 @@ fn now() -> Instant {
 /// Serves a node's requests from now on. In the node's runtime.
 pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>) {
     let (inbox, mut arriving) = mpsc::unbounded_channel();
+    peers.net.open(peers.place, peers.boot, inbox, &service);
     let (serving, tasks) = (peers.clone(), peers.tasks.clone());
     peers.tasks.spawn(async move {
         let handle = Handle(serving);
@@ -542,7 +633,6 @@ pub(crate) fn open(peers: &Arc<SimPeers>, service: Arc<dyn PeerService>) {
             }
         }
     });
-    peers.net.open(peers.place, peers.boot, inbox);
 }
 
 impl PeerNetwork for Handle {
@@ -556,6 +646,9 @@ impl PeerNetwork for Handle {
 
     fn know(&self, node: NodeId, address: SocketAddr, _: (u64, u64)) {
         let Some(place) = self.0.net.place_of(address).filter(|_| node != self.0.node) else { return };
+        if self.0.forgets(node) {
+            return;
+        }
         let known = Arc::new(Known { place, answered: Mutex::new(None) });
         let mut all = self.0.known.lock();
         if all.contains_key(&node) {
@@ -563,12 +656,15 @@ impl PeerNetwork for Handle {
         }
         all.insert(node, known.clone());
         self.0.clocks.know(node);
-        self.0.tasks.spawn(self.0.clone().keep(place));
+        self.0.tasks.spawn(self.0.clone().keep(place, node));
         self.0.tasks.spawn(self.0.clone().ping(node, known));
     }
 
-    fn forget(&self, _: NodeId) {
-        // No member is removed here.
+    fn forget(&self, node: NodeId) {
+        self.0.forgotten.lock().insert(node);
+        if self.0.known.lock().remove(&node).is_some() {
+            self.0.clocks.forget(node);
+        }
     }
 
     fn addresses(&self) -> Vec<KnownAddress> {
@@ -615,7 +711,7 @@ impl PeerNetwork for Handle {
         let place = self.0.known.lock().get(&to).map(|known| known.place);
         let (sender, pieces) = Pieces::new(to, pieces_max, timeout);
         let asked =
-            place.and_then(|place| self.0.net.request(&self.0, (place, false), service, body, Some((to, sender))));
+            place.and_then(|place| self.0.net.request(&self.0, (place, Some(to)), service, body, Some((to, sender))));
         match asked {
             Some(id) => pieces.with(Asked { net: self.0.net.clone(), id }),
             None => Pieces::failed(to, TransportError::Unreachable(to)),
@@ -625,7 +721,7 @@ impl PeerNetwork for Handle {
     fn tell(&self, to: NodeId, service: Service, body: Bytes) {
         let place = self.0.known.lock().get(&to).map(|known| known.place);
         if let Some(place) = place {
-            self.0.net.request(&self.0, (place, false), service, body, None);
+            self.0.net.request(&self.0, (place, Some(to)), service, body, None);
         }
     }
 
@@ -642,7 +738,7 @@ impl PeerNetwork for Handle {
             let place = peers.net.place_of(address).ok_or_else(silent)?;
             // Who listens there is not known yet.
             let (sender, pieces) = Pieces::new(peers.node, 1, timeout);
-            let asked = peers.net.request(&peers, (place, true), service, body, Some((peers.node, sender)));
+            let asked = peers.net.request(&peers, (place, None), service, body, Some((peers.node, sender)));
             let Some(id) = asked else {
                 tokio::time::sleep(CONNECT_TIMEOUT).await;
                 return Err(silent());

@@ -4,26 +4,27 @@
 //! healed, and the cluster must serve every key on every node within a bounded time. Then the history and the replicas are
 //! checked. Nothing in a run depends on anything but its seed and its number of calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
-use recoil_base::GroupId;
+use recoil_base::NodeId;
+use recoil_cluster::MetaState;
 use recoil_cluster::meta::ClusterChange;
 use recoil_node::Shared;
 
 use crate::clients::Load;
 use crate::guest::{Ask, Key};
 use crate::history::{Kind, Outcome};
-use crate::machine::{self, End, Machine};
+use crate::machine::{End, Machine};
 use crate::nemesis::Nemesis;
 use crate::network::Net;
 use crate::plan::Plan;
 use crate::trace::{self, note};
-use crate::{chance, guest};
+use crate::{chance, checks, guest};
 
 /// How long founding and installing may take, simulated milliseconds.
 const SETUP_MS: u64 = 60_000;
@@ -32,10 +33,10 @@ const LOAD_MS: u64 = 120_000;
 /// From the last call to the last answer: the router's deadline and more.
 const DRAIN_MS: u64 = 15_000;
 
-/// How far ahead of all other clocks one may be, with a little for the way.
-const AHEAD_MAX_US: i64 = 550_000;
-/// The end of the key under which a copy keeps the time of its last write: app 0, a kind, and this.
-const CLOCK_KEY: &[u8] = b"\0\0\0\0\x01clock";
+/// Between two looks at whether the cluster is at rest.
+const SETTLED_EVERY_MS: u64 = 100;
+/// Nodes that a joining one is told of.
+const SEEDS: usize = 2;
 
 /// Why a run failed: which check, and what it saw.
 #[derive(Clone, Debug)]
@@ -78,26 +79,47 @@ pub(crate) struct World {
     ahead_us: Vec<i64>,
     /// Machines that will never start again, by right.
     pub(crate) lost: Vec<bool>,
+    /// Machines that have not been used yet.
+    pub(crate) spare: Vec<bool>,
+    /// Machines whose node somebody has asked to decommission.
+    pub(crate) sent_away: Vec<bool>,
+    /// The node on each machine, once it has booted.
+    pub(crate) ids: Vec<Option<NodeId>>,
 }
 
 impl World {
     pub(crate) fn new(plan: Plan, folder: &Path, shared: Arc<Shared>) -> Self {
+        let all = plan.nodes + plan.spares;
         let addresses: Vec<SocketAddr> =
-            (0..plan.nodes).map(|place| SocketAddr::from(([10, 0, 0, place as u8 + 1], 7000))).collect();
+            (0..all).map(|place| SocketAddr::from(([10, 0, 0, place as u8 + 1], 7000))).collect();
         let machine = |(place, address): (usize, &SocketAddr)| {
             Machine::new(place, *address, folder.join(format!("node-{place}")))
         };
         let machines = addresses.iter().enumerate().map(machine).collect();
         let load = Load::new(plan.calls, plan.keys, plan.pause_ms);
-        let (served, lost, ahead_us) = (vec![false; plan.nodes], vec![false; plan.nodes], vec![0; plan.nodes]);
         let net = Net::new(addresses.clone());
-        World { plan, net, machines, shared, addresses, load, served, clients: false, ahead_us, lost }
+        World {
+            net,
+            machines,
+            shared,
+            addresses,
+            load,
+            served: vec![false; all],
+            clients: false,
+            ahead_us: vec![0; all],
+            lost: vec![false; all],
+            spare: (0..all).map(|place| place >= plan.nodes).collect(),
+            sent_away: vec![false; all],
+            ids: vec![None; all],
+            plan,
+        }
     }
 
     /// Runs to the end.
     pub(crate) fn run(&mut self) -> Result<Summary, Failure> {
         self.set_up()?;
         let mut nemesis = Nemesis::new(&self.plan);
+        self.net.set_strays(self.plan.strays_percent);
         self.clients = true;
         let began = trace::now_ms();
         while self.load.left.load(Ordering::Relaxed) > 0 && trace::now_ms() - began < LOAD_MS {
@@ -113,11 +135,12 @@ impl World {
         let healed_ms = trace::now_ms() - healing;
         note!("healed after {healed_ms} ms");
         self.pass(DRAIN_MS)?;
-        self.wait_for_moves()?;
+        self.wait_to_settle(&mut nemesis)?;
+        note!("at rest after {} ms", trace::now_ms() - healing);
         self.read_all()?;
         self.load.history.lock().check().map_err(|what| Failure::new("history", what))?;
         self.compare_replicas()?;
-        self.check_time()?;
+        checks::time(self)?;
         let history = self.load.history.lock();
         let count =
             |wanted: &dyn Fn(&Outcome) -> bool| history.calls().iter().filter(|call| wanted(&call.outcome)).count();
@@ -146,6 +169,7 @@ impl World {
             return Err(Failure::new("panic", panic.clone()));
         }
         for place in 0..self.machines.len() {
+            self.ids[place] = self.net.node_at(place).or(self.ids[place]);
             self.ahead_us[place] = self.ahead_us[place].max(self.machines[place].skew_us.load(Ordering::Relaxed));
             self.look_at(place);
         }
@@ -173,7 +197,9 @@ impl World {
     }
 
     pub(crate) fn boot(&mut self, place: usize) {
-        let join = (place > 0).then(|| self.addresses[0]);
+        let others = (0..self.machines.len()).filter(|other| *other != place && self.ids[*other].is_some());
+        let join = others.filter(|other| self.takes_part(*other)).map(|other| self.addresses[other]).take(SEEDS);
+        let join = join.collect();
         self.served[place] = false;
         let World { machines, net, plan, shared, .. } = self;
         machines[place].boot(net, plan, shared, join);
@@ -209,6 +235,12 @@ impl World {
         Ok(())
     }
 
+    /// False of a node that has yet to join, as the others see it.
+    fn is_member(&self, place: usize) -> bool {
+        let Some((_, state)) = self.newest_state() else { return true };
+        self.ids[place].is_some_and(|node| state.members.contains_key(&node))
+    }
+
     fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) -> Result<(), Failure> {
         for _ in 0..SETUP_MS {
             self.tick()?;
@@ -226,7 +258,7 @@ impl World {
     fn wait_for_service(&mut self, nemesis: &Nemesis) -> Result<(), Failure> {
         let deadline = trace::now_ms() + self.plan.heal_within().as_millis() as u64;
         let mut missing: BTreeMap<usize, String> = BTreeMap::new();
-        let live: Vec<usize> = (0..self.machines.len()).filter(|place| !self.lost[*place]).collect();
+        let live: Vec<usize> = (0..self.machines.len()).filter(|place| self.takes_part(*place)).collect();
         let served: Arc<Mutex<Vec<usize>>> = Arc::default();
         let mut asked = vec![false; self.machines.len()];
         while served.lock().len() < live.len() {
@@ -235,8 +267,17 @@ impl World {
             }
             self.tick()?;
             for place in &live {
+                if self.bury_removed(*place) {
+                    return self.wait_for_service(nemesis);
+                }
                 let ended = self.machines[*place].life.lock().ended.clone();
                 if let Some(why) = ended {
+                    if !self.is_member(*place) {
+                        note!("node {place}  ended before it was a member: {why}");
+                        self.end(*place, End::Killed);
+                        self.boot(*place);
+                        continue;
+                    }
                     if nemesis.is_right(*place, &why) {
                         note!("node {place}  ended, rightly: {why}");
                         self.lost[*place] = true;
@@ -271,25 +312,27 @@ impl World {
         Ok(())
     }
 
-    /// Every move ends, unless a node is lost for good that takes part in it.
-    fn wait_for_moves(&mut self) -> Result<(), Failure> {
-        let deadline = trace::now_ms() + self.plan.heal_within().as_millis() as u64;
+    /// The cluster comes to rest: every move ends, and nothing is left of members that are gone.
+    fn wait_to_settle(&mut self, nemesis: &mut Nemesis) -> Result<(), Failure> {
+        let deadline = trace::now_ms() + self.plan.settle_within().as_millis() as u64;
         loop {
-            let nodes = self.machines.iter().filter_map(Machine::node);
-            let left: Vec<String> = nodes.flat_map(|node| node.moves()).collect();
-            if left.is_empty() || self.lost.contains(&true) {
-                return Ok(());
+            for place in 0..self.machines.len() {
+                self.bury_removed(place);
             }
+            let Some(what) = checks::unsettled(self) else { return Ok(()) };
             if trace::now_ms() > deadline {
-                return Err(Failure::new("moves", format!("these do not end: {left:?}")));
+                return Err(Failure::new("rest", what));
             }
-            self.tick()?;
+            for _ in 0..SETTLED_EVERY_MS {
+                self.tick()?;
+                nemesis.watch(self)?;
+            }
         }
     }
 
     /// The last read of every key, from every node.
     fn read_all(&mut self) -> Result<(), Failure> {
-        let live: Vec<usize> = (0..self.machines.len()).filter(|place| !self.lost[*place]).collect();
+        let live: Vec<usize> = (0..self.machines.len()).filter(|place| self.takes_part(*place)).collect();
         let finished: Arc<Mutex<Vec<usize>>> = Arc::default();
         for place in &live {
             let router = self.machines[*place].node().and_then(|node| node.router_of(guest::NAME));
@@ -307,19 +350,20 @@ impl World {
         }
         for _ in 0..30_000 {
             self.tick()?;
-            if finished.lock().len() == live.len() {
+            let is_done = |place: &usize| finished.lock().contains(place);
+            if live.iter().all(|place| is_done(place) || self.bury_removed(*place)) {
                 return Ok(());
             }
         }
         Err(Failure::new("healing", "the last reads were not answered within 30 s"))
     }
 
-    /// All copies of every partition hold the same rows.
+    /// Every node holds what it should.
     fn compare_replicas(&mut self) -> Result<(), Failure> {
         let mut difference = None;
         for _ in 0..20 {
             self.pass(1000)?;
-            difference = self.difference();
+            difference = checks::difference(self);
             if difference.is_none() {
                 return Ok(());
             }
@@ -327,92 +371,44 @@ impl World {
         Err(Failure::new("replicas", difference.unwrap_or_default()))
     }
 
-    /// No partition's time has run ahead with one clock alone: it is at most half a second ahead of what the second clock ever showed.
-    fn check_time(&self) -> Result<(), Failure> {
-        let mut ahead = self.ahead_us.clone();
-        ahead.sort_unstable();
-        let allowed_us = ahead[ahead.len().saturating_sub(2)] + AHEAD_MAX_US;
-        let most_us = machine::now_us().saturating_add_signed(allowed_us);
-        for machine in &self.machines {
-            let Some(node) = machine.node() else { continue };
-            for group in node.groups() {
-                let unread = |error| Failure::new("time", format!("group {} cannot be read: {error}", group.id()));
-                for copy in node.copies(group.id()).map_err(unread)? {
-                    let row = copy.rows.iter().find(|(key, _)| key.ends_with(CLOCK_KEY));
-                    let time = row.and_then(|(_, value)| value[..].try_into().ok()).map_or(0, u64::from_be_bytes);
-                    if time > most_us {
-                        let (place, partition) = (machine.place, copy.partition);
-                        let what = format!("{partition:?} on node {place} is {} us too far ahead", time - most_us);
-                        return Err(Failure::new("time", what));
-                    }
-                }
-            }
-        }
-        Ok(())
+    /// The furthest that each machine's clock has ever been ahead of true time, microseconds, of machines that ever ran.
+    pub(crate) fn ahead_us(&self) -> Vec<i64> {
+        let ran = |place: &usize| self.machines[*place].boots > 0;
+        (0..self.machines.len()).filter(ran).map(|place| self.ahead_us[place]).collect()
     }
 
-    fn difference(&self) -> Option<String> {
-        let nodes: Vec<_> = self.machines.iter().filter_map(|machine| Some((machine.place, machine.node()?))).collect();
-        let groups: std::collections::BTreeSet<GroupId> =
-            nodes.iter().flat_map(|(_, node)| node.groups()).map(|group| group.id()).chain([GroupId::META]).collect();
-        for (place, node) in &nodes {
-            match node.stray_copies() {
-                Ok(0) => {}
-                Ok(count) => return Some(format!("node {place} has rows of {count} copies without an owner")),
-                Err(error) => return Some(format!("node {place} cannot be read: {error}")),
-            }
+    /// The newest state of the cluster that a running node has applied, and the place of that node.
+    pub(crate) fn newest_state(&self) -> Option<(usize, Arc<MetaState>)> {
+        let states = self.machines.iter().filter_map(|machine| Some((machine.place, machine.node()?.state())));
+        states.max_by_key(|(_, state)| state.header.index)
+    }
+
+    /// The members that no machine is any more, nor ever will be.
+    pub(crate) fn gone(&self, state: &MetaState) -> BTreeSet<NodeId> {
+        let is_present = |node: NodeId| {
+            (0..self.machines.len()).any(|place| self.takes_part(place) && self.ids[place] == Some(node))
+        };
+        checks::gone(state, is_present)
+    }
+
+    /// True of a machine that runs, or will run again.
+    pub(crate) fn takes_part(&self, place: usize) -> bool {
+        !self.lost[place] && !self.spare[place]
+    }
+
+    /// A node that was decommissioned and has been removed from the cluster ends for good; true if this one is such a node.
+    pub(crate) fn bury_removed(&mut self, place: usize) -> bool {
+        if !self.takes_part(place) || !self.sent_away[place] {
+            return false;
         }
-        let mut owners: BTreeMap<recoil_consensus::PartitionRef, GroupId> = BTreeMap::new();
-        for group in groups {
-            let members = nodes.iter().filter(|(_, node)| node.groups().iter().any(|open| open.id() == group));
-            let ownership: Vec<_> = members.map(|(place, node)| (place, node.ownership(group))).collect();
-            if let Some(pair) = ownership.windows(2).find(|pair| pair[0].1 != pair[1].1) {
-                return Some(format!(
-                    "the ownership rows of group {group} differ between nodes {} and {}",
-                    pair[0].0, pair[1].0
-                ));
-            }
-            for (partition, row) in ownership.into_iter().next().map(|(_, rows)| rows).unwrap_or_default() {
-                if row.phase == recoil_consensus::Phase::Owned
-                    && let Some(other) = owners.insert(partition, group)
-                {
-                    return Some(format!("{partition:?} is owned by the groups {other} and {group}"));
-                }
-            }
-            let holds = |place: usize, node: &recoil_node::Node| match node.copies(group) {
-                Ok(copies) if copies.is_empty() => None,
-                copies => Some((place, copies)),
-            };
-            let held: Vec<_> = nodes.iter().filter_map(|(place, node)| holds(*place, node)).collect();
-            for pair in held.windows(2) {
-                let (Ok(a), Ok(b)) = (&pair[0].1, &pair[1].1) else {
-                    return Some(format!("group {group} cannot be read on node {} or {}", pair[0].0, pair[1].0));
-                };
-                if a.len() != b.len() {
-                    return Some(format!(
-                        "group {group} has {} partitions on node {} and {} on {}",
-                        a.len(),
-                        pair[0].0,
-                        b.len(),
-                        pair[1].0
-                    ));
-                }
-                for (left, right) in a.iter().zip(b) {
-                    if left != right {
-                        let at = left.rows.iter().zip(&right.rows).find(|(left, right)| left != right);
-                        return Some(format!(
-                            "{:?} of group {group} differs between node {} ({} rows) and node {} ({} rows): {at:?}",
-                            left.partition,
-                            pair[0].0,
-                            left.rows.len(),
-                            pair[1].0,
-                            right.rows.len()
-                        ));
-                    }
-                }
-            }
+        let is_told = self.net.is_removed(place, self.machines[place].boots);
+        let ended = self.machines[place].life.lock().ended.clone();
+        if !is_told && !ended.is_some_and(|why| why.contains("was removed from")) {
+            return false;
         }
-        let lacks = (0..self.plan.partitions).find(|number| !owners.keys().any(|owned| owned.partition.0 == *number));
-        lacks.map(|number| format!("partition {number} is owned by no group"))
+        note!("node {place}  was removed from the cluster");
+        self.end(place, End::Killed);
+        self.lost[place] = true;
+        true
     }
 }
