@@ -31,6 +31,8 @@ pub(crate) enum Run {
     Transaction(Transaction),
     /// Subscriptions; not within MULTI.
     Subscription(Subscription),
+    /// Scripts and functions.
+    Script(Script),
 }
 
 /// Commands that need no partition.
@@ -78,6 +80,22 @@ pub(crate) enum Transaction {
     Discard,
     Watch,
     Unwatch,
+}
+
+/// Scripts and functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Script {
+    Eval {
+        by_digest: bool,
+        read_only: bool,
+    },
+    FCall {
+        read_only: bool,
+    },
+    /// SCRIPT.
+    Script,
+    /// FUNCTION.
+    Function,
 }
 
 /// Subscriptions.
@@ -247,13 +265,20 @@ commands! {
     "del" -2 WRITE, ALL_KEYS, SumOverKeys(Op::Del), "generic" "1.0.0" "Deletes one or more keys.";
     "discard" 1 FAST, NO_KEYS, Run::Transaction(Transaction::Discard), "transactions" "2.0.0" "Discards a transaction.";
     "echo" 2 FAST, NO_KEYS, Run::Session(Session::Echo), "connection" "1.0.0" "Returns the given string.";
+    "eval" -3 MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::Eval { by_digest: false, read_only: false }), "scripting" "2.6.0" "Executes a server-side Lua script.";
+    "eval_ro" -3 READONLY | MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::Eval { by_digest: false, read_only: true }), "scripting" "7.0.0" "Executes a read-only server-side Lua script.";
+    "evalsha" -3 MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::Eval { by_digest: true, read_only: false }), "scripting" "2.6.0" "Executes a server-side Lua script by SHA1 digest.";
+    "evalsha_ro" -3 READONLY | MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::Eval { by_digest: true, read_only: true }), "scripting" "7.0.0" "Executes a read-only server-side Lua script by SHA1 digest.";
     "exec" 1 0, NO_KEYS, Run::Transaction(Transaction::Exec), "transactions" "1.2.0" "Executes all commands in a transaction.";
     "exists" -2 READONLY | FAST, ALL_KEYS, SumOverKeys(Op::Exists), "generic" "1.0.0" "Determines whether one or more keys exist.";
     "expire" -3 WRITE | FAST, ONE_KEY, Partition(Op::Expire), "generic" "1.0.0" "Sets the expiration time of a key in seconds.";
     "expireat" -3 WRITE | FAST, ONE_KEY, Partition(Op::ExpireAt), "generic" "1.2.0" "Sets the expiration time of a key to a Unix timestamp.";
     "expiretime" 2 READONLY | FAST, ONE_KEY, Partition(Op::ExpireTime), "generic" "7.0.0" "Returns the expiration time of a key as a Unix timestamp.";
+    "fcall" -3 MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::FCall { read_only: false }), "scripting" "7.0.0" "Invokes a function.";
+    "fcall_ro" -3 READONLY | MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::FCall { read_only: true }), "scripting" "7.0.0" "Invokes a read-only function.";
     "flushall" -1 WRITE, NO_KEYS, Run::Cluster(Cluster::Flush), "server" "1.0.0" "Removes all keys from all databases.";
     "flushdb" -1 WRITE, NO_KEYS, Run::Cluster(Cluster::Flush), "server" "1.0.0" "Removes all keys from the current database.";
+    "function" -2 0, NO_KEYS, Run::Script(Script::Function), "scripting" "7.0.0" "A container for function commands.";
     "geoadd" -5 WRITE | DENYOOM, ONE_KEY, Partition(Op::GeoAdd), "geo" "3.2.0" "Adds one or more members to a geospatial index.";
     "geodist" -4 READONLY, ONE_KEY, Partition(Op::GeoDist), "geo" "3.2.0" "Returns the distance between two members of a geospatial index.";
     "geohash" -2 READONLY, ONE_KEY, Partition(Op::GeoHash), "geo" "3.2.0" "Returns members from a geospatial index as geohash strings.";
@@ -337,6 +362,7 @@ commands! {
     "sadd" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::SAdd), "set" "1.0.0" "Adds one or more members to a set.";
     "scan" -2 READONLY, NO_KEYS, Run::Cluster(Cluster::Scan), "generic" "2.8.0" "Iterates over the key names in the database.";
     "scard" 2 READONLY | FAST, ONE_KEY, Partition(Op::SCard), "set" "1.0.0" "Returns the number of members in a set.";
+    "script" -2 0, NO_KEYS, Run::Script(Script::Script), "scripting" "2.6.0" "A container for Lua scripts management commands.";
     "sdiff" -2 READONLY, ALL_KEYS, Together(Op::SDiff), "set" "1.0.0" "Returns the difference of multiple sets.";
     "sdiffstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SDiffStore), "set" "1.0.0" "Stores the difference of multiple sets in a key.";
     "select" 2 FAST, NO_KEYS, Run::Session(Session::Select), "connection" "1.0.0" "Changes the selected database.";

@@ -3,7 +3,7 @@
 //! Invariant: a request either answers and its writes stand, or is rejected and nothing was written. An error *reply* is
 //! an answer, of a command that has written nothing; the commands of a batch after it go on, as Redis' do.
 
-use recoil_sdk::encoding::push_bytes;
+use recoil_sdk::encoding::{Reader, push_bytes};
 use recoil_sdk::{Error, Transaction};
 
 use crate::blocking::{self, TIMER_WAITING};
@@ -11,7 +11,7 @@ use crate::keyspace::{Failure, Keyspace, Outcome, TIMER_CLEANER, TIMER_KEY};
 use crate::request::{self, Arguments, Op, Request};
 use crate::resp::{push_error, push_integer};
 use crate::strings::TimeUnit;
-use crate::{bits, cleaner, geo, hash, hll, keys, lcs, list, set, strings, walks, zset};
+use crate::{bits, cleaner, geo, hash, hll, keys, lcs, list, scripts, set, strings, walks, zset};
 
 /// Elements that one command writes or removes, at most: a transaction has room for 262,144 rows.
 pub(crate) const CHANGES_MAX: u64 = 120_000;
@@ -47,7 +47,10 @@ impl Call<'_, '_> {
 /// Answer a request of a listener.
 pub(crate) fn handle(transaction: &mut dyn Transaction, input: &[u8]) -> Result<Vec<u8>, Error> {
     let mut keyspace = Keyspace::new(transaction);
-    let request = Request::decode(input).map_err(|error| abort(error.into()))?;
+    let mut request = Request::decode(input).map_err(|error| abort(error.into()))?;
+    if request.op == Op::Approved {
+        request = approved(&mut keyspace, request).map_err(abort)?;
+    }
     let bounded = request.bounded;
     let reply = match request.op {
         Op::Batch => batch(&mut keyspace, request)?,
@@ -56,6 +59,15 @@ pub(crate) fn handle(transaction: &mut dyn Transaction, input: &[u8]) -> Result<
     check_reply(&reply).map_err(abort)?;
     blocking::serve(&mut keyspace).map_err(abort)?;
     Ok(if bounded && reply.len() > request::BOUNDED_REPLY_BYTES_MAX { vec![request::ASK_ALONE] } else { reply })
+}
+
+/// The request within one that lists hash tags of this partition.
+fn approved<'r>(keyspace: &mut Keyspace<'_>, mut outer: Request<'r>) -> Result<Request<'r>, Failure> {
+    let mut tags = Reader::new(outer.arguments.required()?);
+    while tags.remaining() > 0 {
+        keyspace.approved.push(tags.bytes()?.to_vec());
+    }
+    Ok(Request::decode(outer.arguments.required()?)?)
 }
 
 /// A timer has fired: that of a key whose time has come, or the cleaner's.
@@ -128,7 +140,8 @@ fn batch(keyspace: &mut Keyspace<'_>, mut request: Request<'_>) -> Result<Vec<u8
     Ok(replies)
 }
 
-fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
+/// Run one operation. A reply that it has begun before an error is not one.
+pub(crate) fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
     // Operations are numbered by the type that they are for.
     match op as u8 {
         100..=119 => hash::run(op, call),
@@ -142,6 +155,7 @@ fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
         225 => keys::memory(call),
         230 => blocking::block(call),
         231 => blocking::unblock(call),
+        240..=244 => scripts::run(op, call),
         _ => run_on_strings_and_keys(op, call),
     }
 }

@@ -223,6 +223,8 @@ pub(crate) struct Keyspace<'a> {
     cleaner_is_set: bool,
     /// Keys of lists and sorted sets that this transaction has made: at its end their waiters are served.
     pub(crate) born: Vec<Vec<u8>>,
+    /// Hash tags whose keys are of this partition, as the listener says: scripts may touch them undeclared.
+    pub(crate) approved: Vec<Vec<u8>>,
 }
 
 impl<'a> Keyspace<'a> {
@@ -234,6 +236,7 @@ impl<'a> Keyspace<'a> {
             generations: 0,
             cleaner_is_set: false,
             born: Vec::new(),
+            approved: Vec::new(),
         }
     }
 

@@ -18,12 +18,13 @@
 //! elements    hashes, sets and sorted sets: inline or in rows; hash, set, zset/ are their commands,
 //!             scans and sampling what they have in common
 //! blocking    commands that wait, and serving them at the end of a transaction
+//! scripts/     scripts and functions: the engine, what they call, Redis' libraries for them
 //! list/       lists, bits/ bitmaps, hll HyperLogLog, geo/ places, lcs
 //! ```
 //!
 //! Invariant: a key's commands run on the partition of its hash tag and only touch rows of that key; everything that
 //! spans partitions is the listener's. A type of value is one more file beside [`strings`], entries in [`command`] and
-//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, scripts, streams, databases
+//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, streams, databases
 //! other than 0, `MONITOR`.
 
 mod arguments;
@@ -50,6 +51,7 @@ mod request;
 mod resp;
 mod sampling;
 mod scans;
+mod scripts;
 mod set;
 mod strings;
 #[cfg(test)]

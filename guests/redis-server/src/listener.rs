@@ -6,9 +6,11 @@
 //! weights for what comes back, by limits on what MULTI queues and what a reply over many partitions may come to.
 
 mod cluster;
+mod functions;
 mod introspection;
 mod keys;
 mod pipeline;
+mod scripts;
 mod session;
 mod subscriptions;
 mod transactions;
@@ -21,6 +23,7 @@ use recoil_sdk::{CallError, Connection, ConnectionError, Error, Router};
 use crate::command::{self, Command, Run, Subscription};
 use crate::resp::{Arguments, COMMAND_BYTES_MAX, Parsed, Parser, push_error};
 use pipeline::Pipeline;
+pub(crate) use session::REDIS_VERSION;
 use subscriptions::Channels;
 use transactions::Queue;
 
@@ -164,6 +167,7 @@ impl<'a> Session<'a> {
             Run::Keys(which) => self.keys_command(which, command, arguments),
             Run::Transaction(which) => self.transaction_command(which, arguments),
             Run::Subscription(which) => self.subscription_command(which, arguments),
+            Run::Script(which) => self.script_command(which, command, arguments),
         }
     }
 

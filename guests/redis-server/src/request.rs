@@ -206,6 +206,18 @@ operations! {
     Block = 230,
     /// Internal: a blocking command has ended.
     Unblock = 231,
+
+    /// A script by its text. See [`crate::scripts`], as for those below.
+    Eval = 240,
+    /// A script by its digest.
+    EvalSha = 241,
+    /// Internal: the texts of scripts.
+    Script = 242,
+    FCall = 243,
+    /// Internal: the libraries of functions.
+    Library = 244,
+    /// Internal: a list of hash tags that are of this partition, and a request whose scripts may touch their keys.
+    Approved = 245,
 }
 
 impl Op {

@@ -16,6 +16,7 @@ use crate::executor::Call;
 use crate::glob;
 use crate::keyspace::{Failure, HASH_BITS, Outcome, ROW_KEY, Stored, key_of_row, row_prefix};
 use crate::resp::push_simple;
+use crate::scripts::{ROW_FUNCTION, ROW_SCRIPT};
 use recoil_sdk::encoding::{DecodeError, Reader, push_bytes};
 
 /// Rows that one request looks at, at most.
@@ -163,9 +164,10 @@ pub(crate) fn random(call: &mut Call<'_, '_>) -> Outcome {
     Ok(())
 }
 
-/// `Op::Flush`: every row goes; timers that are left fire for nothing.
+/// `Op::Flush`: every row goes but those of scripts and functions; timers that are left fire for nothing.
 pub(crate) fn flush(call: &mut Call<'_, '_>) -> Outcome {
-    call.keyspace.transaction.remove_range(&KeyRange::all())?;
+    call.keyspace.transaction.remove_range(&KeyRange::between(b"", &[ROW_SCRIPT]))?;
+    call.keyspace.transaction.remove_range(&KeyRange { start: vec![ROW_FUNCTION + 1], end: None })?;
     push_simple(&mut call.reply, "OK");
     Ok(())
 }

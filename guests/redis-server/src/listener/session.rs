@@ -9,7 +9,7 @@ use crate::numbers::{parse_i64, push_u64};
 use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_map, push_null, push_simple};
 
 /// The version of Redis whose commands and texts these are, for clients that look.
-pub(super) const REDIS_VERSION: &str = "7.2.0";
+pub(crate) const REDIS_VERSION: &str = "7.2.0";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const SYNTAX: &str = "ERR syntax error";
 /// What a connection's name and the like may come to.

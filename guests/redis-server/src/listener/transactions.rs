@@ -15,8 +15,9 @@ use recoil_sdk::{CallError, Mode, RoutedCall};
 
 use super::keys::request_on_one_partition;
 use super::pipeline::{Combine, Combined, whole_request};
+use super::scripts::{ANYWHERE, Invocation};
 use super::{Session, Step, WRITE_BYTES, call_error, crossslot, transaction_error};
-use crate::command::{Command, Run, Session as SessionCommand, Transaction};
+use crate::command::{Command, Run, Script, Session as SessionCommand, Transaction};
 use crate::keyspace::hash_tag;
 use crate::request::{self, Op, REJECTED_CHANGED, REJECTED_EXISTS};
 use crate::resp::{Arguments, COMMAND_BYTES_MAX, OwnedArguments, push_array, push_error, push_null_array, push_simple};
@@ -71,7 +72,7 @@ impl Session<'_> {
         match command.run {
             Run::Transaction(Transaction::Unwatch) => {}
             Run::Transaction(_) | Run::Session(SessionCommand::Quit | SessionCommand::Reset) => return false,
-            Run::Cluster(_) | Run::Subscription(_) => {
+            Run::Cluster(_) | Run::Subscription(_) | Run::Script(Script::Script | Script::Function) => {
                 self.fail(&format!("ERR {} is not supported inside MULTI", command.name.to_ascii_uppercase()));
                 return true;
             }
@@ -175,6 +176,7 @@ impl Session<'_> {
                 }
             }
         }
+        place_scripts_without_keys(&mut parts, watched.first().map(|(key, _)| self.router.locate(hash_tag(key)).id));
         match self.run_transaction(watched, parts) {
             Ok(replies) => self.push_results(planned, replies),
             Err(CallError::Rejected(why)) if why == REJECTED_CHANGED || why == REJECTED_EXISTS => {
@@ -250,6 +252,12 @@ impl Session<'_> {
                 }
             }
             Run::Session(which) => Planned::Session(which, arguments),
+            Run::Script(which) => {
+                let Invocation { partition, request, mode } =
+                    self.invocation_in_transaction(which, command, borrowed)?;
+                parts.push(Part { partition, request, writes: mode == Mode::Write });
+                Planned::Parts(1, None)
+            }
             Run::Cluster(_) | Run::Transaction(_) | Run::Subscription(_) => Planned::Ok,
         })
     }
@@ -270,17 +278,20 @@ impl Session<'_> {
         }
         let alone = shares.len() == 1;
         let mode = if writes || !alone { Mode::Write } else { Mode::Read };
-        let calls: Vec<_> = shares
-            .iter()
-            .map(|(partition, share)| {
-                RoutedCall::to_partition(*partition, request::encode_batch(&share.conditions, &share.requests), mode)
-            })
-            .collect();
-        let answers = match &calls[..] {
-            [] => Vec::new(),
-            [call] => vec![self.router.call(call)?],
-            calls => self.router.transact(calls)?,
-        };
+        let answers = self.with_approval(|approved| {
+            let calls: Vec<_> = shares
+                .iter()
+                .map(|(partition, share)| {
+                    let batch = request::encode_batch(&share.conditions, &share.requests);
+                    RoutedCall::to_partition(*partition, approved.wrap(*partition, batch), mode)
+                })
+                .collect();
+            match &calls[..] {
+                [] => Ok(Vec::new()),
+                [call] => Ok(vec![self.router.call(call)?]),
+                calls => self.router.transact(calls),
+            }
+        })?;
         for (share, answer) in shares.values().zip(&answers) {
             let mut answer = Reader::new(answer);
             for part in &share.parts {
@@ -310,4 +321,10 @@ impl Session<'_> {
             }
         }
     }
+}
+
+/// Scripts that name no key run where the first command does that has a place, or where the first watched key is.
+fn place_scripts_without_keys(parts: &mut [Part], watched: Option<u32>) {
+    let place = parts.iter().map(|part| part.partition).find(|place| *place != ANYWHERE).or(watched).unwrap_or(0);
+    parts.iter_mut().filter(|part| part.partition == ANYWHERE).for_each(|part| part.partition = place);
 }

@@ -375,6 +375,55 @@ const STRING: &[&str] = &[
     "INCRBY K N",
 ];
 
+/// Commands of every type in scripts. A tab is the white space of Lua here: spaces part words.
+const SCRIPT: &[&str] = &[
+    "EVAL return\tredis.call('set',KEYS[1],ARGV[1]) 1 K V",
+    "EVAL return\tredis.call('set',KEYS[1],ARGV[1],'GET','KEEPTTL') 1 K V",
+    "EVAL return{redis.call('get',KEYS[1]),redis.call('strlen',KEYS[1])} 1 K",
+    "EVAL return\tredis.call('incrby',KEYS[1],ARGV[1]) 1 K N",
+    "EVAL return\tredis.call('incrby',KEYS[1],tonumber(ARGV[1])+1) 1 K N",
+    "EVAL return\tredis.pcall('append',KEYS[1],ARGV[1]) 1 K V",
+    "EVAL return\tredis.call('mget',KEYS[1],KEYS[2]) 2 K K",
+    "EVAL return\tredis.call('mset',KEYS[1],ARGV[1],KEYS[2],ARGV[2]) 2 K K V V",
+    "EVAL return\tredis.call('msetnx',KEYS[1],1,KEYS[2],2) 2 K K",
+    "EVAL return{redis.pcall('hset',KEYS[1],ARGV[1],ARGV[2]),redis.pcall('hget',KEYS[1],ARGV[1])} 1 K E V",
+    "EVAL return\tredis.call('hincrby',KEYS[1],ARGV[1],ARGV[2]) 1 K E N",
+    "EVAL return{redis.call('hmget',KEYS[1],ARGV[1],ARGV[2]),redis.call('hlen',KEYS[1])} 1 K E E",
+    "EVAL redis.setresp(3)\tlocal\tr=redis.pcall('hgetall',KEYS[1])\treturn\tr.map\tand\tr.map[ARGV[1]] 1 K E",
+    "EVAL return{redis.call('sadd',KEYS[1],unpack(ARGV)),redis.call('scard',KEYS[1])} 1 K E E E",
+    "EVAL return{redis.call('sismember',KEYS[1],ARGV[1]),redis.call('srem',KEYS[1],ARGV[2])} 1 K E E",
+    "EVAL local\tr=redis.call('smembers',KEYS[1])\ttable.sort(r)\treturn\tr 1 K",
+    "EVAL return{redis.call('rpush',KEYS[1],unpack(ARGV)),redis.call('lrange',KEYS[1],0,-1)} 1 K E V E",
+    "EVAL return{redis.call('lpop',KEYS[1]),redis.call('rpop',KEYS[1],2),redis.call('llen',KEYS[1])} 1 K",
+    "EVAL return\tredis.call('lmove',KEYS[1],KEYS[2],ARGV[1],ARGV[2]) 2 K K W W",
+    "EVAL return{redis.call('zadd',KEYS[1],ARGV[1],ARGV[2]),redis.call('zrange',KEYS[1],0,-1,'WITHSCORES')} 1 K N E",
+    "EVAL return{redis.call('zrank',KEYS[1],ARGV[1]),redis.call('zscore',KEYS[1],ARGV[1]),redis.call('zcard',KEYS[1])} 1 K E",
+    "EVAL return\tredis.call('zpopmin',KEYS[1]) 1 K",
+    "EVAL redis.setresp(3)\treturn\tredis.call('zscore',KEYS[1],ARGV[1]) 1 K E",
+    "EVAL return{redis.call('setbit',KEYS[1],ARGV[1],1),redis.call('bitcount',KEYS[1])} 1 K N",
+    "EVAL return{redis.call('pfadd',KEYS[1],ARGV[1]),redis.call('pfcount',KEYS[1])} 1 K E",
+    "EVAL return{redis.call('del',unpack(KEYS)),redis.call('exists',unpack(KEYS))} 2 K K",
+    "EVAL return{redis.call('type',KEYS[1]).ok,redis.call('exists',KEYS[1],KEYS[2],KEYS[1])} 2 K K",
+    "EVAL return{redis.call('expire',KEYS[1],100),redis.call('ttl',KEYS[1]),redis.call('persist',KEYS[1])} 1 K",
+    "EVAL return\tredis.call('rename',KEYS[1],KEYS[2]) 2 K K",
+    "EVAL return\tredis.call('copy',KEYS[1],KEYS[2],'REPLACE') 2 K K",
+    "EVAL return\tredis.call('object','encoding',KEYS[1]) 1 K",
+    "EVAL local\tok,e=pcall(redis.call,'incr',KEYS[1])\treturn{tostring(ok),tostring(e)} 1 K",
+    "EVAL redis.call('set',KEYS[1],ARGV[1])\terror('stop') 1 K V",
+    "EVAL return\tcjson.encode({redis.pcall('get',KEYS[1]),ARGV}) 1 K V E",
+    "EVAL return{cmsgpack.unpack(cmsgpack.pack(redis.pcall('lrange',KEYS[1],0,-1),ARGV[1]))} 1 K V",
+    "EVAL return\tredis.call('nosuch') 0",
+    "EVAL return\tredis.call('get') 0",
+    "EVAL_RO return\tredis.call('get',KEYS[1]) 1 K",
+    "EVAL_RO return\tredis.call('set',KEYS[1],1) 1 K",
+    "EVAL return\t{tonumber(ARGV[1]),ARGV[1]..'x',#ARGV[1]} 0 V",
+    "EVAL return\tmath.random(100) 0",
+    "DEL K",
+    "SET K V",
+    "RPUSH K E",
+    "HSET K E V",
+];
+
 const SKETCH: &[&str] = &[
     "PFADD K E E E",
     "PFADD K E",
@@ -516,6 +565,7 @@ fn replies_are_those_of_a_real_server() {
             ("zset", LEX),
             ("string", STRING),
             ("sketch", SKETCH),
+            ("script", SCRIPT),
         ] {
             // Few elements stay inline, many become rows.
             for domain in [12, 400] {
