@@ -93,7 +93,7 @@ pub(crate) enum Script {
         read_only: bool,
     },
     /// SCRIPT.
-    Script,
+    Texts,
     /// FUNCTION.
     Function,
 }
@@ -362,7 +362,7 @@ commands! {
     "sadd" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::SAdd), "set" "1.0.0" "Adds one or more members to a set.";
     "scan" -2 READONLY, NO_KEYS, Run::Cluster(Cluster::Scan), "generic" "2.8.0" "Iterates over the key names in the database.";
     "scard" 2 READONLY | FAST, ONE_KEY, Partition(Op::SCard), "set" "1.0.0" "Returns the number of members in a set.";
-    "script" -2 0, NO_KEYS, Run::Script(Script::Script), "scripting" "2.6.0" "A container for Lua scripts management commands.";
+    "script" -2 0, NO_KEYS, Run::Script(Script::Texts), "scripting" "2.6.0" "A container for Lua scripts management commands.";
     "sdiff" -2 READONLY, ALL_KEYS, Together(Op::SDiff), "set" "1.0.0" "Returns the difference of multiple sets.";
     "sdiffstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SDiffStore), "set" "1.0.0" "Stores the difference of multiple sets in a key.";
     "select" 2 FAST, NO_KEYS, Run::Session(Session::Select), "connection" "1.0.0" "Changes the selected database.";

@@ -74,7 +74,7 @@ impl Session<'_> {
         let result = match which {
             ScriptCommand::Eval { by_digest, read_only } => self.eval(command, by_digest, read_only, arguments),
             ScriptCommand::FCall { read_only } => self.fcall(command, read_only, arguments),
-            ScriptCommand::Script => self.script(arguments),
+            ScriptCommand::Texts => self.script(arguments),
             ScriptCommand::Function => self.function(arguments),
         };
         if let Err(text) = result {
@@ -250,7 +250,7 @@ impl Session<'_> {
                 invocation.mode = eval_mode(read_only, None);
                 Ok(invocation)
             }
-            ScriptCommand::Script | ScriptCommand::Function => {
+            ScriptCommand::Texts | ScriptCommand::Function => {
                 Err(format!("ERR {} is not supported inside MULTI", command.name.to_ascii_uppercase()))
             }
         }

@@ -72,7 +72,7 @@ impl Session<'_> {
         match command.run {
             Run::Transaction(Transaction::Unwatch) => {}
             Run::Transaction(_) | Run::Session(SessionCommand::Quit | SessionCommand::Reset) => return false,
-            Run::Cluster(_) | Run::Subscription(_) | Run::Script(Script::Script | Script::Function) => {
+            Run::Cluster(_) | Run::Subscription(_) | Run::Script(Script::Texts | Script::Function) => {
                 self.fail(&format!("ERR {} is not supported inside MULTI", command.name.to_ascii_uppercase()));
                 return true;
             }

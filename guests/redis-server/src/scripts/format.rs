@@ -220,7 +220,7 @@ impl Spec {
         let length = sign.len() + digits.len();
         let padding = self.width.saturating_sub(length);
         let fill = |out: &mut Vec<u8>, byte: u8| out.extend(std::iter::repeat_n(byte, padding));
-        if !self.left && !(self.zero && zeros_allowed) {
+        if !(self.left || self.zero && zeros_allowed) {
             fill(out, b' ');
         }
         out.extend_from_slice(sign.as_bytes());

@@ -105,7 +105,7 @@ fn pack_number(number: f64, out: &mut Vec<u8>) {
 fn pack_integer(number: i64, out: &mut Vec<u8>) {
     let bytes = number.to_be_bytes();
     let (code, length) = match number {
-        0..=127 | -32..=-1 => return out.push(number as u8),
+        -32..=127 => return out.push(number as u8),
         128..=0xff => (0xcc, 1),
         0x100..=0xffff => (0xcd, 2),
         0x1_0000..=0xffff_ffff => (0xce, 4),

@@ -3,6 +3,8 @@
 //! Each takes copies of its arguments and answers values; none knows the engine. Errors are texts, which the engine puts
 //! behind the place of the caller ([`Raise::Text`]), or Redis' tables ([`Raise::Reply`]).
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use recoil_sdk::log;
 
 use super::copies::Shape;
@@ -23,17 +25,17 @@ impl From<String> for Raise {
     }
 }
 
-/// What functions change, for the rest of a run.
+/// What functions change, for the rest of a run, and the generator of random numbers.
 pub(crate) struct Settings {
     pub(crate) resp3: bool,
     pub(super) json: json::Settings,
-    /// The state of Redis' own generator, which begins each run at the same place.
-    random: u64,
+    /// The state of Redis' own generator, which goes on from run to run.
+    pub(super) random: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { resp3: false, json: json::Settings::default(), random: seeded(0) }
+        Settings { resp3: false, json: json::Settings::default(), random: RandomState::new().build_hasher().finish() }
     }
 }
 
@@ -214,7 +216,7 @@ fn seeded(seed: u32) -> u64 {
     u64::from(seed) << 16 | 0x330e
 }
 
-/// Redis' `math.random`, whose numbers are the same on every machine: the generator of `lrand48`.
+/// Redis' `math.random`, whose numbers after a seed are the same on every machine: the generator of `lrand48`.
 fn random(settings: &mut Settings, arguments: &[Value]) -> Answer {
     settings.random = settings.random.wrapping_mul(0x5_deec_e66d).wrapping_add(0xb) & ((1 << 48) - 1);
     let fraction = ((settings.random >> 17) % 0x7fff_ffff) as f64 / f64::from(0x7fff_ffff);

@@ -24,7 +24,7 @@ use super::natives::{self, Native, Raise, Settings};
 use super::value::{Table, Value};
 
 /// Instructions that one run may execute: some 0.7 s of them.
-pub(crate) const BUDGET: u64 = if cfg!(test) { 20_000_000 } else { 50_000_000 };
+pub(crate) const BUDGET: u64 = if cfg!(test) { 10_000_000 } else { 50_000_000 };
 /// What the tables, strings and functions of an engine may come to. An instance has three times as much.
 const MEMORY_BYTES_MAX: usize = 40 << 20;
 /// Instructions between two looks at the bounds.
@@ -260,7 +260,8 @@ impl OmniLua {
     /// What a run starts with.
     fn reset(&self) {
         self.sandbox.reset();
-        *self.shared.settings.borrow_mut() = Settings::default();
+        let random = self.shared.settings.borrow().random;
+        *self.shared.settings.borrow_mut() = Settings { random, ..Settings::default() };
         *self.shared.place.borrow_mut() = None;
     }
 

@@ -98,11 +98,7 @@ impl Value {
 /// A number as C's cast to `long long` makes it on the machines that Redis runs on.
 pub(crate) fn truncated(number: f64) -> i64 {
     // Neither NaN nor what is out of range has a value there; the processor's is this one.
-    if number >= -9_223_372_036_854_775_808.0 && number < 9_223_372_036_854_775_808.0 {
-        number as i64
-    } else {
-        i64::MIN
-    }
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number) { number as i64 } else { i64::MIN }
 }
 
 /// A reply of a command as a script sees it; an error reply is `Err`, without its sign.

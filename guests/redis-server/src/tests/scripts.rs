@@ -113,7 +113,7 @@ fn a_script_without_an_end_is_stopped_and_writes_nothing() {
     ] {
         let reply = text(&eval(&cluster, script));
         assert_eq!(
-            reply, "-ERR the script was stopped after 20 million instructions: do less at a time; nothing was written",
+            reply, "-ERR the script was stopped after 10 million instructions: do less at a time; nothing was written",
             "{script}"
         );
         assert_eq!(run(&cluster, "GET k1"), "$-1", "{script}");
