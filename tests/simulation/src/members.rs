@@ -74,7 +74,7 @@ impl Members {
 
     /// Starts nodes until there are enough.
     pub(crate) fn heal(&self, world: &mut World) {
-        for node in running(world).first().into_iter() {
+        if let Some(node) = running(world).first() {
             let drained: Vec<NodeId> = in_state(&node.state(), MemberState::Draining);
             for member in drained.into_iter().filter(|_| chance::percent(50)) {
                 ask(node, format!("undrains node {member}"), node.undrain(member), world);
@@ -98,8 +98,10 @@ fn change(world: &mut World, change: Change) {
         (0..world.machines.len()).filter(|place| is(*place)).collect::<Vec<usize>>()
     };
     let nodes = running(world);
-    let Some(node) = (!nodes.is_empty()).then(|| chance::pick(&(0..nodes.len()).collect::<Vec<_>>())) else { return };
-    let node = nodes[node].clone();
+    if nodes.is_empty() {
+        return;
+    }
+    let node = nodes[chance::within(0..nodes.len() as u64) as usize].clone();
     let state = node.state();
     let pick = |from: Vec<NodeId>| (!from.is_empty()).then(|| chance::pick(&from));
     match change {
@@ -223,8 +225,7 @@ fn may_be_lost(world: &World, place: usize) -> bool {
     let mut groups = state.groups.iter().filter(|(group, _)| in_use.contains(group)).map(|(_, record)| &record.members);
     let survive =
         groups.all(|members| has_majority_without(members) && !members.iter().any(|node| gone.contains(node)));
-    let electorates = running(world).into_iter().filter_map(|node| Some(node.meta_group()?.numbers()));
-    let mut electorates = electorates.collect::<Vec<_>>().into_iter();
+    let mut electorates = running(world).into_iter().filter_map(|node| Some(node.meta_group()?.numbers()));
     survive && electorates.all(|numbers| !numbers.is_joint && has_majority_without(&numbers.voters))
 }
 

@@ -117,7 +117,10 @@ impl Watch {
         for ((group, partition), before, now) in changed.into_iter().filter(|(_, before, now)| *before != Some(*now)) {
             self.check_owner(group, partition, &now)?;
             // What a boot comes back to is no step.
-            let Some(what) = tell(before, &now).filter(|_| !is_new) else { continue };
+            if is_new {
+                continue;
+            }
+            let what = tell(before, &now);
             note!("node {place}  group {group} {what} partition {}", partition.partition);
             steps.push(Step { place });
             if let Some(Phase::Released(moving)) = before.map(|before| before.ownership.phase)
@@ -175,8 +178,8 @@ impl Watch {
     }
 }
 
-/// What has happened to a row, if it belongs to a move.
-fn tell(before: Option<PartitionState>, now: &PartitionState) -> Option<String> {
+/// What has happened to a row.
+fn tell(before: Option<PartitionState>, now: &PartitionState) -> String {
     let before = before.unwrap_or_default();
     let copy = |state: &PartitionState| match state.copy.map(|copy| copy.state) {
         None => "no copy".to_owned(),
@@ -185,7 +188,7 @@ fn tell(before: Option<PartitionState>, now: &PartitionState) -> Option<String> 
         Some(CopyState::Waiting { source, .. }) => format!("a copy that waits for group {source}"),
         Some(CopyState::Pulling { .. }) => "a copy that is being fetched".to_owned(),
     };
-    let what = match (before.ownership.phase, now.ownership.phase) {
+    match (before.ownership.phase, now.ownership.phase) {
         (Phase::Expected(_), Phase::Absent) => "no longer expects".to_owned(),
         (Phase::Released(_), Phase::Absent) => "has retired".to_owned(),
         (_, Phase::Absent) => format!("takes no part in move {} of", now.ownership.highest),
@@ -201,8 +204,7 @@ fn tell(before: Option<PartitionState>, now: &PartitionState) -> Option<String> 
         }
         (Phase::Owned, Phase::Owned) => format!("has now {} of", copy(now)),
         (_, phase) => format!("is at once in phase {phase:?} of"),
-    };
-    Some(what)
+    }
 }
 
 /// The partition of the one keyspace that a simulated cluster has.
