@@ -114,6 +114,9 @@ pub(crate) const NUMKEYS_SECOND: u16 = 1 << 10;
 /// Options `STORE` and `STOREDIST` name one more key.
 pub(crate) const STORE_OPTION: u16 = 1 << 11;
 
+/// The keys are the first half of what follows the option `STREAMS`.
+pub(crate) const STREAMS_OPTION: u16 = 1 << 12;
+
 /// What clients call the flags.
 pub(crate) const FLAG_NAMES: [(u16, &str); 8] = [
     (WRITE, "write"),
@@ -177,6 +180,7 @@ impl Command {
                 places.extend((first_option..length.saturating_sub(1)).rev().find(is_store).map(|place| place + 1));
                 return places;
             }
+            flags if flags & STREAMS_OPTION != 0 => return streams_places(length, at),
             _ => return places,
         };
         // A wrong number is the handler's to refuse.
@@ -184,6 +188,25 @@ impl Command {
         places.extend((count_at + 1..length).take(count));
         places
     }
+}
+
+/// The places of the keys of XREAD and XREADGROUP.
+fn streams_places<'a>(length: usize, at: impl Fn(usize) -> &'a [u8]) -> Vec<usize> {
+    let mut place = 1;
+    while place < length {
+        let is = |option: &[u8]| at(place).eq_ignore_ascii_case(option);
+        if is(b"STREAMS") {
+            let count = length - place - 1;
+            return if count.is_multiple_of(2) { (place + 1..=place + count / 2).collect() } else { Vec::new() };
+        }
+        place += match () {
+            () if is(b"BLOCK") || is(b"COUNT") => 2,
+            () if is(b"GROUP") => 3,
+            () if is(b"NOACK") => 1,
+            () => return Vec::new(),
+        };
+    }
+    Vec::new()
 }
 
 /// The longest name of a command.
@@ -369,6 +392,21 @@ commands! {
     "unsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::Unsubscribe), "pubsub" "2.0.0" "Stops listening to messages posted to channels.";
     "unwatch" 1 FAST, NO_KEYS, Run::Transaction(Transaction::Unwatch), "transactions" "2.2.0" "Forgets about watched keys of a transaction.";
     "watch" -2 FAST, ALL_KEYS, Run::Transaction(Transaction::Watch), "transactions" "2.2.0" "Monitors changes to keys to determine the execution of a transaction.";
+    "xack" -4 WRITE | FAST, ONE_KEY, Partition(Op::XAck), "stream" "5.0.0" "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.";
+    "xadd" -5 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::XAdd), "stream" "5.0.0" "Appends a new message to a stream.";
+    "xautoclaim" -6 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::XAutoClaim), "stream" "6.2.0" "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member.";
+    "xclaim" -6 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::XClaim), "stream" "5.0.0" "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.";
+    "xdel" -3 WRITE | FAST, ONE_KEY, Partition(Op::XDel), "stream" "5.0.0" "Returns the number of messages after removing them from a stream.";
+    "xgroup" -2 WRITE | DENYOOM, (2, 2, 1), Partition(Op::XGroup), "stream" "5.0.0" "A container for consumer groups commands.";
+    "xinfo" -2 READONLY, (2, 2, 1), Partition(Op::XInfo), "stream" "5.0.0" "A container for stream introspection commands.";
+    "xlen" 2 READONLY | FAST, ONE_KEY, Partition(Op::XLen), "stream" "5.0.0" "Returns the number of messages in a stream.";
+    "xpending" -3 READONLY, ONE_KEY, Partition(Op::XPending), "stream" "5.0.0" "Returns the information and entries from a stream consumer group's pending entries list.";
+    "xrange" -4 READONLY, ONE_KEY, Partition(Op::XRange), "stream" "5.0.0" "Returns the messages from a stream within a range of IDs.";
+    "xread" -4 READONLY | BLOCKING | MOVABLE | STREAMS_OPTION, NO_KEYS, Run::Blocking(Blocking::XRead), "stream" "5.0.0" "Returns messages from multiple streams with IDs greater than the ones requested; waits if there is none.";
+    "xreadgroup" -7 WRITE | BLOCKING | MOVABLE | STREAMS_OPTION, NO_KEYS, Run::Blocking(Blocking::XReadGroup), "stream" "5.0.0" "Returns new or historical messages from a stream for a consumer in a group; waits if there is none.";
+    "xrevrange" -4 READONLY, ONE_KEY, Partition(Op::XRevRange), "stream" "5.0.0" "Returns the messages from a stream within a range of IDs in reverse order.";
+    "xsetid" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::XSetId), "stream" "5.0.0" "An internal command for replicating stream values.";
+    "xtrim" -4 WRITE, ONE_KEY, Partition(Op::XTrim), "stream" "5.0.0" "Deletes messages from the beginning of a stream.";
     "zadd" -4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::ZAdd), "sorted-set" "1.2.0" "Adds one or more members to a sorted set, or updates their scores.";
     "zcard" 2 READONLY | FAST, ONE_KEY, Partition(Op::ZCard), "sorted-set" "1.2.0" "Returns the number of members in a sorted set.";
     "zcount" 4 READONLY | FAST, ONE_KEY, Partition(Op::ZCount), "sorted-set" "2.0.0" "Returns the count of members in a sorted set that have scores within a range.";

@@ -11,7 +11,7 @@ use crate::keyspace::{Failure, Keyspace, Outcome, TIMER_CLEANER, TIMER_KEY};
 use crate::request::{self, Arguments, Op, Request};
 use crate::resp::{push_error, push_integer};
 use crate::strings::TimeUnit;
-use crate::{bits, cleaner, geo, hash, hll, keys, lcs, list, set, strings, walks, zset};
+use crate::{bits, cleaner, geo, hash, hll, keys, lcs, list, set, streams, strings, walks, zset};
 
 /// Elements that one command writes or removes, at most: a transaction has room for 262,144 rows.
 pub(crate) const CHANGES_MAX: u64 = 120_000;
@@ -62,7 +62,10 @@ pub(crate) fn handle(transaction: &mut dyn Transaction, input: &[u8]) -> Result<
 pub(crate) fn fire(transaction: &mut dyn Transaction, id: &[u8]) -> Result<(), Error> {
     let mut keyspace = Keyspace::new(transaction);
     match id.split_first() {
-        Some((&TIMER_KEY, key)) => expire(&mut keyspace, id, key).map_err(abort),
+        Some((&TIMER_KEY, key)) => {
+            expire(&mut keyspace, id, key).map_err(abort)?;
+            blocking::serve(&mut keyspace).map_err(abort)
+        }
         Some((&TIMER_WAITING, _)) => {
             blocking::expire(&mut keyspace, id).map_err(abort)?;
             // What was given back may be what others wait for.
@@ -139,6 +142,7 @@ fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
         202 => lcs::lcs(call),
         205..=209 => hll::run(op, call),
         210..=219 => geo::run(op, call),
+        60..=79 => streams::commands::run(op, call),
         225 => keys::memory(call),
         230 => blocking::block(call),
         231 => blocking::unblock(call),

@@ -6,10 +6,11 @@
 use crate::arguments::is;
 use crate::elements::Elements;
 use crate::executor::{CHANGES_MAX, Call};
-use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Stored, damaged};
+use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Stored, Value as _, damaged};
 use crate::list::List;
 use crate::numbers::parse_i64;
 use crate::resp::{push_bulk, push_error, push_integer, push_null, push_simple};
+use crate::streams::Stream;
 use crate::strings::{SYNTAX, TimeUnit, expire_at};
 
 const NO_SUCH_KEY: &str = "ERR no such key";
@@ -145,6 +146,7 @@ fn encoding(stored: &Stored) -> Result<&'static str, Failure> {
         Kind::String if stored.payload().len() <= 44 => "embstr",
         Kind::String => "raw",
         Kind::List => List::decode(stored)?.encoding_name(),
+        Kind::Stream => "stream",
         Kind::Set | Kind::SortedSet | Kind::Hash => Elements::decode(stored)?.encoding_name(),
     })
 }
@@ -177,6 +179,9 @@ pub(crate) fn memory(call: &mut Call<'_, '_>) -> Outcome {
     if stored.generation().is_some() {
         let (count, held) = match stored.kind {
             Kind::List => List::decode(&stored).map(|list| (list.len(), list.bytes()))?,
+            Kind::Stream => {
+                Stream::decode(&stored).map(|stream| (stream.length, stream.bytes() + 11 * stream.length))?
+            }
             _ => Elements::decode(&stored).map(|elements| (elements.len(), elements.bytes()))?,
         };
         bytes += held + count * ELEMENT_ROW_BYTES;
@@ -211,6 +216,14 @@ fn write_value(keyspace: &mut Keyspace<'_>, stored: &Stored, to: &[u8]) -> Outco
             let list = List::decode(stored)?;
             check(list.len(), 1)?;
             list.copy(keyspace)?.save_as_new(keyspace, to, stored.expire_at_us)
+        }
+        Kind::Stream => {
+            let stream = if stored.generation().is_some() {
+                Stream::decode(stored)?.copy(keyspace)?
+            } else {
+                Stream::arrive(keyspace, stored.payload())?
+            };
+            stream.save_as_new(keyspace, to, stored.expire_at_us)
         }
         kind => {
             let elements = Elements::decode(stored)?;
@@ -301,6 +314,7 @@ pub(crate) fn dump(call: &mut Call<'_, '_>) -> Outcome {
     }
     let payload = match stored.kind {
         Kind::List => List::decode(&stored)?.whole_payload(call.keyspace)?,
+        Kind::Stream => Stream::decode(&stored)?.whole_payload(call.keyspace)?,
         _ => Elements::decode(&stored)?.whole_payload(call.keyspace)?,
     };
     call.reply.extend_from_slice(&stored.inline_header());

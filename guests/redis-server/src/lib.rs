@@ -18,12 +18,13 @@
 //! elements    hashes, sets and sorted sets: inline or in rows; hash, set, zset/ are their commands,
 //!             scans and sampling what they have in common
 //! blocking    commands that wait, and serving them at the end of a transaction
+//! streams/    streams, their groups and XREAD
 //! list/       lists, bits/ bitmaps, hll HyperLogLog, geo/ places, lcs
 //! ```
 //!
 //! Invariant: a key's commands run on the partition of its hash tag and only touch rows of that key; everything that
 //! spans partitions is the listener's. A type of value is one more file beside [`strings`], entries in [`command`] and
-//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, scripts, streams, databases
+//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, scripts, databases
 //! other than 0, `MONITOR`.
 
 mod arguments;
@@ -51,6 +52,7 @@ mod resp;
 mod sampling;
 mod scans;
 mod set;
+mod streams;
 mod strings;
 #[cfg(test)]
 mod tests;

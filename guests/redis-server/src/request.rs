@@ -72,6 +72,20 @@ operations! {
     RenameNx = 55,
     Copy = 56,
 
+    XAdd = 60,
+    XLen = 61,
+    XRange = 62,
+    XRevRange = 63,
+    XDel = 64,
+    XTrim = 65,
+    XSetId = 66,
+    XGroup = 67,
+    XAck = 68,
+    XPending = 69,
+    XClaim = 70,
+    XAutoClaim = 71,
+    XInfo = 72,
+
     /// Internal: keys from a hash position on. See [`crate::walks`].
     Walk = 80,
     /// Internal: how many keys from a hash position on.
@@ -209,9 +223,10 @@ operations! {
 }
 
 impl Op {
-    /// True for operations on collections, bitmaps and the like, which are numbered from here on.
+    /// True for operations on collections, bitmaps and the like, and on streams.
     pub(crate) fn is_on_collections(self) -> bool {
-        self as u8 >= Op::HDel as u8
+        let number = self as u8;
+        number >= Op::HDel as u8 || (Op::XAdd as u8..=Op::XInfo as u8).contains(&number)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bits;
 mod blocking;
+mod blocking_streams;
 mod cluster;
 mod collections;
 mod differential;
@@ -13,6 +14,7 @@ mod lists;
 mod pipelines;
 mod pubsub;
 mod sorted_sets;
+mod streams;
 mod strings;
 mod transactions;
 

@@ -165,6 +165,7 @@ pub(crate) fn random(call: &mut Call<'_, '_>) -> Outcome {
 
 /// `Op::Flush`: every row goes; timers that are left fire for nothing.
 pub(crate) fn flush(call: &mut Call<'_, '_>) -> Outcome {
+    crate::blocking::wake_all(call.keyspace)?;
     call.keyspace.transaction.remove_range(&KeyRange::all())?;
     push_simple(&mut call.reply, "OK");
     Ok(())

@@ -5,6 +5,8 @@
 //! not a cluster in memory that is compared, but the node that serves there, whose keys are removed. Deliberately absent: what 7.0 and 7.2
 //! answer differently, and what is random.
 
+mod streams;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::*;
+use streams::STREAM;
 
 /// A real server, which ends with this value.
 struct Reference {
@@ -130,6 +133,7 @@ fn sorted(command: &str, reply: Reply) -> Reply {
     if command == "TTL" && matches!(&reply, Reply::Line(line) if line.len() > 2 && !line.contains('-')) {
         return Reply::Line("some time".to_owned());
     }
+    let reply = if command.starts_with('X') { streams::comparable(command, reply) } else { reply };
     let Reply::Many(kind, mut replies) = reply else { return reply };
     match command {
         "HGETALL" => {
@@ -163,7 +167,7 @@ impl Course {
         match placeholder {
             "K" => format!("{{t}}{kind}{}", self.below(3)),
             // Now and then a key of another type.
-            "Y" => format!("{{t}}{}{}", self.of(&["hash", "set", "list", "zset", "string"]), self.below(3)),
+            "Y" => format!("{{t}}{}{}", self.of(&["hash", "set", "list", "zset", "string", "stream"]), self.below(3)),
             "E" => format!("e{}", self.below(domain)),
             "V" if self.below(20) == 0 => "long".repeat(20),
             "V" => self.of(&["1", "-7", "x", "9223372036854775807", "2.5", "", "v w"]).to_owned(),
@@ -178,6 +182,8 @@ impl Course {
                 3 => format!("({}", self.word("E", kind, domain)),
                 _ => format!("[{}", self.word("E", kind, domain)),
             },
+            "D" => format!("7-{}", self.below(2 * domain)),
+            "P" => self.of(&["", "("]).to_owned() + &self.word("D", kind, domain),
             "W" => self.of(&["LEFT", "RIGHT"]).to_owned(),
             "T" => self.of(&["u8", "i5", "u1", "i64", "u63", "i33", "u64"]).to_owned(),
             "O" => self.of(&["0", "3", "#1", "100", "17"]).to_owned(),
@@ -394,6 +400,7 @@ fn first_contents(kind: &str, domain: u64, one_score: bool) -> Vec<String> {
         ("set", "SADD {t}set0 e1"),
         ("list", "RPUSH {t}list0 e1"),
         ("zset", "ZADD {t}zset0 1 e1"),
+        ("stream", "XADD {t}stream0 1-1 e1 v"),
     ];
     let mut commands: Vec<String> =
         others.iter().filter(|(other, _)| *other != kind).map(|(_, command)| (*command).to_owned()).collect();
@@ -424,6 +431,7 @@ fn final_contents(kind: &str) -> Vec<String> {
         "set" => &["SMEMBERS"],
         "list" => &["LRANGE 0 -1"],
         "zset" => &["ZRANGE 0 -1 WITHSCORES"],
+        "stream" => &["XRANGE - +", "XINFO STREAM"],
         "sketch" => &["PFCOUNT"],
         _ => &["GET"],
     };
@@ -431,7 +439,10 @@ fn final_contents(kind: &str) -> Vec<String> {
     for number in 0..3 {
         for command in commands {
             let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
-            all.push(format!("{name} {{t}}{kind}{number} {rest}").trim_end().to_owned());
+            all.push(match *command {
+                "XINFO STREAM" => format!("{command} {{t}}{kind}{number}"),
+                _ => format!("{name} {{t}}{kind}{number} {rest}").trim_end().to_owned(),
+            });
         }
         all.push(format!("TTL {{t}}{kind}{number}"));
     }
@@ -516,6 +527,7 @@ fn replies_are_those_of_a_real_server() {
             ("zset", LEX),
             ("string", STRING),
             ("sketch", SKETCH),
+            ("stream", STREAM),
         ] {
             // Few elements stay inline, many become rows.
             for domain in [12, 400] {
