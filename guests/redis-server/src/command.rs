@@ -36,17 +36,27 @@ pub(crate) enum Run {
 /// Commands that need no partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Session {
+    Acl,
     Auth,
     Client,
+    ClusterInfo,
     Command,
     Config,
+    Debug,
     Echo,
     Hello,
+    Latency,
+    Lolwut,
     Ping,
+    PubSub,
     Quit,
     Reset,
+    Role,
     Select,
+    SlowLog,
     Time,
+    Wait,
+    WaitAof,
 }
 
 /// Commands that ask all partitions, or some at random.
@@ -245,6 +255,7 @@ macro_rules! commands {
 use Run::{ArrayOverKeys, Partition, SumOverKeys, Together};
 
 commands! {
+    "acl" -2 ADMIN, NO_KEYS, Run::Session(Session::Acl), "server" "6.0.0" "A container for access control commands.";
     "append" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::Append), "string" "2.0.0" "Appends a string to the value of a key.";
     "auth" -2 FAST, NO_KEYS, Run::Session(Session::Auth), "connection" "1.0.0" "Authenticates the connection.";
     "bitcount" -2 READONLY, ONE_KEY, Partition(Op::BitCount), "bitmap" "2.6.0" "Counts the number of set bits in a string.";
@@ -261,10 +272,12 @@ commands! {
     "bzpopmax" -3 WRITE | FAST | BLOCKING, KEYS_AND_TIMEOUT, Run::Blocking(Blocking::ZPopMax), "sorted-set" "5.0.0" "Removes and returns the member with the highest score from one or more sorted sets; waits for one.";
     "bzpopmin" -3 WRITE | FAST | BLOCKING, KEYS_AND_TIMEOUT, Run::Blocking(Blocking::ZPopMin), "sorted-set" "5.0.0" "Removes and returns the member with the lowest score from one or more sorted sets; waits for one.";
     "client" -2 ADMIN, NO_KEYS, Run::Session(Session::Client), "connection" "2.4.0" "A container for client connection commands.";
+    "cluster" -2 0, NO_KEYS, Run::Session(Session::ClusterInfo), "cluster" "3.0.0" "A container for commands of Redis Cluster.";
     "command" -1 0, NO_KEYS, Run::Session(Session::Command), "server" "2.8.13" "Returns detailed information about all commands.";
     "config" -2 ADMIN, NO_KEYS, Run::Session(Session::Config), "server" "2.0.0" "A container for server configuration commands.";
     "copy" -3 WRITE | DENYOOM, TWO_KEYS, Run::Keys(Keys::Copy), "generic" "6.2.0" "Copies the value of a key to a new key.";
     "dbsize" 1 READONLY, NO_KEYS, Run::Cluster(Cluster::DbSize), "server" "1.0.0" "Returns the number of keys in the database.";
+    "debug" -2 ADMIN, NO_KEYS, Run::Session(Session::Debug), "server" "1.0.0" "A container for debugging commands.";
     "decr" 2 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::Decr), "string" "1.0.0" "Decrements the integer value of a key by one.";
     "decrby" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::DecrBy), "string" "1.0.0" "Decrements a number from the integer value of a key.";
     "del" -2 WRITE, ALL_KEYS, SumOverKeys(Op::Del), "generic" "1.0.0" "Deletes one or more keys.";
@@ -315,12 +328,14 @@ commands! {
     "incrbyfloat" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::IncrByFloat), "string" "2.6.0" "Increments the floating point value of a key by a number.";
     "info" -1 0, NO_KEYS, Run::Cluster(Cluster::Info), "server" "1.0.0" "Returns information and statistics about the server.";
     "keys" 2 READONLY, NO_KEYS, Run::Cluster(Cluster::Keys), "generic" "1.0.0" "Returns all key names that match a pattern.";
+    "latency" -2 ADMIN, NO_KEYS, Run::Session(Session::Latency), "server" "2.8.13" "A container for latency diagnostics commands.";
     "lcs" -3 READONLY, TWO_KEYS, Together(Op::Lcs), "string" "7.0.0" "Finds the longest common substring.";
     "lindex" 3 READONLY, ONE_KEY, Partition(Op::LIndex), "list" "1.0.0" "Returns an element from a list by its index.";
     "linsert" 5 WRITE | DENYOOM, ONE_KEY, Partition(Op::LInsert), "list" "2.2.0" "Inserts an element before or after another element in a list.";
     "llen" 2 READONLY | FAST, ONE_KEY, Partition(Op::LLen), "list" "1.0.0" "Returns the length of a list.";
     "lmove" 5 WRITE | DENYOOM | LARGE_REPLY, TWO_KEYS, Together(Op::LMove), "list" "6.2.0" "Returns an element after popping it from one list and pushing it to another.";
     "lmpop" -4 WRITE | LARGE_REPLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::LMPop), "list" "7.0.0" "Returns multiple elements from a list after removing them.";
+    "lolwut" -1 READONLY | FAST, NO_KEYS, Run::Session(Session::Lolwut), "server" "5.0.0" "Displays the version of the server.";
     "lpop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::LPop), "list" "1.0.0" "Returns and removes the first elements of a list.";
     "lpos" -3 READONLY, ONE_KEY, Partition(Op::LPos), "list" "6.0.6" "Returns the index of matching elements in a list.";
     "lpush" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::LPush), "list" "1.0.0" "Prepends one or more elements to a list.";
@@ -347,12 +362,14 @@ commands! {
     "psubscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::PSubscribe), "pubsub" "2.0.0" "Listens for messages published to channels that match patterns; refused here.";
     "pttl" 2 READONLY | FAST, ONE_KEY, Partition(Op::PTtl), "generic" "2.6.0" "Returns the expiration time in milliseconds of a key.";
     "publish" 3 PUBSUB | FAST, NO_KEYS, Partition(Op::Publish), "pubsub" "2.0.0" "Posts a message to a channel.";
+    "pubsub" -2 PUBSUB, NO_KEYS, Run::Session(Session::PubSub), "pubsub" "2.8.0" "A container for commands about publish and subscribe.";
     "punsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::PUnsubscribe), "pubsub" "2.0.0" "Stops listening to messages published to channels that match patterns.";
     "quit" -1 FAST, NO_KEYS, Run::Session(Session::Quit), "connection" "1.0.0" "Closes the connection.";
     "randomkey" 1 READONLY, NO_KEYS, Run::Cluster(Cluster::RandomKey), "generic" "1.0.0" "Returns a random key name from the database.";
     "rename" 3 WRITE, TWO_KEYS, Run::Keys(Keys::Rename), "generic" "1.0.0" "Renames a key and overwrites the destination.";
     "renamenx" 3 WRITE | FAST, TWO_KEYS, Run::Keys(Keys::RenameNx), "generic" "1.0.0" "Renames a key only when the target key name doesn't exist.";
     "reset" 1 FAST, NO_KEYS, Run::Session(Session::Reset), "connection" "6.2.0" "Resets the connection.";
+    "role" 1 ADMIN | FAST, NO_KEYS, Run::Session(Session::Role), "server" "2.8.12" "Returns the replication role.";
     "rpop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::RPop), "list" "1.0.0" "Returns and removes the last elements of a list.";
     "rpoplpush" 3 WRITE | DENYOOM | LARGE_REPLY, TWO_KEYS, Together(Op::RPopLPush), "list" "1.2.0" "Returns the last element of a list after removing and pushing it to another list.";
     "rpush" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::RPush), "list" "1.0.0" "Appends one or more elements to a list.";
@@ -372,6 +389,7 @@ commands! {
     "sintercard" -3 READONLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::SInterCard), "set" "7.0.0" "Returns the number of members of the intersection of multiple sets.";
     "sinterstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SInterStore), "set" "1.0.0" "Stores the intersection of multiple sets in a key.";
     "sismember" 3 READONLY | FAST, ONE_KEY, Partition(Op::SIsMember), "set" "1.0.0" "Determines whether a member belongs to a set.";
+    "slowlog" -2 ADMIN, NO_KEYS, Run::Session(Session::SlowLog), "server" "2.2.12" "A container for slow log commands.";
     "smembers" 2 READONLY, ONE_KEY, Partition(Op::SMembers), "set" "1.0.0" "Returns all members of a set.";
     "smismember" -3 READONLY | FAST, ONE_KEY, Partition(Op::SMIsMember), "set" "6.2.0" "Determines whether multiple members belong to a set.";
     "smove" 4 WRITE | FAST, TWO_KEYS, Together(Op::SMove), "set" "1.0.0" "Moves a member from one set to another.";
@@ -391,6 +409,8 @@ commands! {
     "unlink" -2 WRITE | FAST, ALL_KEYS, SumOverKeys(Op::Del), "generic" "4.0.0" "Deletes one or more keys.";
     "unsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::Unsubscribe), "pubsub" "2.0.0" "Stops listening to messages posted to channels.";
     "unwatch" 1 FAST, NO_KEYS, Run::Transaction(Transaction::Unwatch), "transactions" "2.2.0" "Forgets about watched keys of a transaction.";
+    "wait" 3 0, NO_KEYS, Run::Session(Session::Wait), "generic" "3.0.0" "Returns the number of replicas in the sense of Redis, which is 0.";
+    "waitaof" 4 0, NO_KEYS, Run::Session(Session::WaitAof), "generic" "7.2.0" "Returns whether earlier writes are on disk, which they are.";
     "watch" -2 FAST, ALL_KEYS, Run::Transaction(Transaction::Watch), "transactions" "2.2.0" "Monitors changes to keys to determine the execution of a transaction.";
     "xack" -4 WRITE | FAST, ONE_KEY, Partition(Op::XAck), "stream" "5.0.0" "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.";
     "xadd" -5 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::XAdd), "stream" "5.0.0" "Appends a new message to a stream.";

@@ -9,7 +9,7 @@ use crate::executor::{CHANGES_MAX, Call};
 use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Stored, Value as _, damaged};
 use crate::list::List;
 use crate::numbers::parse_i64;
-use crate::resp::{push_bulk, push_error, push_integer, push_null, push_simple};
+use crate::resp::{push_bulk, push_error, push_integer, push_lines, push_null, push_simple, push_text};
 use crate::streams::Stream;
 use crate::strings::{SYNTAX, TimeUnit, expire_at};
 
@@ -118,10 +118,43 @@ pub(crate) fn persist(call: &mut Call<'_, '_>) -> Outcome {
     Ok(())
 }
 
+const NO_FREQUENCIES: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+                              switching between policies at runtime LRU and LFU data will take some time to adjust.";
+const OBJECT_HELP: &[&str] = &[
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation that Redis would use.",
+    "FREQ <key>",
+    "    Return an error: the access frequency of keys is not tracked.",
+    "IDLETIME <key>",
+    "    Return 0: the last access to keys is not tracked.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value, which is 1.",
+    "HELP",
+    "    Print this help.",
+];
+const MEMORY_HELP: &[&str] = &[
+    "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DOCTOR",
+    "    Return memory problems reports.",
+    "MALLOC-STATS",
+    "    Return internal statistics report from the memory allocator.",
+    "PURGE",
+    "    Do nothing: there is no allocator to purge.",
+    "USAGE <key> [SAMPLES <count>]",
+    "    Return the bytes of all rows of <key> on one replica.",
+    "HELP",
+    "    Print this help.",
+];
+
 pub(crate) fn object(call: &mut Call<'_, '_>) -> Outcome {
     let subcommand = call.arguments.required()?;
     let is = |name: &str| subcommand.eq_ignore_ascii_case(name.as_bytes());
-    if !is("encoding") && !is("refcount") && !is("idletime") {
+    if is("help") && call.arguments.is_empty() {
+        push_lines(&mut call.reply, OBJECT_HELP);
+        return Ok(());
+    }
+    if !is("encoding") && !is("refcount") && !is("idletime") && !is("freq") {
         let name: String = String::from_utf8_lossy(subcommand).chars().take(128).collect();
         return Err(format!("ERR unknown subcommand '{name}'. Try OBJECT HELP.").into());
     }
@@ -133,6 +166,7 @@ pub(crate) fn object(call: &mut Call<'_, '_>) -> Outcome {
     match call.keyspace.load(key)? {
         None => push_null(&mut call.reply, call.resp3),
         Some(_) if is("refcount") => push_integer(&mut call.reply, 1),
+        Some(_) if is("freq") => return Err(NO_FREQUENCIES.into()),
         Some(_) if is("idletime") => push_integer(&mut call.reply, 0),
         Some(stored) => push_bulk(&mut call.reply, encoding(&stored)?.as_bytes()),
     }
@@ -158,6 +192,18 @@ const ELEMENT_ROW_BYTES: u64 = 15;
 pub(crate) fn memory(call: &mut Call<'_, '_>) -> Outcome {
     let subcommand = call.arguments.required()?;
     let arguments = call.rest()?;
+    if arguments.is_empty() {
+        let resp3 = call.resp3;
+        if is(subcommand, "help") {
+            return Ok(push_lines(&mut call.reply, MEMORY_HELP));
+        } else if is(subcommand, "purge") {
+            return Ok(push_simple(&mut call.reply, "OK"));
+        } else if is(subcommand, "doctor") {
+            return Ok(push_text(&mut call.reply, resp3, "Keys are on disk: there is no memory to examine.\n"));
+        } else if is(subcommand, "malloc-stats") {
+            return Ok(push_text(&mut call.reply, resp3, "Stats not supported for the current allocator"));
+        }
+    }
     if !is(subcommand, "usage") {
         let name: String = String::from_utf8_lossy(subcommand).chars().take(128).collect();
         return Err(format!("ERR unknown subcommand '{name}'. Try MEMORY HELP.").into());

@@ -5,7 +5,11 @@
 //! through the [`pipeline`] empties it first. Memory is bounded: by the parser for what comes in, by the pipeline's
 //! weights for what comes back, by limits on what MULTI queues and what a reply over many partitions may come to.
 
+mod administration;
+mod client;
 mod cluster;
+mod config;
+mod info;
 mod introspection;
 mod keys;
 mod pipeline;
@@ -68,6 +72,19 @@ struct Session<'a> {
     waiting_id: u64,
     /// What the client has sent while a command waited.
     input: Vec<u8>,
+    replies: Replies,
+    opened: std::time::Instant,
+}
+
+/// Which replies the client wants: CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replies {
+    All,
+    None,
+    /// Not that to the next command.
+    SkipNext,
+    /// Not that to the command under way.
+    Skipping,
 }
 
 impl<'a> Session<'a> {
@@ -88,6 +105,8 @@ impl<'a> Session<'a> {
             closing: false,
             waiting_id: random(),
             input: Vec::new(),
+            replies: Replies::All,
+            opened: waiting::now(),
         }
     }
 
@@ -129,9 +148,28 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Run one command, or queue it.
+    /// Run one command, or queue it, and drop its reply if the client does not want that.
     fn execute(&mut self, arguments: Arguments<'_>) -> Step {
+        if self.replies != Replies::SkipNext {
+            return self.execute_one(arguments);
+        }
+        self.flush_out()?;
+        self.replies = Replies::Skipping;
+        self.execute_one(arguments)?;
+        self.flush_out()?;
+        if self.replies == Replies::Skipping {
+            self.replies = Replies::All;
+        }
+        Ok(())
+    }
+
+    fn execute_one(&mut self, arguments: Arguments<'_>) -> Step {
         let name = arguments.at(0);
+        // What a browser was made to send: nothing behind it may be taken for commands.
+        if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
+            self.closing = true;
+            return Ok(());
+        }
         let Some(command) = command::find(name) else {
             self.fail(&unknown_command(arguments));
             return Ok(());
@@ -156,6 +194,7 @@ impl<'a> Session<'a> {
             Run::Blocking(which) => self.blocking_command(which, command, arguments),
             Run::SumOverKeys(op) => self.each(command, op, arguments, pipeline::Combine::Sum),
             Run::ArrayOverKeys(op) => self.each(command, op, arguments, pipeline::Combine::Array),
+            Run::Session(command::Session::Client) if client::is_reply(arguments) => self.client_reply(arguments.at(2)),
             Run::Session(which) => {
                 self.session_command(which, arguments);
                 Ok(())
@@ -188,6 +227,9 @@ impl<'a> Session<'a> {
 
     /// Hand the replies to the connection if there are more than `above` bytes.
     fn write_out(&mut self, above: usize) -> Step {
+        if matches!(self.replies, Replies::None | Replies::Skipping) {
+            self.out.clear();
+        }
         if self.out.len() > above {
             self.connection.write(&self.out)?;
             self.out.clear();

@@ -302,6 +302,11 @@ impl<'a> Arguments<'a> {
         if self.0.remaining() == 0 { Ok(None) } else { self.0.bytes().map(Some) }
     }
 
+    /// True if none is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.remaining() == 0
+    }
+
     /// The next argument, which the arity of the command promises.
     pub(crate) fn required(&mut self) -> Result<&'a [u8], DecodeError> {
         self.0.bytes()

@@ -1,5 +1,6 @@
 //! The package as a client sees it, on a cluster in memory: what goes in and comes out of a connection, to the letter.
 
+mod administration;
 mod bits;
 mod blocking;
 mod blocking_streams;

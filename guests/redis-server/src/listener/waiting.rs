@@ -61,7 +61,7 @@ impl Wait<'_> {
 }
 
 #[allow(clippy::disallowed_methods)] // a listener has no other clock than the one that WASI gives it
-fn now() -> std::time::Instant {
+pub(super) fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 

@@ -6,7 +6,7 @@ use crate::arguments::{Options, integer, is};
 use crate::executor::Call;
 use crate::keyspace::{Failure, Outcome, Value as _};
 use crate::numbers::push_u64;
-use crate::resp::{push_array, push_bulk, push_integer, push_null, push_null_array, push_simple};
+use crate::resp::{push_array, push_bulk, push_integer, push_lines, push_null, push_null_array, push_simple};
 use crate::strings::SYNTAX;
 
 const HELP: &[&str] = &[
@@ -28,11 +28,6 @@ const HELP: &[&str] = &[
     "HELP",
     "    Print this help.",
 ];
-
-pub(super) fn push_help(out: &mut Vec<u8>, lines: &[&str]) {
-    push_array(out, lines.len());
-    lines.iter().for_each(|line| push_simple(out, line));
-}
 
 /// The error of a command whose group must exist.
 pub(super) fn no_group(key: &[u8], group: &[u8]) -> Failure {
@@ -94,7 +89,7 @@ pub(super) fn group(call: &mut Call<'_, '_>) -> Outcome {
     let words = call.rest()?;
     match words[..] {
         [] if is(subcommand, "HELP") => {
-            push_help(&mut call.reply, HELP);
+            push_lines(&mut call.reply, HELP);
             Ok(())
         }
         [key, name, id, ref options @ ..] if is(subcommand, "CREATE") => {

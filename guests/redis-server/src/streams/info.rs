@@ -1,12 +1,12 @@
 //! XINFO, and how far groups have come.
 
-use super::group_commands::{push_help, wrong_subcommand, wrong_syntax};
+use super::group_commands::{wrong_subcommand, wrong_syntax};
 use super::groups::{Consumers, Group};
 use super::{Id, Stream, push_entry};
 use crate::arguments::{integer, is};
 use crate::executor::Call;
 use crate::keyspace::{Failure, Outcome};
-use crate::resp::{push_array, push_bulk, push_integer, push_map, push_null};
+use crate::resp::{push_array, push_bulk, push_integer, push_lines, push_map, push_null};
 
 const HELP: &[&str] = &[
     "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -79,7 +79,7 @@ pub(super) fn info(call: &mut Call<'_, '_>) -> Outcome {
         Stream::load(call.keyspace, key)?.ok_or_else(|| "ERR no such key".into())
     };
     match words[..] {
-        [] if is(subcommand, "HELP") => push_help(&mut call.reply, HELP),
+        [] if is(subcommand, "HELP") => push_lines(&mut call.reply, HELP),
         [key] if is(subcommand, "GROUPS") => {
             let stream = load(call, key)?;
             return groups(call, &stream);
