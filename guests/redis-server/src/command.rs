@@ -97,6 +97,8 @@ pub(crate) enum Subscription {
     Unsubscribe,
     PSubscribe,
     PUnsubscribe,
+    SSubscribe,
+    SUnsubscribe,
 }
 
 /// Writes.
@@ -282,6 +284,7 @@ commands! {
     "decrby" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::DecrBy), "string" "1.0.0" "Decrements a number from the integer value of a key.";
     "del" -2 WRITE, ALL_KEYS, SumOverKeys(Op::Del), "generic" "1.0.0" "Deletes one or more keys.";
     "discard" 1 FAST, NO_KEYS, Run::Transaction(Transaction::Discard), "transactions" "2.0.0" "Discards a transaction.";
+    "dump" 2 READONLY, ONE_KEY, Partition(Op::DumpPayload), "generic" "2.6.0" "Returns a serialized representation of the value stored at a key.";
     "echo" 2 FAST, NO_KEYS, Run::Session(Session::Echo), "connection" "1.0.0" "Returns the given string.";
     "exec" 1 0, NO_KEYS, Run::Transaction(Transaction::Exec), "transactions" "1.2.0" "Executes all commands in a transaction.";
     "exists" -2 READONLY | FAST, ALL_KEYS, SumOverKeys(Op::Exists), "generic" "1.0.0" "Determines whether one or more keys exist.";
@@ -359,7 +362,7 @@ commands! {
     "pfmerge" -2 WRITE | DENYOOM, ALL_KEYS, Together(Op::PfMerge), "hyperloglog" "2.8.9" "Merges one or more HyperLogLog values into a single key.";
     "ping" -1 FAST, NO_KEYS, Run::Session(Session::Ping), "connection" "1.0.0" "Returns the server's liveliness response.";
     "psetex" 4 WRITE | DENYOOM, ONE_KEY, Partition(Op::PSetEx), "string" "2.6.0" "Sets both string value and expiration time in milliseconds of a key.";
-    "psubscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::PSubscribe), "pubsub" "2.0.0" "Listens for messages published to channels that match patterns; refused here.";
+    "psubscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::PSubscribe), "pubsub" "2.0.0" "Listens for messages published to channels that match patterns.";
     "pttl" 2 READONLY | FAST, ONE_KEY, Partition(Op::PTtl), "generic" "2.6.0" "Returns the expiration time in milliseconds of a key.";
     "publish" 3 PUBSUB | FAST, NO_KEYS, Partition(Op::Publish), "pubsub" "2.0.0" "Posts a message to a channel.";
     "pubsub" -2 PUBSUB, NO_KEYS, Run::Session(Session::PubSub), "pubsub" "2.8.0" "A container for commands about publish and subscribe.";
@@ -369,6 +372,7 @@ commands! {
     "rename" 3 WRITE, TWO_KEYS, Run::Keys(Keys::Rename), "generic" "1.0.0" "Renames a key and overwrites the destination.";
     "renamenx" 3 WRITE | FAST, TWO_KEYS, Run::Keys(Keys::RenameNx), "generic" "1.0.0" "Renames a key only when the target key name doesn't exist.";
     "reset" 1 FAST, NO_KEYS, Run::Session(Session::Reset), "connection" "6.2.0" "Resets the connection.";
+    "restore" -4 WRITE | DENYOOM, ONE_KEY, Partition(Op::RestorePayload), "generic" "2.6.0" "Creates a key from the serialized representation of a value.";
     "role" 1 ADMIN | FAST, NO_KEYS, Run::Session(Session::Role), "server" "2.8.12" "Returns the replication role.";
     "rpop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::RPop), "list" "1.0.0" "Returns and removes the last elements of a list.";
     "rpoplpush" 3 WRITE | DENYOOM | LARGE_REPLY, TWO_KEYS, Together(Op::RPopLPush), "list" "1.2.0" "Returns the last element of a list after removing and pushing it to another list.";
@@ -393,15 +397,20 @@ commands! {
     "smembers" 2 READONLY, ONE_KEY, Partition(Op::SMembers), "set" "1.0.0" "Returns all members of a set.";
     "smismember" -3 READONLY | FAST, ONE_KEY, Partition(Op::SMIsMember), "set" "6.2.0" "Determines whether multiple members belong to a set.";
     "smove" 4 WRITE | FAST, TWO_KEYS, Together(Op::SMove), "set" "1.0.0" "Moves a member from one set to another.";
+    "sort" -2 WRITE | DENYOOM | LARGE_REPLY | MOVABLE | STORE_OPTION, ONE_KEY, Together(Op::Sort), "generic" "1.0.0" "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.";
+    "sort_ro" -2 READONLY | MOVABLE, ONE_KEY, Partition(Op::SortRo), "generic" "7.0.0" "Returns the sorted elements of a list, a set, or a sorted set.";
     "spop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::SPop), "set" "1.0.0" "Returns one or more random members from a set after removing them.";
+    "spublish" 3 PUBSUB | FAST, NO_KEYS, Partition(Op::SPublish), "pubsub" "7.0.0" "Posts a message to a shard channel.";
     "srandmember" -2 READONLY, ONE_KEY, Partition(Op::SRandMember), "set" "1.0.0" "Returns one or multiple random members from a set.";
     "srem" -3 WRITE | FAST, ONE_KEY, Partition(Op::SRem), "set" "1.0.0" "Removes one or more members from a set.";
     "sscan" -3 READONLY, ONE_KEY, Partition(Op::SScan), "set" "2.8.0" "Iterates over members of a set.";
+    "ssubscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::SSubscribe), "pubsub" "7.0.0" "Listens for messages published to shard channels.";
     "strlen" 2 READONLY | FAST, ONE_KEY, Partition(Op::StrLen), "string" "2.2.0" "Returns the length of a string value.";
     "subscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::Subscribe), "pubsub" "2.0.0" "Listens for messages published to channels.";
     "substr" 4 READONLY, ONE_KEY, Partition(Op::GetRange), "string" "1.0.0" "Returns a substring from a string value.";
     "sunion" -2 READONLY, ALL_KEYS, Together(Op::SUnion), "set" "1.0.0" "Returns the union of multiple sets.";
     "sunionstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SUnionStore), "set" "1.0.0" "Stores the union of multiple sets in a key.";
+    "sunsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::SUnsubscribe), "pubsub" "7.0.0" "Stops listening to messages posted to shard channels.";
     "time" 1 FAST, NO_KEYS, Run::Session(Session::Time), "server" "2.6.0" "Returns the server time.";
     "touch" -2 READONLY | FAST, ALL_KEYS, SumOverKeys(Op::Touch), "generic" "3.2.1" "Returns the number of existing keys out of those specified.";
     "ttl" 2 READONLY | FAST, ONE_KEY, Partition(Op::Ttl), "generic" "1.0.0" "Returns the expiration time in seconds of a key.";

@@ -188,21 +188,24 @@ fn encoding(stored: &Stored) -> Result<&'static str, Failure> {
 /// What a row of an element has beside the element and its value, about: prefix, part and hash or position.
 const ELEMENT_ROW_BYTES: u64 = 15;
 
+/// What MEMORY answers of the whole server. False if it is another subcommand.
+fn push_memory_report(out: &mut Vec<u8>, resp3: bool, subcommand: &[u8]) -> bool {
+    match &subcommand.to_ascii_lowercase()[..] {
+        b"help" => push_lines(out, MEMORY_HELP),
+        b"purge" => push_simple(out, "OK"),
+        b"doctor" => push_text(out, resp3, "Keys are on disk: there is no memory to examine.\n"),
+        b"malloc-stats" => push_text(out, resp3, "Stats not supported for the current allocator"),
+        _ => return false,
+    }
+    true
+}
+
 /// MEMORY USAGE: the bytes of all rows of a key, on one replica.
 pub(crate) fn memory(call: &mut Call<'_, '_>) -> Outcome {
     let subcommand = call.arguments.required()?;
     let arguments = call.rest()?;
-    if arguments.is_empty() {
-        let resp3 = call.resp3;
-        if is(subcommand, "help") {
-            return Ok(push_lines(&mut call.reply, MEMORY_HELP));
-        } else if is(subcommand, "purge") {
-            return Ok(push_simple(&mut call.reply, "OK"));
-        } else if is(subcommand, "doctor") {
-            return Ok(push_text(&mut call.reply, resp3, "Keys are on disk: there is no memory to examine.\n"));
-        } else if is(subcommand, "malloc-stats") {
-            return Ok(push_text(&mut call.reply, resp3, "Stats not supported for the current allocator"));
-        }
+    if arguments.is_empty() && push_memory_report(&mut call.reply, call.resp3, subcommand) {
+        return Ok(());
     }
     if !is(subcommand, "usage") {
         let name: String = String::from_utf8_lossy(subcommand).chars().take(128).collect();

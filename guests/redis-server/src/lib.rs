@@ -18,7 +18,9 @@
 //! elements    hashes, sets and sorted sets: inline or in rows; hash, set, zset/ are their commands,
 //!             scans and sampling what they have in common
 //! blocking    commands that wait, and serving them at the end of a transaction
+//! dump/       DUMP and RESTORE in Redis' format; sort SORT
 //! streams/    streams, their groups and XREAD
+//! pubsub      publishing
 //! list/       lists, bits/ bitmaps, hll HyperLogLog, geo/ places, lcs
 //! ```
 //!
@@ -32,6 +34,7 @@ mod bits;
 mod blocking;
 mod cleaner;
 mod command;
+mod dump;
 mod elements;
 mod executor;
 #[cfg(not(target_arch = "wasm32"))]
@@ -47,11 +50,13 @@ mod lcs;
 mod list;
 mod listener;
 mod numbers;
+mod pubsub;
 mod request;
 mod resp;
 mod sampling;
 mod scans;
 mod set;
+mod sort;
 mod streams;
 mod strings;
 #[cfg(test)]

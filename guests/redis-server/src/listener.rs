@@ -22,7 +22,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use recoil_sdk::{CallError, Connection, ConnectionError, Error, Router};
 
-use crate::command::{self, Command, Run, Subscription};
+use crate::command::{self, Command, Run};
 use crate::resp::{Arguments, COMMAND_BYTES_MAX, Parsed, Parser, push_error};
 use pipeline::Pipeline;
 use subscriptions::Channels;
@@ -164,6 +164,7 @@ impl<'a> Session<'a> {
     }
 
     fn execute_one(&mut self, arguments: Arguments<'_>) -> Step {
+        self.renew_patterns();
         let name = arguments.at(0);
         // What a browser was made to send: nothing behind it may be taken for commands.
         if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
@@ -247,8 +248,7 @@ impl<'a> Session<'a> {
 fn allowed_while_subscribed(command: &Command) -> bool {
     use command::Session::{Ping, Quit, Reset};
     match command.run {
-        Run::Subscription(Subscription::PSubscribe | Subscription::Subscribe) => true,
-        Run::Subscription(Subscription::PUnsubscribe | Subscription::Unsubscribe) => true,
+        Run::Subscription(_) => true,
         Run::Session(which) => matches!(which, Ping | Quit | Reset),
         _ => false,
     }

@@ -103,6 +103,14 @@ operations! {
     /// Internal: conditions and commands, all or nothing.
     Batch = 87,
     Publish = 88,
+    Sort = 89,
+    SortRo = 90,
+    /// DUMP and RESTORE, whose payloads are Redis'.
+    DumpPayload = 91,
+    RestorePayload = 92,
+    /// Internal: somebody listens to patterns. See [`crate::pubsub`].
+    Patterns = 93,
+    SPublish = 94,
 
     HDel = 100,
     HExists = 101,
@@ -223,10 +231,12 @@ operations! {
 }
 
 impl Op {
-    /// True for operations on collections, bitmaps and the like, and on streams.
+    /// True for operations on collections, bitmaps and the like, on streams, and SORT and DUMP.
     pub(crate) fn is_on_collections(self) -> bool {
         let number = self as u8;
-        number >= Op::HDel as u8 || (Op::XAdd as u8..=Op::XInfo as u8).contains(&number)
+        number >= Op::HDel as u8
+            || (Op::XAdd as u8..=Op::XInfo as u8).contains(&number)
+            || (Op::Sort as u8..=Op::RestorePayload as u8).contains(&number)
     }
 }
 

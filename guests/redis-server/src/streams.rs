@@ -27,7 +27,7 @@ use recoil_sdk::encoding::{DecodeError, Reader, push_bytes, push_count};
 use recoil_sdk::storage::prefix_end;
 use recoil_sdk::{Error, KeyRange};
 
-use crate::elements::check_held;
+use crate::elements::{Element, check_held};
 use crate::executor::CHANGES_MAX;
 use crate::keyspace::{
     ELEMENT_PREFIX_BYTES, FLAG_ROWS, Failure, Keyspace, Kind, Outcome, Stored, Value, WRONG_TYPE, damaged, element_row,
@@ -312,7 +312,7 @@ impl Stream {
     }
 
     /// Visit the rows that it consists of beside the key row: what follows the generation, and the value.
-    fn rows(&self, keyspace: &Keyspace<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+    fn rows(&self, keyspace: &Keyspace<'_>) -> Result<Vec<Element>, Failure> {
         let (mut rows, mut bytes) = (Vec::new(), 0);
         let generation = &element_row(self.generation, 0, &[])[..ELEMENT_PREFIX_BYTES - 1];
         for prefix in self.row_ranges(keyspace)? {

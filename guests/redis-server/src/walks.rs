@@ -15,6 +15,7 @@ use recoil_sdk::{Entry, KeyRange};
 use crate::executor::Call;
 use crate::glob;
 use crate::keyspace::{Failure, HASH_BITS, Outcome, ROW_KEY, Stored, key_of_row, row_prefix};
+use crate::pubsub::ROW_PATTERNS;
 use crate::resp::push_simple;
 use recoil_sdk::encoding::{DecodeError, Reader, push_bytes};
 
@@ -166,7 +167,10 @@ pub(crate) fn random(call: &mut Call<'_, '_>) -> Outcome {
 /// `Op::Flush`: every row goes; timers that are left fire for nothing.
 pub(crate) fn flush(call: &mut Call<'_, '_>) -> Outcome {
     crate::blocking::wake_all(call.keyspace)?;
-    call.keyspace.transaction.remove_range(&KeyRange::all())?;
+    // All but the row of patterns, whose listeners go on.
+    for (start, end) in [(vec![], Some(vec![ROW_PATTERNS])), (vec![ROW_PATTERNS + 1], None)] {
+        call.keyspace.transaction.remove_range(&KeyRange { start, end })?;
+    }
     push_simple(&mut call.reply, "OK");
     Ok(())
 }

@@ -146,18 +146,16 @@ fn latency(out: &mut Vec<u8>, resp3: bool, arguments: Arguments<'_>) {
 
 /// Subscribers are counted by nobody: a number would be a guess.
 fn pubsub(out: &mut Vec<u8>, arguments: Arguments<'_>) {
-    let (subcommand, length) = (arguments.at(1), arguments.len());
+    let subcommand = arguments.at(1);
     let is = |name: &str| subcommand.eq_ignore_ascii_case(name.as_bytes());
-    if is("NUMPAT") && length == 2 {
-        push_integer(out, 0);
-    } else if ["CHANNELS", "NUMSUB", "SHARDCHANNELS", "SHARDNUMSUB"].into_iter().any(is) {
+    if ["NUMPAT", "CHANNELS", "NUMSUB", "SHARDCHANNELS", "SHARDNUMSUB"].into_iter().any(is) {
         let name = quoted(subcommand, 32).to_ascii_uppercase();
         push_error(
             out,
             &format!("ERR PUBSUB {name} is not supported: nobody counts subscribers over the nodes of a cluster"),
         );
     } else {
-        wrong(out, "PUBSUB", arguments, &["NUMPAT"]);
+        wrong(out, "PUBSUB", arguments, &[]);
     }
 }
 

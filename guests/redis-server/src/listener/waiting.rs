@@ -211,6 +211,7 @@ impl Session<'_> {
             if left_ms == 0 || gone {
                 return Ok(self.give_up(&wait, registered, gone));
             }
+            self.renew_patterns();
             let (slice_ms, started) = (left_ms.min(ASK_MS), now());
             // Readiness is announced again and again until it is read: with enough read, only messages count.
             let event = if self.input.len() < INPUT_BYTES_MAX {

@@ -14,7 +14,7 @@
 //! consumer are those of the rows. Numbers that are "one more" are 0 where there is none yet. An entry that is removed from
 //! the stream stays pending until it is acknowledged or claimed, as in Redis.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
 use recoil_sdk::encoding::{DecodeError, Reader, push_count};
 use recoil_sdk::{Entry, KeyRange};
@@ -360,12 +360,14 @@ impl Consumers {
         keyspace: &Keyspace<'_>,
         number: u64,
     ) -> Result<&mut (Consumer, bool), Failure> {
-        if !self.0.contains_key(&number) {
-            let name = group.name_of(keyspace, number)?;
-            let consumer = group.consumer(keyspace, &name)?.ok_or_else(|| damaged("a consumer lacks its row"))?;
-            self.0.insert(number, (consumer, false));
+        match self.0.entry(number) {
+            hash_map::Entry::Occupied(known) => Ok(known.into_mut()),
+            hash_map::Entry::Vacant(unknown) => {
+                let name = group.name_of(keyspace, number)?;
+                let consumer = group.consumer(keyspace, &name)?.ok_or_else(|| damaged("a consumer lacks its row"))?;
+                Ok(unknown.insert((consumer, false)))
+            }
         }
-        self.0.get_mut(&number).ok_or_else(|| damaged("a consumer lacks its row"))
     }
 
     fn count(&mut self, group: &Group, keyspace: &Keyspace<'_>, number: u64, by: i64) -> Outcome {

@@ -234,7 +234,7 @@ impl Full {
         group.last.push(&mut call.reply);
         push_progress(&mut call.reply, call.resp3, stream, group);
         push_field(&mut call.reply, "pel-count", group.pending);
-        push_bulk(&mut call.reply, b"pel");
+        push_bulk(&mut call.reply, b"pending");
         let mut shown = Vec::new();
         group.visit_pending(call.keyspace, (Id::MIN, Id::MAX), |pending| {
             shown.push(pending);
@@ -263,7 +263,7 @@ impl Full {
             push_bulk(&mut call.reply, b"active-time");
             push_integer(&mut call.reply, consumer.active_ms.map_or(-1, |active_ms| active_ms as i64));
             push_field(&mut call.reply, "pel-count", consumer.pending);
-            push_bulk(&mut call.reply, b"pel");
+            push_bulk(&mut call.reply, b"pending");
             let ids = group.pending_of(call.keyspace, &consumer, (Id::MIN, Id::MAX), self.count)?;
             push_array(&mut call.reply, ids.len());
             for id in ids {

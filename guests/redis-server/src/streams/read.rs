@@ -19,6 +19,9 @@ use crate::numbers::parse_i64;
 use crate::resp::{push_array, push_bulk, push_map, push_null_array};
 use crate::strings::SYNTAX;
 
+/// Entries, with their fields and values each behind its length.
+type Entries = Vec<(Id, Vec<u8>)>;
+
 /// Entries of one stream that one command delivers at most.
 const ENTRIES_MAX: u64 = 20_000;
 
@@ -289,7 +292,7 @@ impl Read {
         after: Id,
         room: usize,
         first_fits: bool,
-    ) -> Result<Option<Vec<(Id, Vec<u8>)>>, Failure> {
+    ) -> Result<Option<Entries>, Failure> {
         let (mut found, mut bytes, mut too_large) = (Vec::new(), 0, false);
         let Some(from) = after.next() else { return Ok(Some(found)) };
         let count = if self.count == 0 { ENTRIES_MAX } else { self.count.min(ENTRIES_MAX) };

@@ -17,7 +17,7 @@ use super::*;
 use streams::STREAM;
 
 /// A real server, which ends with this value.
-struct Reference {
+pub(super) struct Reference {
     process: Child,
     folder: PathBuf,
     port: u16,
@@ -25,11 +25,12 @@ struct Reference {
 
 impl Reference {
     /// None if it is not installed.
-    fn start() -> Option<Self> {
+    pub(super) fn start() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
         let folder = std::env::temp_dir().join(format!("recoil-redis-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the reference server");
         let started = Command::new("redis-server")
+            .env("LC_ALL", "C")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(&folder)
             .stdout(Stdio::null())
@@ -50,7 +51,7 @@ impl Reference {
         panic!("redis-server did not listen within five seconds");
     }
 
-    fn send(&self, input: &[u8]) -> Vec<u8> {
+    pub(super) fn send(&self, input: &[u8]) -> Vec<u8> {
         send_to(("127.0.0.1", self.port), input)
     }
 }
@@ -244,6 +245,10 @@ const SET: &[&str] = &[
     "RENAME K K",
     "COPY K K",
     "SRANDMEMBER K 0",
+    "SORT K ALPHA",
+    "SORT K BY {t}string0* GET {t}hash0->e1 GET # LIMIT 0 0",
+    "SORT K BY nosort STORE {t}sorted",
+    "LRANGE {t}sorted 0 -1",
     "SPOP K 0",
     "EXPIRE K 100",
     "TTL K",
@@ -276,6 +281,12 @@ const LIST: &[&str] = &[
     "RPOPLPUSH K K",
     "LMPOP 2 K K W COUNT N",
     "LMPOP 2 K Y W",
+    "SORT K ALPHA",
+    "SORT K ALPHA DESC LIMIT N N",
+    "SORT K",
+    "SORT K BY nosort GET # LIMIT I N",
+    "SORT K ALPHA STORE K",
+    "SORT Y ALPHA",
     "RPUSH Y E",
     "DEL K",
     "RENAME K K",
@@ -334,6 +345,10 @@ const ZSET: &[&str] = &[
 
 /// Members of one score, which is what ranges of names are for.
 const LEX: &[&str] = &[
+    "SORT K ALPHA DESC LIMIT N N",
+    "SORT K BY nosort",
+    "SORT K BY nosort DESC LIMIT N N",
+    "SORT_RO K",
     "ZADD K 0 E 0 E",
     "ZREM K E",
     "ZRANGEBYLEX K X X",
