@@ -1,4 +1,4 @@
-//! Blocking commands on a partition: BLPOP, BRPOP, BLMOVE, BRPOPLPUSH, BLMPOP, BZPOPMIN, BZPOPMAX, BZMPOP.
+//! Blocking commands on a partition: BLPOP, BRPOP, BLMOVE, BRPOPLPUSH, BLMPOP, BZPOPMIN, BZPOPMAX, BZMPOP, XREAD, XREADGROUP.
 //!
 //! ```text
 //! waiter row    08 | key, escaped | since (8) | connection (8) → empty
@@ -13,6 +13,10 @@
 //! the connection and publishes to the connection's topic. A served BLMOVE may make its target exist, whose waiters are
 //! served in the same transaction, and so on. The listener asks again when it hears of that, and once a second in case it does
 //! not: `Op::Block` answers the mailbox if there is one, else tries again, else renews the registration.
+//!
+//! Streams: every change of one serves all who read it, since reading takes nothing, or what it delivers stays pending; what a
+//! mailbox then holds is the finished reply, or the error of a group that is gone. `$` becomes an id when the command first
+//! asks, and the listener is told, so that it cannot mean a later one.
 //!
 //! Crash points. The transaction that takes the items writes the mailbox, so items are in a collection, in a mailbox, or
 //! answered. A listener that is gone stops renewing its lease; the timer then removes the registration and gives what is in the
@@ -30,11 +34,12 @@ use recoil_sdk::encoding::{DecodeError, Key, KeyReader, Reader, push_bytes, push
 use crate::arguments::{NUMKEYS, Words};
 use crate::elements::Elements;
 use crate::executor::{CHANGES_MAX, Call};
-use crate::keyspace::{Failure, Keyspace, Kind, Outcome, WRONG_TYPE, damaged};
+use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Value as _, WRONG_TYPE, damaged};
 use crate::list::List;
 use crate::list::commands::parse_end;
 use crate::numbers::{parse_f64, parse_i64};
-use crate::resp::{push_array, push_bulk, push_double, push_null, push_null_array};
+use crate::resp::{push_array, push_bulk, push_double, push_error, push_null, push_null_array};
+use crate::streams::read::{Answer, Read, parse as parse_read};
 use crate::strings::SYNTAX;
 use crate::zset::index::{Member, encode_score};
 use crate::zset::{parse_mpop, pop_members};
@@ -53,7 +58,11 @@ const MAILBOX_BYTES_MAX: u64 = 4 << 20;
 /// The longest time that a command may wait: what Redis' milliseconds have room for is out of range here, too.
 const TIMEOUT_SECONDS_MAX: f64 = 1e12;
 
-/// The answer to a request that has been registered: the connection waits. No reply begins with it.
+/// What a reply to XREAD or XREADGROUP that nobody has waited for comes to, about.
+const READ_BYTES_MAX: usize = 7 << 20;
+
+/// The answer to a request that has been registered: the connection waits. No reply begins with it. What is read of streams
+/// follows, with ids instead of `$`.
 pub(crate) const WAIT: u8 = 1;
 
 /// What a blocking command takes, and how it answers.
@@ -69,6 +78,8 @@ pub(crate) enum Take {
     Extreme { max: bool },
     /// BZMPOP: key, and members with their scores.
     Extremes { max: bool, count: u64 },
+    /// XREAD and XREADGROUP.
+    Read(Read),
 }
 
 /// Which command it is.
@@ -82,6 +93,8 @@ pub(crate) enum Blocking {
     ZPopMin,
     ZPopMax,
     ZMPop,
+    XRead,
+    XReadGroup,
 }
 
 /// A blocking command, parsed.
@@ -90,6 +103,8 @@ pub(crate) struct Parsed<'a> {
     pub(crate) keys: Words<'a>,
     /// 0: for ever.
     pub(crate) timeout_ms: u64,
+    /// False for a command that may wait and was not asked to.
+    pub(crate) waits: bool,
 }
 
 fn parse_timeout(text: &[u8]) -> Result<u64, Failure> {
@@ -112,11 +127,11 @@ impl<'a> Parsed<'a> {
         Ok(match which {
             Blocking::LPop | Blocking::RPop => {
                 let take = Take::One { left: which == Blocking::LPop };
-                Parsed { take, keys: but_last(), timeout_ms: parse_timeout(last)? }
+                Parsed { take, keys: but_last(), timeout_ms: parse_timeout(last)?, waits: true }
             }
             Blocking::ZPopMin | Blocking::ZPopMax => {
                 let take = Take::Extreme { max: which == Blocking::ZPopMax };
-                Parsed { take, keys: but_last(), timeout_ms: parse_timeout(last)? }
+                Parsed { take, keys: but_last(), timeout_ms: parse_timeout(last)?, waits: true }
             }
             Blocking::LMove | Blocking::RPopLPush => {
                 let (left, to_left) = match arguments {
@@ -124,7 +139,8 @@ impl<'a> Parsed<'a> {
                     _ => (false, true),
                 };
                 let to = arguments[1].to_vec();
-                Parsed { take: Take::Move { left, to, to_left }, keys: vec![first], timeout_ms: parse_timeout(last)? }
+                let (take, timeout_ms) = (Take::Move { left, to, to_left }, parse_timeout(last)?);
+                Parsed { take, keys: vec![first], timeout_ms, waits: true }
             }
             Blocking::LMPop | Blocking::ZMPop => {
                 let timeout_ms = parse_timeout(first)?;
@@ -142,8 +158,9 @@ impl<'a> Parsed<'a> {
                     let (max, count) = parse_mpop(options, ("MIN", "MAX"))?;
                     Take::Extremes { max, count }
                 };
-                Parsed { take, keys: keys.to_vec(), timeout_ms }
+                Parsed { take, keys: keys.to_vec(), timeout_ms, waits: true }
             }
+            Blocking::XRead | Blocking::XReadGroup => parse_read(arguments, which == Blocking::XReadGroup)?,
         })
     }
 }
@@ -153,6 +170,8 @@ impl<'a> Parsed<'a> {
 enum Items {
     Values(Vec<Vec<u8>>),
     Members(Vec<Member>),
+    /// The whole reply.
+    Reply(Vec<u8>),
 }
 
 impl Take {
@@ -160,6 +179,7 @@ impl Take {
         match self {
             Take::One { .. } | Take::Several { .. } | Take::Move { .. } => Kind::List,
             Take::Extreme { .. } | Take::Extremes { .. } => Kind::SortedSet,
+            Take::Read(_) => Kind::Stream,
         }
     }
 
@@ -169,19 +189,24 @@ impl Take {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let mut read = Vec::new();
         let (kind, flag, count, to, to_flag): (u8, bool, u64, &[u8], bool) = match self {
             Take::One { left } => (1, *left, 0, b"", false),
             Take::Several { left, count } => (2, *left, *count, b"", false),
             Take::Move { left, to, to_left } => (3, *left, 0, to, *to_left),
             Take::Extreme { max } => (4, *max, 0, b"", false),
             Take::Extremes { max, count } => (5, *max, *count, b"", false),
+            Take::Read(take) => {
+                take.encode(&mut read);
+                (6, false, 0, &read, false)
+            }
         };
         out.extend_from_slice(&[kind, u8::from(flag), u8::from(to_flag)]);
         push_count(out, count);
         push_bytes(out, to);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (kind, flag, to_left) = (reader.u8()?, reader.u8()? != 0, reader.u8()? != 0);
         let (count, to) = (reader.count()?, reader.bytes()?);
         Ok(match kind {
@@ -190,17 +215,22 @@ impl Take {
             3 => Take::Move { left: flag, to: to.to_vec(), to_left },
             4 => Take::Extreme { max: flag },
             5 => Take::Extremes { max: flag, count },
+            6 => Take::Read(Read::decode(Reader::new(to))?),
             _ => return Err(reader.error("an unknown blocking command")),
         })
     }
 
     /// The reply of a command that got something.
     fn push_reply(&self, out: &mut Vec<u8>, resp3: bool, key: &[u8], items: &Items) {
+        if let Items::Reply(reply) = items {
+            return out.extend_from_slice(reply);
+        }
         if !matches!(self, Take::Move { .. }) {
             push_array(out, if matches!(self, Take::Extreme { .. }) { 3 } else { 2 });
             push_bulk(out, key);
         }
         match items {
+            Items::Reply(_) => {}
             Items::Values(values) => {
                 if matches!(self, Take::Several { .. }) {
                     push_array(out, values.len());
@@ -286,6 +316,10 @@ impl Mailbox {
             let (lease_until_us, resp3) = (reader.u64()?, reader.u8()? != 0);
             let take = Take::decode(&mut reader)?;
             let key = reader.bytes()?.to_vec();
+            if take.kind() == Kind::Stream {
+                let items = Items::Reply(reader.bytes()?.to_vec());
+                return Ok(Mailbox { lease_until_us, resp3, take, key, items });
+            }
             let (mut values, mut members) = (Vec::new(), Vec::new());
             while reader.remaining() > 0 {
                 let item = reader.bytes()?.to_vec();
@@ -308,6 +342,7 @@ impl Mailbox {
         self.take.encode(&mut row);
         push_bytes(&mut row, &self.key);
         match &self.items {
+            Items::Reply(reply) => push_bytes(&mut row, reply),
             Items::Values(values) => values.iter().for_each(|value| push_bytes(&mut row, value)),
             Items::Members(members) => {
                 for member in members {
@@ -368,12 +403,23 @@ enum Attempt {
     Nothing,
     /// The key has something of another type.
     OtherType,
+    /// The command cannot be done any more: its error.
+    Error(String),
     /// More than the caller has room for; nothing was taken.
     TooLarge,
 }
 
 /// Try to take from a key, at most `bytes_max`.
-fn attempt(keyspace: &mut Keyspace<'_>, take: &Take, key: &[u8], bytes_max: u64) -> Result<Attempt, Failure> {
+fn attempt(
+    keyspace: &mut Keyspace<'_>,
+    take: &Take,
+    key: &[u8],
+    resp3: bool,
+    bytes_max: u64,
+) -> Result<Attempt, Failure> {
+    if let Take::Read(read) = take {
+        return attempt_read(keyspace, read, &[key], resp3, (bytes_max as usize, false));
+    }
     let Some(stored) = keyspace.load(key)? else { return Ok(Attempt::Nothing) };
     if stored.kind != take.kind() {
         return Ok(Attempt::OtherType);
@@ -404,7 +450,26 @@ fn attempt(keyspace: &mut Keyspace<'_>, take: &Take, key: &[u8], bytes_max: u64)
             }
             Ok(Attempt::Got(Items::Members(pop_members(keyspace, key, &mut set, *max, count)?)))
         }
+        Take::Read(_) => Ok(Attempt::Nothing),
     }
+}
+
+fn attempt_read(
+    keyspace: &mut Keyspace<'_>,
+    read: &Read,
+    keys: &[&[u8]],
+    resp3: bool,
+    room: (usize, bool),
+) -> Result<Attempt, Failure> {
+    Ok(match read.answer(keyspace, keys, resp3, room)? {
+        Answer::Reply(reply) => Attempt::Got(Items::Reply(reply)),
+        Answer::Nothing => Attempt::Nothing,
+        // Who waits for a group is told, as Redis does.
+        Answer::OtherType if read.is_for_group() => Attempt::Error(WRONG_TYPE.to_owned()),
+        Answer::OtherType => Attempt::OtherType,
+        Answer::TooLarge => Attempt::TooLarge,
+        Answer::NoGroup(text) => Attempt::Error(text),
+    })
 }
 
 fn take_values(
@@ -438,7 +503,7 @@ fn take_values(
 pub(crate) fn block(call: &mut Call<'_, '_>) -> Outcome {
     let (connection, may_wait, take) =
         (call.arguments.number()?, call.arguments.number()? != 0, call.arguments.required()?);
-    let take = Take::decode(&mut Reader::new(take))?;
+    let mut take = Take::decode(&mut Reader::new(take))?;
     let keys = call.rest()?;
     if may_wait && let Some(mailbox) = Mailbox::load(call.keyspace, connection)? {
         call.keyspace.transaction.remove(&connection_row(ROW_MAILBOX, connection))?;
@@ -447,11 +512,32 @@ pub(crate) fn block(call: &mut Call<'_, '_>) -> Outcome {
         return Ok(());
     }
     let waiting = if may_wait { Waiting::load(call.keyspace, connection)? } else { None };
-    for key in &keys {
-        match attempt(call.keyspace, &take, key, 15 << 20)? {
+    if let Take::Read(read) = &mut take {
+        match &waiting {
+            Some(Waiting { take: Take::Read(resolved), .. }) => *read = resolved.clone(),
+            _ => read.resolve(call.keyspace, &keys)?,
+        }
+    }
+    // Streams are read together, everything else by the first key that has something.
+    let groups = if matches!(take, Take::Read(_)) { vec![&keys[..]] } else { keys.chunks(1).collect() };
+    for keys in groups {
+        let key = keys.first().copied().unwrap_or_default();
+        let attempt = match &take {
+            Take::Read(read) => attempt_read(call.keyspace, read, keys, call.resp3, (READ_BYTES_MAX, true))?,
+            take => attempt(call.keyspace, take, key, call.resp3, 15 << 20)?,
+        };
+        match attempt {
             Attempt::Nothing => {}
             Attempt::OtherType if waiting.is_some() => {}
             Attempt::OtherType => return Err(WRONG_TYPE.into()),
+            Attempt::Error(text) => {
+                if let Some(waiting) = waiting {
+                    waiting.remove(call.keyspace, connection)?;
+                    call.keyspace.transaction.cancel_timer(&timer(connection));
+                }
+                push_error(&mut call.reply, &text);
+                return Ok(());
+            }
             Attempt::TooLarge => {
                 return Err("ERR what would be taken is more than one command takes: ask for less at a time".into());
             }
@@ -470,6 +556,9 @@ pub(crate) fn block(call: &mut Call<'_, '_>) -> Outcome {
         return Ok(());
     }
     call.reply.push(WAIT);
+    if matches!(take, Take::Read(_)) {
+        take.encode(&mut call.reply);
+    }
     register(call, connection, waiting, take, keys)
 }
 
@@ -544,18 +633,38 @@ pub(crate) fn expire(keyspace: &mut Keyspace<'_>, id: &[u8]) -> Outcome {
     Ok(())
 }
 
+/// Every row goes, and so does every registration: have all who wait ask again.
+pub(crate) fn wake_all(keyspace: &mut Keyspace<'_>) -> Outcome {
+    let mut range = KeyRange::prefix(&[ROW_WAITING]);
+    loop {
+        let page = keyspace.transaction.scan(&range, 1_000, false)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        range.start = [&last.key[..], b"\0"].concat();
+        for entry in &page {
+            if let Some(connection) = entry.key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+            {
+                keyspace.transaction.publish(&topic(connection), b"");
+            }
+        }
+    }
+}
+
 /// The end of a transaction: serve those who wait for keys that now exist.
 pub(crate) fn serve(keyspace: &mut Keyspace<'_>) -> Outcome {
     let mut born = VecDeque::from(std::mem::take(&mut keyspace.born));
     while let Some(key) = born.pop_front() {
-        serve_key(keyspace, &key)?;
+        serve_key(keyspace, &key, false)?;
         // A served move may have made its target exist.
         born.extend(std::mem::take(&mut keyspace.born));
     }
-    Ok(())
+    let mut streams = std::mem::take(&mut keyspace.streams);
+    streams.sort();
+    streams.dedup();
+    streams.iter().try_for_each(|key| serve_key(keyspace, key, true))
 }
 
-fn serve_key(keyspace: &mut Keyspace<'_>, key: &[u8]) -> Outcome {
+/// Serve those who wait for a key: all who read it, or one after the other until there is nothing left.
+fn serve_key(keyspace: &mut Keyspace<'_>, key: &[u8], readers: bool) -> Outcome {
     let mut range = KeyRange::prefix(&Key::new(ROW_WAITER).bytes(key).finish());
     while let Some(entry) = keyspace.transaction.scan(&range, 1, false)?.pop() {
         range.start = [&entry.key[..], b"\0"].concat();
@@ -566,21 +675,37 @@ fn serve_key(keyspace: &mut Keyspace<'_>, key: &[u8]) -> Outcome {
             keyspace.transaction.remove(&entry.key)?;
             continue;
         };
-        match attempt(keyspace, &waiting.take, key, MAILBOX_BYTES_MAX)? {
+        if readers != matches!(waiting.take, Take::Read(_)) {
+            continue;
+        }
+        match attempt(keyspace, &waiting.take, key, waiting.resp3, MAILBOX_BYTES_MAX)? {
+            Attempt::Nothing if readers => continue,
             Attempt::Nothing => return Ok(()),
             // Those that wait for another type go on waiting.
             Attempt::OtherType => continue,
             Attempt::TooLarge => {}
-            Attempt::Got(items) => {
-                waiting.remove(keyspace, connection)?;
-                let (resp3, take) = (waiting.resp3, waiting.take);
-                let mailbox = Mailbox { lease_until_us: now_us + LEASE_US, resp3, take, key: key.to_vec(), items };
-                mailbox.store(keyspace, connection)?;
+            Attempt::Error(text) => {
+                let mut error = Vec::new();
+                push_error(&mut error, &text);
+                serve_waiting(keyspace, (connection, waiting), key, Items::Reply(error))?;
             }
+            Attempt::Got(items) => serve_waiting(keyspace, (connection, waiting), key, items)?,
         }
         keyspace.transaction.publish(&topic(connection), b"");
     }
     Ok(())
+}
+
+/// Put what a waiting connection gets into its mailbox.
+fn serve_waiting(
+    keyspace: &mut Keyspace<'_>,
+    (connection, waiting): (u64, Waiting),
+    key: &[u8],
+    items: Items,
+) -> Outcome {
+    waiting.remove(keyspace, connection)?;
+    let (resp3, take, lease_until_us) = (waiting.resp3, waiting.take, keyspace.now_us() + LEASE_US);
+    Mailbox { lease_until_us, resp3, take, key: key.to_vec(), items }.store(keyspace, connection)
 }
 
 fn connection_of(row: &[u8]) -> Result<u64, DecodeError> {

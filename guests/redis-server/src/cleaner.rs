@@ -5,7 +5,9 @@
 //! removes its element rows, a bounded number each time it fires, and sets itself again while anything is left. Rows are
 //! removed one by one: a removal of a range would be applied by every replica as one removal for each row in one batch.
 //!
-//! Invariant: a generation with a dead row is never referred to again. Crash points: each firing is one transaction,
+//! A dead row whose key goes on behind the generation is for a part of its rows: those of a group of a stream.
+//!
+//! Invariant: what a dead row is for is never referred to again. Crash points: each firing is one transaction,
 //! which removes rows and moves the dead row's position on; a firing that is lost is repeated.
 
 use recoil_sdk::KeyRange;
@@ -20,7 +22,7 @@ pub(crate) const ROWS_AT_ONCE: usize = 2_000;
 pub(crate) fn run(keyspace: &mut Keyspace<'_>) -> Outcome {
     let mut budget = ROWS_AT_ONCE;
     while let Some(dead) = keyspace.transaction.scan(&KeyRange::prefix(&[ROW_DEAD]), 1, false)?.pop() {
-        if dead.key.len() != 9 {
+        if dead.key.len() < 9 {
             return Err(damaged("a dead row without a generation"));
         }
         let prefix = [&[ROW_ELEMENT][..], &dead.key[1..]].concat();

@@ -38,17 +38,27 @@ pub(crate) enum Run {
 /// Commands that need no partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Session {
+    Acl,
     Auth,
     Client,
+    ClusterInfo,
     Command,
     Config,
+    Debug,
     Echo,
     Hello,
+    Latency,
+    Lolwut,
     Ping,
+    PubSub,
     Quit,
     Reset,
+    Role,
     Select,
+    SlowLog,
     Time,
+    Wait,
+    WaitAof,
 }
 
 /// Commands that ask all partitions, or some at random.
@@ -105,6 +115,8 @@ pub(crate) enum Subscription {
     Unsubscribe,
     PSubscribe,
     PUnsubscribe,
+    SSubscribe,
+    SUnsubscribe,
 }
 
 /// Writes.
@@ -131,6 +143,9 @@ pub(crate) const NUMKEYS_FIRST: u16 = 1 << 9;
 pub(crate) const NUMKEYS_SECOND: u16 = 1 << 10;
 /// Options `STORE` and `STOREDIST` name one more key.
 pub(crate) const STORE_OPTION: u16 = 1 << 11;
+
+/// The keys are the first half of what follows the option `STREAMS`.
+pub(crate) const STREAMS_OPTION: u16 = 1 << 12;
 
 /// What clients call the flags.
 pub(crate) const FLAG_NAMES: [(u16, &str); 8] = [
@@ -195,6 +210,7 @@ impl Command {
                 places.extend((first_option..length.saturating_sub(1)).rev().find(is_store).map(|place| place + 1));
                 return places;
             }
+            flags if flags & STREAMS_OPTION != 0 => return streams_places(length, at),
             _ => return places,
         };
         // A wrong number is the handler's to refuse.
@@ -202,6 +218,25 @@ impl Command {
         places.extend((count_at + 1..length).take(count));
         places
     }
+}
+
+/// The places of the keys of XREAD and XREADGROUP.
+fn streams_places<'a>(length: usize, at: impl Fn(usize) -> &'a [u8]) -> Vec<usize> {
+    let mut place = 1;
+    while place < length {
+        let is = |option: &[u8]| at(place).eq_ignore_ascii_case(option);
+        if is(b"STREAMS") {
+            let count = length - place - 1;
+            return if count.is_multiple_of(2) { (place + 1..=place + count / 2).collect() } else { Vec::new() };
+        }
+        place += match () {
+            () if is(b"BLOCK") || is(b"COUNT") => 2,
+            () if is(b"GROUP") => 3,
+            () if is(b"NOACK") => 1,
+            () => return Vec::new(),
+        };
+    }
+    Vec::new()
 }
 
 /// The longest name of a command.
@@ -240,6 +275,7 @@ macro_rules! commands {
 use Run::{ArrayOverKeys, Partition, SumOverKeys, Together};
 
 commands! {
+    "acl" -2 ADMIN, NO_KEYS, Run::Session(Session::Acl), "server" "6.0.0" "A container for access control commands.";
     "append" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::Append), "string" "2.0.0" "Appends a string to the value of a key.";
     "auth" -2 FAST, NO_KEYS, Run::Session(Session::Auth), "connection" "1.0.0" "Authenticates the connection.";
     "bitcount" -2 READONLY, ONE_KEY, Partition(Op::BitCount), "bitmap" "2.6.0" "Counts the number of set bits in a string.";
@@ -256,14 +292,17 @@ commands! {
     "bzpopmax" -3 WRITE | FAST | BLOCKING, KEYS_AND_TIMEOUT, Run::Blocking(Blocking::ZPopMax), "sorted-set" "5.0.0" "Removes and returns the member with the highest score from one or more sorted sets; waits for one.";
     "bzpopmin" -3 WRITE | FAST | BLOCKING, KEYS_AND_TIMEOUT, Run::Blocking(Blocking::ZPopMin), "sorted-set" "5.0.0" "Removes and returns the member with the lowest score from one or more sorted sets; waits for one.";
     "client" -2 ADMIN, NO_KEYS, Run::Session(Session::Client), "connection" "2.4.0" "A container for client connection commands.";
+    "cluster" -2 0, NO_KEYS, Run::Session(Session::ClusterInfo), "cluster" "3.0.0" "A container for commands of Redis Cluster.";
     "command" -1 0, NO_KEYS, Run::Session(Session::Command), "server" "2.8.13" "Returns detailed information about all commands.";
     "config" -2 ADMIN, NO_KEYS, Run::Session(Session::Config), "server" "2.0.0" "A container for server configuration commands.";
     "copy" -3 WRITE | DENYOOM, TWO_KEYS, Run::Keys(Keys::Copy), "generic" "6.2.0" "Copies the value of a key to a new key.";
     "dbsize" 1 READONLY, NO_KEYS, Run::Cluster(Cluster::DbSize), "server" "1.0.0" "Returns the number of keys in the database.";
+    "debug" -2 ADMIN, NO_KEYS, Run::Session(Session::Debug), "server" "1.0.0" "A container for debugging commands.";
     "decr" 2 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::Decr), "string" "1.0.0" "Decrements the integer value of a key by one.";
     "decrby" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::DecrBy), "string" "1.0.0" "Decrements a number from the integer value of a key.";
     "del" -2 WRITE, ALL_KEYS, SumOverKeys(Op::Del), "generic" "1.0.0" "Deletes one or more keys.";
     "discard" 1 FAST, NO_KEYS, Run::Transaction(Transaction::Discard), "transactions" "2.0.0" "Discards a transaction.";
+    "dump" 2 READONLY, ONE_KEY, Partition(Op::DumpPayload), "generic" "2.6.0" "Returns a serialized representation of the value stored at a key.";
     "echo" 2 FAST, NO_KEYS, Run::Session(Session::Echo), "connection" "1.0.0" "Returns the given string.";
     "eval" -3 MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::Eval { by_digest: false, read_only: false }), "scripting" "2.6.0" "Executes a server-side Lua script.";
     "eval_ro" -3 READONLY | MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::Eval { by_digest: false, read_only: true }), "scripting" "7.0.0" "Executes a read-only server-side Lua script.";
@@ -317,12 +356,14 @@ commands! {
     "incrbyfloat" 3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::IncrByFloat), "string" "2.6.0" "Increments the floating point value of a key by a number.";
     "info" -1 0, NO_KEYS, Run::Cluster(Cluster::Info), "server" "1.0.0" "Returns information and statistics about the server.";
     "keys" 2 READONLY, NO_KEYS, Run::Cluster(Cluster::Keys), "generic" "1.0.0" "Returns all key names that match a pattern.";
+    "latency" -2 ADMIN, NO_KEYS, Run::Session(Session::Latency), "server" "2.8.13" "A container for latency diagnostics commands.";
     "lcs" -3 READONLY, TWO_KEYS, Together(Op::Lcs), "string" "7.0.0" "Finds the longest common substring.";
     "lindex" 3 READONLY, ONE_KEY, Partition(Op::LIndex), "list" "1.0.0" "Returns an element from a list by its index.";
     "linsert" 5 WRITE | DENYOOM, ONE_KEY, Partition(Op::LInsert), "list" "2.2.0" "Inserts an element before or after another element in a list.";
     "llen" 2 READONLY | FAST, ONE_KEY, Partition(Op::LLen), "list" "1.0.0" "Returns the length of a list.";
     "lmove" 5 WRITE | DENYOOM | LARGE_REPLY, TWO_KEYS, Together(Op::LMove), "list" "6.2.0" "Returns an element after popping it from one list and pushing it to another.";
     "lmpop" -4 WRITE | LARGE_REPLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::LMPop), "list" "7.0.0" "Returns multiple elements from a list after removing them.";
+    "lolwut" -1 READONLY | FAST, NO_KEYS, Run::Session(Session::Lolwut), "server" "5.0.0" "Displays the version of the server.";
     "lpop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::LPop), "list" "1.0.0" "Returns and removes the first elements of a list.";
     "lpos" -3 READONLY, ONE_KEY, Partition(Op::LPos), "list" "6.0.6" "Returns the index of matching elements in a list.";
     "lpush" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::LPush), "list" "1.0.0" "Prepends one or more elements to a list.";
@@ -346,15 +387,18 @@ commands! {
     "pfmerge" -2 WRITE | DENYOOM, ALL_KEYS, Together(Op::PfMerge), "hyperloglog" "2.8.9" "Merges one or more HyperLogLog values into a single key.";
     "ping" -1 FAST, NO_KEYS, Run::Session(Session::Ping), "connection" "1.0.0" "Returns the server's liveliness response.";
     "psetex" 4 WRITE | DENYOOM, ONE_KEY, Partition(Op::PSetEx), "string" "2.6.0" "Sets both string value and expiration time in milliseconds of a key.";
-    "psubscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::PSubscribe), "pubsub" "2.0.0" "Listens for messages published to channels that match patterns; refused here.";
+    "psubscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::PSubscribe), "pubsub" "2.0.0" "Listens for messages published to channels that match patterns.";
     "pttl" 2 READONLY | FAST, ONE_KEY, Partition(Op::PTtl), "generic" "2.6.0" "Returns the expiration time in milliseconds of a key.";
     "publish" 3 PUBSUB | FAST, NO_KEYS, Partition(Op::Publish), "pubsub" "2.0.0" "Posts a message to a channel.";
+    "pubsub" -2 PUBSUB, NO_KEYS, Run::Session(Session::PubSub), "pubsub" "2.8.0" "A container for commands about publish and subscribe.";
     "punsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::PUnsubscribe), "pubsub" "2.0.0" "Stops listening to messages published to channels that match patterns.";
     "quit" -1 FAST, NO_KEYS, Run::Session(Session::Quit), "connection" "1.0.0" "Closes the connection.";
     "randomkey" 1 READONLY, NO_KEYS, Run::Cluster(Cluster::RandomKey), "generic" "1.0.0" "Returns a random key name from the database.";
     "rename" 3 WRITE, TWO_KEYS, Run::Keys(Keys::Rename), "generic" "1.0.0" "Renames a key and overwrites the destination.";
     "renamenx" 3 WRITE | FAST, TWO_KEYS, Run::Keys(Keys::RenameNx), "generic" "1.0.0" "Renames a key only when the target key name doesn't exist.";
     "reset" 1 FAST, NO_KEYS, Run::Session(Session::Reset), "connection" "6.2.0" "Resets the connection.";
+    "restore" -4 WRITE | DENYOOM, ONE_KEY, Partition(Op::RestorePayload), "generic" "2.6.0" "Creates a key from the serialized representation of a value.";
+    "role" 1 ADMIN | FAST, NO_KEYS, Run::Session(Session::Role), "server" "2.8.12" "Returns the replication role.";
     "rpop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::RPop), "list" "1.0.0" "Returns and removes the last elements of a list.";
     "rpoplpush" 3 WRITE | DENYOOM | LARGE_REPLY, TWO_KEYS, Together(Op::RPopLPush), "list" "1.2.0" "Returns the last element of a list after removing and pushing it to another list.";
     "rpush" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::RPush), "list" "1.0.0" "Appends one or more elements to a list.";
@@ -375,18 +419,24 @@ commands! {
     "sintercard" -3 READONLY | MOVABLE | NUMKEYS_FIRST, NO_KEYS, Together(Op::SInterCard), "set" "7.0.0" "Returns the number of members of the intersection of multiple sets.";
     "sinterstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SInterStore), "set" "1.0.0" "Stores the intersection of multiple sets in a key.";
     "sismember" 3 READONLY | FAST, ONE_KEY, Partition(Op::SIsMember), "set" "1.0.0" "Determines whether a member belongs to a set.";
+    "slowlog" -2 ADMIN, NO_KEYS, Run::Session(Session::SlowLog), "server" "2.2.12" "A container for slow log commands.";
     "smembers" 2 READONLY, ONE_KEY, Partition(Op::SMembers), "set" "1.0.0" "Returns all members of a set.";
     "smismember" -3 READONLY | FAST, ONE_KEY, Partition(Op::SMIsMember), "set" "6.2.0" "Determines whether multiple members belong to a set.";
     "smove" 4 WRITE | FAST, TWO_KEYS, Together(Op::SMove), "set" "1.0.0" "Moves a member from one set to another.";
+    "sort" -2 WRITE | DENYOOM | LARGE_REPLY | MOVABLE | STORE_OPTION, ONE_KEY, Together(Op::Sort), "generic" "1.0.0" "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.";
+    "sort_ro" -2 READONLY | MOVABLE, ONE_KEY, Partition(Op::SortRo), "generic" "7.0.0" "Returns the sorted elements of a list, a set, or a sorted set.";
     "spop" -2 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::SPop), "set" "1.0.0" "Returns one or more random members from a set after removing them.";
+    "spublish" 3 PUBSUB | FAST, NO_KEYS, Partition(Op::SPublish), "pubsub" "7.0.0" "Posts a message to a shard channel.";
     "srandmember" -2 READONLY, ONE_KEY, Partition(Op::SRandMember), "set" "1.0.0" "Returns one or multiple random members from a set.";
     "srem" -3 WRITE | FAST, ONE_KEY, Partition(Op::SRem), "set" "1.0.0" "Removes one or more members from a set.";
     "sscan" -3 READONLY, ONE_KEY, Partition(Op::SScan), "set" "2.8.0" "Iterates over members of a set.";
+    "ssubscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::SSubscribe), "pubsub" "7.0.0" "Listens for messages published to shard channels.";
     "strlen" 2 READONLY | FAST, ONE_KEY, Partition(Op::StrLen), "string" "2.2.0" "Returns the length of a string value.";
     "subscribe" -2 PUBSUB, NO_KEYS, Run::Subscription(Subscription::Subscribe), "pubsub" "2.0.0" "Listens for messages published to channels.";
     "substr" 4 READONLY, ONE_KEY, Partition(Op::GetRange), "string" "1.0.0" "Returns a substring from a string value.";
     "sunion" -2 READONLY, ALL_KEYS, Together(Op::SUnion), "set" "1.0.0" "Returns the union of multiple sets.";
     "sunionstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SUnionStore), "set" "1.0.0" "Stores the union of multiple sets in a key.";
+    "sunsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::SUnsubscribe), "pubsub" "7.0.0" "Stops listening to messages posted to shard channels.";
     "time" 1 FAST, NO_KEYS, Run::Session(Session::Time), "server" "2.6.0" "Returns the server time.";
     "touch" -2 READONLY | FAST, ALL_KEYS, SumOverKeys(Op::Touch), "generic" "3.2.1" "Returns the number of existing keys out of those specified.";
     "ttl" 2 READONLY | FAST, ONE_KEY, Partition(Op::Ttl), "generic" "1.0.0" "Returns the expiration time in seconds of a key.";
@@ -394,7 +444,24 @@ commands! {
     "unlink" -2 WRITE | FAST, ALL_KEYS, SumOverKeys(Op::Del), "generic" "4.0.0" "Deletes one or more keys.";
     "unsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::Unsubscribe), "pubsub" "2.0.0" "Stops listening to messages posted to channels.";
     "unwatch" 1 FAST, NO_KEYS, Run::Transaction(Transaction::Unwatch), "transactions" "2.2.0" "Forgets about watched keys of a transaction.";
+    "wait" 3 0, NO_KEYS, Run::Session(Session::Wait), "generic" "3.0.0" "Returns the number of replicas in the sense of Redis, which is 0.";
+    "waitaof" 4 0, NO_KEYS, Run::Session(Session::WaitAof), "generic" "7.2.0" "Returns whether earlier writes are on disk, which they are.";
     "watch" -2 FAST, ALL_KEYS, Run::Transaction(Transaction::Watch), "transactions" "2.2.0" "Monitors changes to keys to determine the execution of a transaction.";
+    "xack" -4 WRITE | FAST, ONE_KEY, Partition(Op::XAck), "stream" "5.0.0" "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.";
+    "xadd" -5 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::XAdd), "stream" "5.0.0" "Appends a new message to a stream.";
+    "xautoclaim" -6 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::XAutoClaim), "stream" "6.2.0" "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member.";
+    "xclaim" -6 WRITE | FAST | LARGE_REPLY, ONE_KEY, Partition(Op::XClaim), "stream" "5.0.0" "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.";
+    "xdel" -3 WRITE | FAST, ONE_KEY, Partition(Op::XDel), "stream" "5.0.0" "Returns the number of messages after removing them from a stream.";
+    "xgroup" -2 WRITE | DENYOOM, (2, 2, 1), Partition(Op::XGroup), "stream" "5.0.0" "A container for consumer groups commands.";
+    "xinfo" -2 READONLY, (2, 2, 1), Partition(Op::XInfo), "stream" "5.0.0" "A container for stream introspection commands.";
+    "xlen" 2 READONLY | FAST, ONE_KEY, Partition(Op::XLen), "stream" "5.0.0" "Returns the number of messages in a stream.";
+    "xpending" -3 READONLY, ONE_KEY, Partition(Op::XPending), "stream" "5.0.0" "Returns the information and entries from a stream consumer group's pending entries list.";
+    "xrange" -4 READONLY, ONE_KEY, Partition(Op::XRange), "stream" "5.0.0" "Returns the messages from a stream within a range of IDs.";
+    "xread" -4 READONLY | BLOCKING | MOVABLE | STREAMS_OPTION, NO_KEYS, Run::Blocking(Blocking::XRead), "stream" "5.0.0" "Returns messages from multiple streams with IDs greater than the ones requested; waits if there is none.";
+    "xreadgroup" -7 WRITE | BLOCKING | MOVABLE | STREAMS_OPTION, NO_KEYS, Run::Blocking(Blocking::XReadGroup), "stream" "5.0.0" "Returns new or historical messages from a stream for a consumer in a group; waits if there is none.";
+    "xrevrange" -4 READONLY, ONE_KEY, Partition(Op::XRevRange), "stream" "5.0.0" "Returns the messages from a stream within a range of IDs in reverse order.";
+    "xsetid" -3 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::XSetId), "stream" "5.0.0" "An internal command for replicating stream values.";
+    "xtrim" -4 WRITE, ONE_KEY, Partition(Op::XTrim), "stream" "5.0.0" "Deletes messages from the beginning of a stream.";
     "zadd" -4 WRITE | DENYOOM | FAST, ONE_KEY, Partition(Op::ZAdd), "sorted-set" "1.2.0" "Adds one or more members to a sorted set, or updates their scores.";
     "zcard" 2 READONLY | FAST, ONE_KEY, Partition(Op::ZCard), "sorted-set" "1.2.0" "Returns the number of members in a sorted set.";
     "zcount" 4 READONLY | FAST, ONE_KEY, Partition(Op::ZCount), "sorted-set" "2.0.0" "Returns the count of members in a sorted set that have scores within a range.";

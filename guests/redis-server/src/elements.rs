@@ -26,7 +26,7 @@ use recoil_sdk::storage::prefix_end;
 use recoil_sdk::{Error, KeyRange};
 
 use crate::keyspace::{
-    ELEMENT_PREFIX_BYTES, FLAG_ROWS, Failure, Keyspace, Kind, Outcome, Stored, WRONG_TYPE, damaged, element_row,
+    ELEMENT_PREFIX_BYTES, FLAG_ROWS, Failure, Keyspace, Kind, Outcome, Stored, Value, WRONG_TYPE, damaged, element_row,
     siphash,
 };
 use crate::numbers::parse_i64;
@@ -78,6 +78,33 @@ pub(crate) struct Elements {
     levels: u8,
     exists: bool,
     changed: bool,
+}
+
+impl Value for Elements {
+    fn renew(&mut self, expire_at_us: u64) {
+        (self.exists, self.changed, self.expire_at_us) = (false, true, expire_at_us);
+    }
+
+    /// Write the key row if anything has changed; an empty collection is removed.
+    fn save(&mut self, keyspace: &mut Keyspace<'_>, key: &[u8]) -> Outcome {
+        if !std::mem::take(&mut self.changed) {
+            return Ok(());
+        }
+        if self.count == 0 {
+            if let Body::Rows(generation) = self.body {
+                keyspace.bury(generation)?;
+            }
+            return if self.exists { keyspace.remove_row(key, self.expire_at_us) } else { Ok(()) };
+        }
+        let existed = std::mem::replace(&mut self.exists, true);
+        if !existed {
+            keyspace.note_birth(self.kind, key);
+        }
+        let expired_before_at = if existed { self.expire_at_us } else { 0 };
+        let (flags, head) = self.head();
+        let elements: &[u8] = if let Body::Inline(elements) = &self.body { elements } else { &[] };
+        keyspace.write_row(key, (self.kind, flags), &[&head, elements], self.expire_at_us, expired_before_at)
+    }
 }
 
 impl Elements {
@@ -378,38 +405,6 @@ impl Elements {
             Ok(false)
         })?;
         Ok(all)
-    }
-
-    /// Make it the value of a key, whatever that was before.
-    pub(crate) fn save_as_new(mut self, keyspace: &mut Keyspace<'_>, key: &[u8], expire_at_us: u64) -> Outcome {
-        if let Some(before) = keyspace.load(key)? {
-            keyspace.remove(key, &before)?;
-        }
-        self.exists = false;
-        self.changed = true;
-        self.expire_at_us = expire_at_us;
-        self.save(keyspace, key)
-    }
-
-    /// Write the key row if anything has changed; an empty collection is removed.
-    pub(crate) fn save(&mut self, keyspace: &mut Keyspace<'_>, key: &[u8]) -> Outcome {
-        if !std::mem::take(&mut self.changed) {
-            return Ok(());
-        }
-        if self.count == 0 {
-            if let Body::Rows(generation) = self.body {
-                keyspace.bury(generation)?;
-            }
-            return if self.exists { keyspace.remove_row(key, self.expire_at_us) } else { Ok(()) };
-        }
-        let existed = std::mem::replace(&mut self.exists, true);
-        if !existed {
-            keyspace.note_birth(self.kind, key);
-        }
-        let expired_before_at = if existed { self.expire_at_us } else { 0 };
-        let (flags, head) = self.head();
-        let elements: &[u8] = if let Body::Inline(elements) = &self.body { elements } else { &[] };
-        keyspace.write_row(key, (self.kind, flags), &[&head, elements], self.expire_at_us, expired_before_at)
     }
 
     fn head(&self) -> (u8, Vec<u8>) {

@@ -9,9 +9,11 @@ use recoil_sdk::{Error, Transaction};
 use crate::blocking::{self, TIMER_WAITING};
 use crate::keyspace::{Failure, Keyspace, Outcome, TIMER_CLEANER, TIMER_KEY};
 use crate::request::{self, Arguments, Op, Request};
-use crate::resp::{push_error, push_integer};
+use crate::resp::push_error;
 use crate::strings::TimeUnit;
-use crate::{bits, cleaner, geo, hash, hll, keys, lcs, list, scripts, set, strings, walks, zset};
+use crate::{
+    bits, cleaner, dump, geo, hash, hll, keys, lcs, list, pubsub, scripts, set, sort, streams, strings, walks, zset,
+};
 
 /// Elements that one command writes or removes, at most: a transaction has room for 262,144 rows.
 pub(crate) const CHANGES_MAX: u64 = 120_000;
@@ -74,7 +76,10 @@ fn approved<'r>(keyspace: &mut Keyspace<'_>, mut outer: Request<'r>) -> Result<R
 pub(crate) fn fire(transaction: &mut dyn Transaction, id: &[u8]) -> Result<(), Error> {
     let mut keyspace = Keyspace::new(transaction);
     match id.split_first() {
-        Some((&TIMER_KEY, key)) => expire(&mut keyspace, id, key).map_err(abort),
+        Some((&TIMER_KEY, key)) => {
+            expire(&mut keyspace, id, key).map_err(abort)?;
+            blocking::serve(&mut keyspace).map_err(abort)
+        }
         Some((&TIMER_WAITING, _)) => {
             blocking::expire(&mut keyspace, id).map_err(abort)?;
             // What was given back may be what others wait for.
@@ -152,6 +157,11 @@ pub(crate) fn run(op: Op, call: &mut Call<'_, '_>) -> Outcome {
         202 => lcs::lcs(call),
         205..=209 => hll::run(op, call),
         210..=219 => geo::run(op, call),
+        60..=79 => streams::commands::run(op, call),
+        89 => sort::sort(call, true),
+        90 => sort::sort(call, false),
+        91 => dump::dump(call),
+        92 => dump::restore(call),
         225 => keys::memory(call),
         230 => blocking::block(call),
         231 => blocking::unblock(call),
@@ -208,16 +218,10 @@ fn run_on_strings_and_keys(op: Op, call: &mut Call<'_, '_>) -> Outcome {
         Op::Version => keys::version(call),
         Op::Dump => keys::dump(call),
         Op::Restore => keys::restore(call),
-        Op::Publish => publish(call),
+        Op::Publish => pubsub::publish(call),
+        Op::SPublish => pubsub::publish_to_shard(call),
+        Op::Patterns => pubsub::renew(call),
         Op::Batch => Err(Failure::Abort("ERR a batch within a batch".into())),
         _ => Err(Failure::Abort("ERR an operation without a command".into())),
     }
-}
-
-/// PUBLISH: nobody knows how many will get it, so the answer is 0.
-fn publish(call: &mut Call<'_, '_>) -> Outcome {
-    let (channel, message) = (call.arguments.required()?, call.arguments.required()?);
-    call.keyspace.transaction.publish(channel, message);
-    push_integer(&mut call.reply, 0);
-    Ok(())
 }

@@ -88,6 +88,11 @@ pub fn requests(input: &[u8]) {
     }
 }
 
+/// A payload of RESTORE's, with the end that it should have: what is read survives being written, and a server takes it or refuses.
+pub fn dump(input: &[u8]) {
+    crate::dump::fuzz(input);
+}
+
 /// Two clients, one after the other, on a cluster of a few partitions: the listener ends each session in order, and whatever the first
 /// has done, a third is served.
 pub fn session(input: &[u8]) {

@@ -5,7 +5,7 @@
 use crate::arguments::{integer, is};
 use crate::elements::Elements;
 use crate::executor::Call;
-use crate::keyspace::{Failure, Kind, Outcome};
+use crate::keyspace::{Failure, Kind, Outcome, Value as _};
 use crate::numbers::{self, FractionError, parse_i64, push_i64};
 use crate::request::Op;
 use crate::resp::{push_array, push_bulk, push_integer, push_map, push_null, push_simple};

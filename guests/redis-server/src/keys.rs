@@ -6,10 +6,11 @@
 use crate::arguments::is;
 use crate::elements::Elements;
 use crate::executor::{CHANGES_MAX, Call};
-use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Stored, damaged};
+use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Stored, Value as _, damaged};
 use crate::list::List;
 use crate::numbers::parse_i64;
-use crate::resp::{push_bulk, push_error, push_integer, push_null, push_simple};
+use crate::resp::{push_bulk, push_error, push_integer, push_lines, push_null, push_simple, push_text};
+use crate::streams::Stream;
 use crate::strings::{SYNTAX, TimeUnit, expire_at};
 
 const NO_SUCH_KEY: &str = "ERR no such key";
@@ -117,10 +118,43 @@ pub(crate) fn persist(call: &mut Call<'_, '_>) -> Outcome {
     Ok(())
 }
 
+const NO_FREQUENCIES: &str = "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+                              switching between policies at runtime LRU and LFU data will take some time to adjust.";
+const OBJECT_HELP: &[&str] = &[
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation that Redis would use.",
+    "FREQ <key>",
+    "    Return an error: the access frequency of keys is not tracked.",
+    "IDLETIME <key>",
+    "    Return 0: the last access to keys is not tracked.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value, which is 1.",
+    "HELP",
+    "    Print this help.",
+];
+const MEMORY_HELP: &[&str] = &[
+    "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DOCTOR",
+    "    Return memory problems reports.",
+    "MALLOC-STATS",
+    "    Return internal statistics report from the memory allocator.",
+    "PURGE",
+    "    Do nothing: there is no allocator to purge.",
+    "USAGE <key> [SAMPLES <count>]",
+    "    Return the bytes of all rows of <key> on one replica.",
+    "HELP",
+    "    Print this help.",
+];
+
 pub(crate) fn object(call: &mut Call<'_, '_>) -> Outcome {
     let subcommand = call.arguments.required()?;
     let is = |name: &str| subcommand.eq_ignore_ascii_case(name.as_bytes());
-    if !is("encoding") && !is("refcount") && !is("idletime") {
+    if is("help") && call.arguments.is_empty() {
+        push_lines(&mut call.reply, OBJECT_HELP);
+        return Ok(());
+    }
+    if !is("encoding") && !is("refcount") && !is("idletime") && !is("freq") {
         let name: String = String::from_utf8_lossy(subcommand).chars().take(128).collect();
         return Err(format!("ERR unknown subcommand '{name}'. Try OBJECT HELP.").into());
     }
@@ -132,6 +166,7 @@ pub(crate) fn object(call: &mut Call<'_, '_>) -> Outcome {
     match call.keyspace.load(key)? {
         None => push_null(&mut call.reply, call.resp3),
         Some(_) if is("refcount") => push_integer(&mut call.reply, 1),
+        Some(_) if is("freq") => return Err(NO_FREQUENCIES.into()),
         Some(_) if is("idletime") => push_integer(&mut call.reply, 0),
         Some(stored) => push_bulk(&mut call.reply, encoding(&stored)?.as_bytes()),
     }
@@ -145,6 +180,7 @@ fn encoding(stored: &Stored) -> Result<&'static str, Failure> {
         Kind::String if stored.payload().len() <= 44 => "embstr",
         Kind::String => "raw",
         Kind::List => List::decode(stored)?.encoding_name(),
+        Kind::Stream => "stream",
         Kind::Set | Kind::SortedSet | Kind::Hash => Elements::decode(stored)?.encoding_name(),
     })
 }
@@ -152,10 +188,25 @@ fn encoding(stored: &Stored) -> Result<&'static str, Failure> {
 /// What a row of an element has beside the element and its value, about: prefix, part and hash or position.
 const ELEMENT_ROW_BYTES: u64 = 15;
 
+/// What MEMORY answers of the whole server. False if it is another subcommand.
+fn push_memory_report(out: &mut Vec<u8>, resp3: bool, subcommand: &[u8]) -> bool {
+    match &subcommand.to_ascii_lowercase()[..] {
+        b"help" => push_lines(out, MEMORY_HELP),
+        b"purge" => push_simple(out, "OK"),
+        b"doctor" => push_text(out, resp3, "Keys are on disk: there is no memory to examine.\n"),
+        b"malloc-stats" => push_text(out, resp3, "Stats not supported for the current allocator"),
+        _ => return false,
+    }
+    true
+}
+
 /// MEMORY USAGE: the bytes of all rows of a key, on one replica.
 pub(crate) fn memory(call: &mut Call<'_, '_>) -> Outcome {
     let subcommand = call.arguments.required()?;
     let arguments = call.rest()?;
+    if arguments.is_empty() && push_memory_report(&mut call.reply, call.resp3, subcommand) {
+        return Ok(());
+    }
     if !is(subcommand, "usage") {
         let name: String = String::from_utf8_lossy(subcommand).chars().take(128).collect();
         return Err(format!("ERR unknown subcommand '{name}'. Try MEMORY HELP.").into());
@@ -177,6 +228,9 @@ pub(crate) fn memory(call: &mut Call<'_, '_>) -> Outcome {
     if stored.generation().is_some() {
         let (count, held) = match stored.kind {
             Kind::List => List::decode(&stored).map(|list| (list.len(), list.bytes()))?,
+            Kind::Stream => {
+                Stream::decode(&stored).map(|stream| (stream.length, stream.bytes() + 11 * stream.length))?
+            }
             _ => Elements::decode(&stored).map(|elements| (elements.len(), elements.bytes()))?,
         };
         bytes += held + count * ELEMENT_ROW_BYTES;
@@ -211,6 +265,14 @@ fn write_value(keyspace: &mut Keyspace<'_>, stored: &Stored, to: &[u8]) -> Outco
             let list = List::decode(stored)?;
             check(list.len(), 1)?;
             list.copy(keyspace)?.save_as_new(keyspace, to, stored.expire_at_us)
+        }
+        Kind::Stream => {
+            let stream = if stored.generation().is_some() {
+                Stream::decode(stored)?.copy(keyspace)?
+            } else {
+                Stream::arrive(keyspace, stored.payload())?
+            };
+            stream.save_as_new(keyspace, to, stored.expire_at_us)
         }
         kind => {
             let elements = Elements::decode(stored)?;
@@ -301,6 +363,7 @@ pub(crate) fn dump(call: &mut Call<'_, '_>) -> Outcome {
     }
     let payload = match stored.kind {
         Kind::List => List::decode(&stored)?.whole_payload(call.keyspace)?,
+        Kind::Stream => Stream::decode(&stored)?.whole_payload(call.keyspace)?,
         _ => Elements::decode(&stored)?.whole_payload(call.keyspace)?,
     };
     call.reply.extend_from_slice(&stored.inline_header());

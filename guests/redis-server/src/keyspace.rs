@@ -3,7 +3,7 @@
 //! ```text
 //! key row       01 | hash (5 bytes) | key                  → header | payload
 //! element row   02 | generation (8) | part (1) | …         → value     (elements of collections, see crate::elements)
-//! dead row      03 | generation (8)                        → where the cleaner continues (see crate::cleaner)
+//! dead row      03 | generation (8) [| part (1) | …]       → where the cleaner continues (see crate::cleaner)
 //! header        format 2 (1) | kind (1) | flags (1) | expire_at_us (8) | version (8)       little-endian
 //! ```
 //!
@@ -113,6 +113,24 @@ pub(crate) fn damaged(why: impl std::fmt::Display) -> Failure {
 /// What a command may end with.
 pub(crate) type Outcome = Result<(), Failure>;
 
+/// A collection in a transaction, that becomes the value of a key.
+pub(crate) trait Value: Sized {
+    /// Make it one that no key has had, which expires then.
+    fn renew(&mut self, expire_at_us: u64);
+
+    /// Write the key row if anything has changed.
+    fn save(&mut self, keyspace: &mut Keyspace<'_>, key: &[u8]) -> Outcome;
+
+    /// Make it the value of a key, whatever that was before.
+    fn save_as_new(mut self, keyspace: &mut Keyspace<'_>, key: &[u8], expire_at_us: u64) -> Outcome {
+        if let Some(before) = keyspace.load(key)? {
+            keyspace.remove(key, &before)?;
+        }
+        self.renew(expire_at_us);
+        self.save(keyspace, key)
+    }
+}
+
 /// The Redis type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -122,6 +140,7 @@ pub(crate) enum Kind {
     Set = 3,
     SortedSet = 4,
     Hash = 5,
+    Stream = 6,
 }
 
 impl Kind {
@@ -133,6 +152,7 @@ impl Kind {
             Kind::Set => "set",
             Kind::SortedSet => "zset",
             Kind::Hash => "hash",
+            Kind::Stream => "stream",
         }
     }
 }
@@ -162,6 +182,7 @@ impl Stored {
             3 => Kind::Set,
             4 => Kind::SortedSet,
             5 => Kind::Hash,
+            6 => Kind::Stream,
             other => return Err(damaged(format!("type {other} is of a newer version of this package"))),
         };
         let number = |at: usize| row[at..at + 8].iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
@@ -225,6 +246,8 @@ pub(crate) struct Keyspace<'a> {
     pub(crate) born: Vec<Vec<u8>>,
     /// Hash tags whose keys are of this partition, as the listener says: scripts may touch them undeclared.
     pub(crate) approved: Vec<Vec<u8>>,
+    /// Keys whose stream has changed or gone: at its end those who read them are served.
+    pub(crate) streams: Vec<Vec<u8>>,
 }
 
 impl<'a> Keyspace<'a> {
@@ -237,6 +260,7 @@ impl<'a> Keyspace<'a> {
             cleaner_is_set: false,
             born: Vec::new(),
             approved: Vec::new(),
+            streams: Vec::new(),
         }
     }
 
@@ -277,7 +301,7 @@ impl<'a> Keyspace<'a> {
         before: Option<&Stored>,
     ) -> Outcome {
         if let Some(before) = before {
-            self.bury_elements(before)?;
+            self.bury_elements(key, before)?;
         }
         self.note_birth(kind, key);
         self.write_row(key, (kind, 0), payload, expire_at_us, before.map_or(0, |before| before.expire_at_us))
@@ -317,25 +341,38 @@ impl<'a> Keyspace<'a> {
     /// Move the value of `from` to another key; elements in rows stay where they are.
     pub(crate) fn move_to(&mut self, from: &[u8], stored: &Stored, to: &[u8], target: Option<&Stored>) -> Outcome {
         if let Some(target) = target {
-            self.bury_elements(target)?;
+            self.bury_elements(to, target)?;
         }
         self.remove_row(from, stored.expire_at_us)?;
+        if stored.kind == Kind::Stream {
+            self.note_stream(from);
+        }
         let expired_before_at = target.map_or(0, |target| target.expire_at_us);
         self.note_birth(stored.kind, to);
         let kind_and_flags = (stored.kind, stored.flags());
         self.write_row(to, kind_and_flags, &[stored.payload()], stored.expire_at_us, expired_before_at)
     }
 
-    /// A key is a list or a sorted set now, and was not before.
+    /// A key has a value of another kind than before: it matters where one may wait for it.
     pub(crate) fn note_birth(&mut self, kind: Kind, key: &[u8]) {
+        if kind == Kind::Stream {
+            self.note_stream(key);
+        }
         if matches!(kind, Kind::List | Kind::SortedSet) {
             self.born.push(key.to_vec());
         }
     }
 
+    /// The stream of a key has changed or gone.
+    pub(crate) fn note_stream(&mut self, key: &[u8]) {
+        if self.streams.last().is_none_or(|last| last != key) {
+            self.streams.push(key.to_vec());
+        }
+    }
+
     /// Remove a key that exists.
     pub(crate) fn remove(&mut self, key: &[u8], stored: &Stored) -> Outcome {
-        self.bury_elements(stored)?;
+        self.bury_elements(key, stored)?;
         self.remove_row(key, stored.expire_at_us)
     }
 
@@ -349,13 +386,22 @@ impl<'a> Keyspace<'a> {
         Ok(())
     }
 
-    fn bury_elements(&mut self, stored: &Stored) -> Outcome {
+    fn bury_elements(&mut self, key: &[u8], stored: &Stored) -> Outcome {
+        if stored.kind == Kind::Stream {
+            self.note_stream(key);
+        }
         stored.generation().map_or(Ok(()), |generation| self.bury(generation))
     }
 
     /// Leave the rows of a generation, which no key refers to any more, to the cleaner.
     pub(crate) fn bury(&mut self, generation: u64) -> Outcome {
-        self.transaction.put(&dead_row(generation), b"")?;
+        self.bury_part(generation, &[])
+    }
+
+    /// Leave the rows of a generation whose keys go on with `part`, which nothing refers to any more and never will, to the
+    /// cleaner.
+    pub(crate) fn bury_part(&mut self, generation: u64, part: &[u8]) -> Outcome {
+        self.transaction.put(&[&dead_row(generation)[..], part].concat(), b"")?;
         if !self.cleaner_is_set {
             self.cleaner_is_set = true;
             let now_us = self.now_us();

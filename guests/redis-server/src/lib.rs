@@ -19,12 +19,15 @@
 //!             scans and sampling what they have in common
 //! blocking    commands that wait, and serving them at the end of a transaction
 //! scripts/     scripts and functions: the engine, what they call, Redis' libraries for them
+//! dump/       DUMP and RESTORE in Redis' format; sort SORT
+//! streams/    streams, their groups and XREAD
+//! pubsub      publishing
 //! list/       lists, bits/ bitmaps, hll HyperLogLog, geo/ places, lcs
 //! ```
 //!
 //! Invariant: a key's commands run on the partition of its hash tag and only touch rows of that key; everything that
 //! spans partitions is the listener's. A type of value is one more file beside [`strings`], entries in [`command`] and
-//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, streams, databases
+//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, databases
 //! other than 0, `MONITOR`.
 
 mod arguments;
@@ -32,6 +35,7 @@ mod bits;
 mod blocking;
 mod cleaner;
 mod command;
+mod dump;
 mod elements;
 mod executor;
 #[cfg(not(target_arch = "wasm32"))]
@@ -47,12 +51,15 @@ mod lcs;
 mod list;
 mod listener;
 mod numbers;
+mod pubsub;
 mod request;
 mod resp;
 mod sampling;
 mod scans;
 mod scripts;
 mod set;
+mod sort;
+mod streams;
 mod strings;
 #[cfg(test)]
 mod tests;

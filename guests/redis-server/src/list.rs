@@ -22,7 +22,7 @@ use recoil_sdk::encoding::{DecodeError, Reader, push_bytes, push_count};
 
 use crate::elements::{INLINE_BYTES_MAX, INLINE_ELEMENTS_MAX};
 use crate::executor::CHANGES_MAX;
-use crate::keyspace::{FLAG_ROWS, Failure, Keyspace, Kind, Outcome, Stored, WRONG_TYPE, damaged, element_row};
+use crate::keyspace::{FLAG_ROWS, Failure, Keyspace, Kind, Outcome, Stored, Value, WRONG_TYPE, damaged, element_row};
 
 /// Where the first value of a list in rows is.
 const MIDDLE: u64 = 1 << 63;
@@ -68,6 +68,46 @@ fn too_many_moves(moved: u64) -> Failure {
         "ERR {moved} values of the list would have to be moved or removed one by one: one command does at most {CHANGES_MAX}"
     )
     .into()
+}
+
+impl Value for List {
+    fn renew(&mut self, expire_at_us: u64) {
+        (self.exists, self.changed, self.expire_at_us) = (false, true, expire_at_us);
+    }
+
+    /// Write the key row if anything has changed; an empty list is removed.
+    fn save(&mut self, keyspace: &mut Keyspace<'_>, key: &[u8]) -> Outcome {
+        if !std::mem::take(&mut self.changed) {
+            return Ok(());
+        }
+        if self.count == 0 {
+            if let Body::Rows { generation, .. } = self.body {
+                keyspace.bury(generation)?;
+            }
+            return if self.exists { keyspace.remove_row(key, self.expire_at_us) } else { Ok(()) };
+        }
+        let existed = std::mem::replace(&mut self.exists, true);
+        if !existed {
+            keyspace.note_birth(Kind::List, key);
+        }
+        let expired_before_at = if existed { self.expire_at_us } else { 0 };
+        let (mut head, mut flags) = (Vec::with_capacity(32), 0);
+        if let Body::Rows { generation, .. } = self.body {
+            head.extend_from_slice(&generation.to_le_bytes());
+            flags = FLAG_ROWS;
+        }
+        head.push(self.encoding);
+        push_count(&mut head, self.count);
+        push_count(&mut head, self.bytes);
+        let values: &[u8] = match &self.body {
+            Body::Inline(values) => values,
+            Body::Rows { head: first, .. } => {
+                head.extend_from_slice(&first.to_le_bytes());
+                &[]
+            }
+        };
+        keyspace.write_row(key, (Kind::List, flags), &[&head, values], self.expire_at_us, expired_before_at)
+    }
 }
 
 impl List {
@@ -416,51 +456,6 @@ impl List {
         self.count = kept;
         self.bytes = kept_bytes;
         Ok(())
-    }
-
-    /// Make it the value of a key, whatever that was before.
-    pub(crate) fn save_as_new(mut self, keyspace: &mut Keyspace<'_>, key: &[u8], expire_at_us: u64) -> Outcome {
-        if let Some(before) = keyspace.load(key)? {
-            keyspace.remove(key, &before)?;
-        }
-        self.exists = false;
-        self.changed = true;
-        self.expire_at_us = expire_at_us;
-        self.save(keyspace, key)
-    }
-
-    /// Write the key row if anything has changed; an empty list is removed.
-    pub(crate) fn save(&mut self, keyspace: &mut Keyspace<'_>, key: &[u8]) -> Outcome {
-        if !std::mem::take(&mut self.changed) {
-            return Ok(());
-        }
-        if self.count == 0 {
-            if let Body::Rows { generation, .. } = self.body {
-                keyspace.bury(generation)?;
-            }
-            return if self.exists { keyspace.remove_row(key, self.expire_at_us) } else { Ok(()) };
-        }
-        let existed = std::mem::replace(&mut self.exists, true);
-        if !existed {
-            keyspace.note_birth(Kind::List, key);
-        }
-        let expired_before_at = if existed { self.expire_at_us } else { 0 };
-        let (mut head, mut flags) = (Vec::with_capacity(32), 0);
-        if let Body::Rows { generation, .. } = self.body {
-            head.extend_from_slice(&generation.to_le_bytes());
-            flags = FLAG_ROWS;
-        }
-        head.push(self.encoding);
-        push_count(&mut head, self.count);
-        push_count(&mut head, self.bytes);
-        let values: &[u8] = match &self.body {
-            Body::Inline(values) => values,
-            Body::Rows { head: first, .. } => {
-                head.extend_from_slice(&first.to_le_bytes());
-                &[]
-            }
-        };
-        keyspace.write_row(key, (Kind::List, flags), &[&head, values], self.expire_at_us, expired_before_at)
     }
 
     /// The payload that it would have if it were inline, whatever its size: what goes to another partition.

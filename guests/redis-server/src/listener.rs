@@ -5,8 +5,12 @@
 //! through the [`pipeline`] empties it first. Memory is bounded: by the parser for what comes in, by the pipeline's
 //! weights for what comes back, by limits on what MULTI queues and what a reply over many partitions may come to.
 
+mod administration;
+mod client;
 mod cluster;
+mod config;
 mod functions;
+mod info;
 mod introspection;
 mod keys;
 mod pipeline;
@@ -20,7 +24,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use recoil_sdk::{CallError, Connection, ConnectionError, Error, Router};
 
-use crate::command::{self, Command, Run, Subscription};
+use crate::command::{self, Command, Run};
 use crate::resp::{Arguments, COMMAND_BYTES_MAX, Parsed, Parser, push_error};
 use pipeline::Pipeline;
 pub(crate) use session::REDIS_VERSION;
@@ -71,6 +75,19 @@ struct Session<'a> {
     waiting_id: u64,
     /// What the client has sent while a command waited.
     input: Vec<u8>,
+    replies: Replies,
+    opened: std::time::Instant,
+}
+
+/// Which replies the client wants: CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replies {
+    All,
+    None,
+    /// Not that to the next command.
+    SkipNext,
+    /// Not that to the command under way.
+    Skipping,
 }
 
 impl<'a> Session<'a> {
@@ -91,6 +108,8 @@ impl<'a> Session<'a> {
             closing: false,
             waiting_id: random(),
             input: Vec::new(),
+            replies: Replies::All,
+            opened: waiting::now(),
         }
     }
 
@@ -132,9 +151,29 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Run one command, or queue it.
+    /// Run one command, or queue it, and drop its reply if the client does not want that.
     fn execute(&mut self, arguments: Arguments<'_>) -> Step {
+        if self.replies != Replies::SkipNext {
+            return self.execute_one(arguments);
+        }
+        self.flush_out()?;
+        self.replies = Replies::Skipping;
+        self.execute_one(arguments)?;
+        self.flush_out()?;
+        if self.replies == Replies::Skipping {
+            self.replies = Replies::All;
+        }
+        Ok(())
+    }
+
+    fn execute_one(&mut self, arguments: Arguments<'_>) -> Step {
+        self.renew_patterns();
         let name = arguments.at(0);
+        // What a browser was made to send: nothing behind it may be taken for commands.
+        if name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:") {
+            self.closing = true;
+            return Ok(());
+        }
         let Some(command) = command::find(name) else {
             self.fail(&unknown_command(arguments));
             return Ok(());
@@ -159,6 +198,7 @@ impl<'a> Session<'a> {
             Run::Blocking(which) => self.blocking_command(which, command, arguments),
             Run::SumOverKeys(op) => self.each(command, op, arguments, pipeline::Combine::Sum),
             Run::ArrayOverKeys(op) => self.each(command, op, arguments, pipeline::Combine::Array),
+            Run::Session(command::Session::Client) if client::is_reply(arguments) => self.client_reply(arguments.at(2)),
             Run::Session(which) => {
                 self.session_command(which, arguments);
                 Ok(())
@@ -192,6 +232,9 @@ impl<'a> Session<'a> {
 
     /// Hand the replies to the connection if there are more than `above` bytes.
     fn write_out(&mut self, above: usize) -> Step {
+        if matches!(self.replies, Replies::None | Replies::Skipping) {
+            self.out.clear();
+        }
         if self.out.len() > above {
             self.connection.write(&self.out)?;
             self.out.clear();
@@ -209,8 +252,7 @@ impl<'a> Session<'a> {
 fn allowed_while_subscribed(command: &Command) -> bool {
     use command::Session::{Ping, Quit, Reset};
     match command.run {
-        Run::Subscription(Subscription::PSubscribe | Subscription::Subscribe) => true,
-        Run::Subscription(Subscription::PUnsubscribe | Subscription::Unsubscribe) => true,
+        Run::Subscription(_) => true,
         Run::Session(which) => matches!(which, Ping | Quit | Reset),
         _ => false,
     }

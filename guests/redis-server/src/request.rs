@@ -72,6 +72,20 @@ operations! {
     RenameNx = 55,
     Copy = 56,
 
+    XAdd = 60,
+    XLen = 61,
+    XRange = 62,
+    XRevRange = 63,
+    XDel = 64,
+    XTrim = 65,
+    XSetId = 66,
+    XGroup = 67,
+    XAck = 68,
+    XPending = 69,
+    XClaim = 70,
+    XAutoClaim = 71,
+    XInfo = 72,
+
     /// Internal: keys from a hash position on. See [`crate::walks`].
     Walk = 80,
     /// Internal: how many keys from a hash position on.
@@ -89,6 +103,14 @@ operations! {
     /// Internal: conditions and commands, all or nothing.
     Batch = 87,
     Publish = 88,
+    Sort = 89,
+    SortRo = 90,
+    /// DUMP and RESTORE, whose payloads are Redis'.
+    DumpPayload = 91,
+    RestorePayload = 92,
+    /// Internal: somebody listens to patterns. See [`crate::pubsub`].
+    Patterns = 93,
+    SPublish = 94,
 
     HDel = 100,
     HExists = 101,
@@ -221,9 +243,12 @@ operations! {
 }
 
 impl Op {
-    /// True for operations on collections, bitmaps and the like, which are numbered from here on.
+    /// True for operations on collections, bitmaps and the like, on streams, and SORT and DUMP.
     pub(crate) fn is_on_collections(self) -> bool {
-        self as u8 >= Op::HDel as u8
+        let number = self as u8;
+        number >= Op::HDel as u8
+            || (Op::XAdd as u8..=Op::XInfo as u8).contains(&number)
+            || (Op::Sort as u8..=Op::RestorePayload as u8).contains(&number)
     }
 }
 
@@ -297,6 +322,11 @@ impl<'a> Arguments<'a> {
     /// The next argument, if there is one.
     pub(crate) fn next(&mut self) -> Result<Option<&'a [u8]>, DecodeError> {
         if self.0.remaining() == 0 { Ok(None) } else { self.0.bytes().map(Some) }
+    }
+
+    /// True if none is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.remaining() == 0
     }
 
     /// The next argument, which the arity of the command promises.

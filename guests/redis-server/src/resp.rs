@@ -381,6 +381,23 @@ pub(crate) fn push_double(out: &mut Vec<u8>, resp3: bool, value: f64) {
     }
 }
 
+/// Text for people: a verbatim string in RESP3, else a bulk string.
+pub(crate) fn push_text(out: &mut Vec<u8>, resp3: bool, text: &str) {
+    if !resp3 {
+        return push_bulk(out, text.as_bytes());
+    }
+    push_length(out, b'=', text.len() + 4);
+    out.extend_from_slice(b"txt:");
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Lines, each a simple string: what HELP answers.
+pub(crate) fn push_lines(out: &mut Vec<u8>, lines: &[&str]) {
+    push_array(out, lines.len());
+    lines.iter().for_each(|line| push_simple(out, line));
+}
+
 /// No value.
 pub(crate) fn push_null(out: &mut Vec<u8>, resp3: bool) {
     out.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" });

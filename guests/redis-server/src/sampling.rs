@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::arguments::{integer, is};
 use crate::elements::{Element, Elements, Random, check_held};
 use crate::executor::{CHANGES_MAX, Call};
-use crate::keyspace::{Failure, Kind, Outcome};
+use crate::keyspace::{Failure, Kind, Outcome, Value as _};
 use crate::resp::{push_array, push_bulk, push_double, push_null, push_set};
 use crate::strings::SYNTAX;
 use crate::zset::index::decode_score;

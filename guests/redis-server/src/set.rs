@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::arguments::{KeyCountErrors, NUMKEYS, Options, is, unsigned};
 use crate::elements::{Elements, check_held};
 use crate::executor::{CHANGES_MAX, Call};
-use crate::keyspace::{Failure, Keyspace, Kind, Outcome};
+use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Value as _};
 use crate::request::Op;
 use crate::resp::{push_array, push_bulk, push_integer, push_set};
 use crate::strings::SYNTAX;

@@ -105,7 +105,7 @@ struct SetOptions {
 }
 
 fn set_options(call: &mut Call<'_, '_>) -> Result<SetOptions, Failure> {
-    let mut options = SetOptions::default();
+    let (mut options, mut expiry) = (SetOptions::default(), None);
     while let Some(option) = call.arguments.next()? {
         if option.eq_ignore_ascii_case(b"NX") && !options.only_if_present {
             options.only_if_absent = true;
@@ -113,17 +113,20 @@ fn set_options(call: &mut Call<'_, '_>) -> Result<SetOptions, Failure> {
             options.only_if_present = true;
         } else if option.eq_ignore_ascii_case(b"GET") {
             options.answer_old = true;
-        } else if option.eq_ignore_ascii_case(b"KEEPTTL") && options.expire_at_us == 0 {
+        } else if option.eq_ignore_ascii_case(b"KEEPTTL") && expiry.is_none() {
             options.keep_ttl = true;
         } else if let Some(unit) = TimeUnit::of_option(option)
-            && options.expire_at_us == 0
+            && expiry.is_none()
             && !options.keep_ttl
         {
-            let value = call.arguments.next()?.ok_or(SYNTAX)?;
-            options.expire_at_us = expire_at_positive(call, unit, value, "set")?;
+            expiry = Some((unit, call.arguments.next()?.ok_or(SYNTAX)?));
         } else {
             return Err(SYNTAX.into());
         }
+    }
+    // An option that is none is said before a time that is wrong.
+    if let Some((unit, value)) = expiry {
+        options.expire_at_us = expire_at_positive(call, unit, value, "set")?;
     }
     Ok(options)
 }

@@ -1,10 +1,13 @@
 //! The package as a client sees it, on a cluster in memory: what goes in and comes out of a connection, to the letter.
 
+mod administration;
 mod bits;
 mod blocking;
+mod blocking_streams;
 mod cluster;
 mod collections;
 mod differential;
+mod dump;
 mod errors;
 mod expiry;
 mod foundation;
@@ -15,6 +18,8 @@ mod pipelines;
 mod pubsub;
 mod scripts;
 mod sorted_sets;
+mod sorting;
+mod streams;
 mod strings;
 mod transactions;
 

@@ -15,6 +15,7 @@ use recoil_sdk::{Entry, KeyRange};
 use crate::executor::Call;
 use crate::glob;
 use crate::keyspace::{Failure, HASH_BITS, Outcome, ROW_KEY, Stored, key_of_row, row_prefix};
+use crate::pubsub::ROW_PATTERNS;
 use crate::resp::push_simple;
 use crate::scripts::{ROW_FUNCTION, ROW_SCRIPT};
 use recoil_sdk::encoding::{DecodeError, Reader, push_bytes};
@@ -166,8 +167,15 @@ pub(crate) fn random(call: &mut Call<'_, '_>) -> Outcome {
 
 /// `Op::Flush`: every row goes but those of scripts and functions; timers that are left fire for nothing.
 pub(crate) fn flush(call: &mut Call<'_, '_>) -> Outcome {
-    call.keyspace.transaction.remove_range(&KeyRange::between(b"", &[ROW_SCRIPT]))?;
-    call.keyspace.transaction.remove_range(&KeyRange { start: vec![ROW_FUNCTION + 1], end: None })?;
+    crate::blocking::wake_all(call.keyspace)?;
+    // All but the rows of scripts and functions, and that of patterns, whose listeners go on.
+    for (start, end) in [
+        (vec![], Some(vec![ROW_SCRIPT])),
+        (vec![ROW_FUNCTION + 1], Some(vec![ROW_PATTERNS])),
+        (vec![ROW_PATTERNS + 1], None),
+    ] {
+        call.keyspace.transaction.remove_range(&KeyRange { start, end })?;
+    }
     push_simple(&mut call.reply, "OK");
     Ok(())
 }

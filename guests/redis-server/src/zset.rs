@@ -13,7 +13,7 @@ pub(crate) mod range;
 use crate::arguments::{NUMKEYS, Options, float, is, unsigned};
 use crate::elements::{Elements, check_held};
 use crate::executor::{CHANGES_MAX, Call};
-use crate::keyspace::{Failure, Keyspace, Kind, Outcome};
+use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Value as _};
 use crate::request::Op;
 use crate::resp::{push_array, push_bulk, push_double, push_integer, push_null, push_null_array};
 use crate::strings::SYNTAX;

@@ -43,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "resp", run: redis_server::fuzzing::resp, memory_bytes: SESSION },
     Target { name: "requests", run: redis_server::fuzzing::requests, memory_bytes: SESSION },
     Target { name: "session", run: redis_server::fuzzing::session, memory_bytes: SESSION },
+    Target { name: "dump", run: redis_server::fuzzing::dump, memory_bytes: SESSION },
     Target { name: "peer_stream", run: recoil_cluster::fuzzing::stream, memory_bytes: SMALL },
     Target { name: "calls", run: recoil_cluster::fuzzing::calls, memory_bytes: SMALL },
     Target { name: "meta", run: recoil_cluster::fuzzing::meta, memory_bytes: SMALL },

@@ -122,6 +122,6 @@ macro_rules! targets {
 }
 
 targets! {
-    resp requests session peer_stream calls meta group_entry raft_message snapshot_chunk log_records log_recovery package manifest
-    registry_names registry_records
+    resp requests session dump peer_stream calls meta group_entry raft_message snapshot_chunk log_records log_recovery package
+    manifest registry_names registry_records
 }

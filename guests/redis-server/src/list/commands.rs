@@ -5,7 +5,7 @@
 use super::List;
 use crate::arguments::{NUMKEYS, Options, integer, is, unsigned, window};
 use crate::executor::Call;
-use crate::keyspace::{Failure, Keyspace, Outcome};
+use crate::keyspace::{Failure, Keyspace, Outcome, Value as _};
 use crate::request::Op;
 use crate::resp::{push_array, push_bulk, push_integer, push_null, push_null_array, push_simple};
 use crate::strings::SYNTAX;

@@ -10,13 +10,13 @@
 use recoil_sdk::encoding::push_bytes;
 use recoil_sdk::{CallError, Mode, RoutedCall};
 
-use super::introspection::{info_sections, push_section};
+use super::info::{info_sections, push_section};
 use super::{REPLY_BYTES_MAX, Session, Step, WRITE_BYTES, call_error, random};
 use crate::command::Cluster;
 use crate::keyspace::HASH_BITS;
 use crate::numbers::{parse_i64, parse_u64, push_u64};
 use crate::request::{self, Op, push_number};
-use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_null, push_simple};
+use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_null, push_simple, push_text};
 use crate::strings::{NOT_AN_INTEGER, SYNTAX};
 use crate::walks::{Counted, END, Walked};
 
@@ -258,7 +258,8 @@ impl Session<'_> {
                         .any(|known| section.eq_ignore_ascii_case(known))
                 })
         };
-        let mut text = info_sections(self.id, self.partition_count(), asked);
+        let uptime = self.opened.elapsed().as_secs();
+        let mut text = info_sections(self.id, self.partition_count(), uptime, asked);
         if asked("Keyspace") {
             let counted = self.estimate()?;
             let body = match counted.keys {
@@ -267,7 +268,7 @@ impl Session<'_> {
             };
             push_section(&mut text, "Keyspace", &body);
         }
-        push_bulk(&mut self.out, text.as_bytes());
+        push_text(&mut self.out, self.resp3, &text);
         Ok(())
     }
 

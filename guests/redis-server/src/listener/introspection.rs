@@ -1,61 +1,34 @@
-//! What the server says about itself: COMMAND, CONFIG, and the parts of INFO that need no partition.
+//! COMMAND.
 //!
-//! Invariant: everything here is made from [`COMMANDS`] and the constants below; nothing is configurable at run time, and
-//! CONFIG SET says so.
+//! Invariant: everything here is made from [`COMMANDS`].
 
-use super::session::REDIS_VERSION;
-use super::{quoted, unknown_subcommand, wrong_arity};
-use crate::command::{self, COMMANDS, Command, FLAG_NAMES};
+use super::unknown_subcommand;
+use crate::command::{self, ADMIN, BLOCKING, COMMANDS, Command, FAST, FLAG_NAMES, READONLY, WRITE};
 use crate::glob;
 use crate::resp::{
-    Arguments, push_array, push_bulk, push_error, push_integer, push_map, push_null_array, push_set, push_simple,
+    Arguments, push_array, push_bulk, push_error, push_integer, push_lines, push_map, push_null, push_set, push_simple,
 };
+use crate::strings::SYNTAX;
 
-/// What CONFIG GET knows. Every acknowledged write is on the disks of a quorum, which in Redis' words is `appendonly yes`
-/// with `appendfsync always`.
-const PARAMETERS: [(&str, &str); 10] = [
-    ("appendfsync", "always"),
-    ("appendonly", "yes"),
-    ("databases", "1"),
-    ("maxclients", "10000"),
-    ("maxmemory", "0"),
-    ("maxmemory-policy", "noeviction"),
-    ("notify-keyspace-events", ""),
-    ("proto-max-bulk-len", "8388544"),
-    ("save", ""),
-    ("timeout", "0"),
+const HELP: &[&str] = &[
+    "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "(no subcommand)",
+    "    Return details about all commands.",
+    "COUNT",
+    "    Return the total number of commands in this server.",
+    "LIST [FILTERBY MODULE|ACLCAT|PATTERN <value>]",
+    "    Return a list of all commands in this server.",
+    "INFO [<command-name> ...]",
+    "    Return details about multiple commands.",
+    "DOCS [<command-name> ...]",
+    "    Return documentation details about multiple commands.",
+    "GETKEYS <full-command>",
+    "    Return the keys from a full command.",
+    "GETKEYSANDFLAGS <full-command>",
+    "    Return the keys and the access flags from a full command.",
+    "HELP",
+    "    Print this help.",
 ];
-
-/// CONFIG.
-pub(super) fn config_reply(out: &mut Vec<u8>, resp3: bool, arguments: Arguments<'_>) {
-    let subcommand = arguments.at(1);
-    let is = |name: &str| subcommand.eq_ignore_ascii_case(name.as_bytes());
-    if is("GET") && arguments.len() > 2 {
-        let asked =
-            |name: &str| arguments.from(2).any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()));
-        let found: Vec<_> = PARAMETERS.iter().filter(|(name, _)| asked(name)).collect();
-        push_map(out, resp3, found.len());
-        for (name, value) in found {
-            push_bulk(out, name.as_bytes());
-            push_bulk(out, value.as_bytes());
-        }
-    } else if is("SET") && arguments.len() > 3 {
-        let name = quoted(arguments.at(2), 128);
-        push_error(
-            out,
-            &format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config: this server is \
-                 configured by its cluster"
-            ),
-        );
-    } else if is("RESETSTAT") && arguments.len() == 2 {
-        push_simple(out, "OK");
-    } else if is("GET") || is("SET") {
-        push_error(out, &wrong_arity(&format!("config|{}", quoted(subcommand, 32).to_ascii_lowercase())));
-    } else {
-        push_error(out, &unknown_subcommand("CONFIG", subcommand));
-    }
-}
 
 /// COMMAND.
 pub(super) fn command_reply(out: &mut Vec<u8>, resp3: bool, arguments: Arguments<'_>) {
@@ -67,14 +40,15 @@ pub(super) fn command_reply(out: &mut Vec<u8>, resp3: bool, arguments: Arguments
     } else if is("COUNT") {
         push_integer(out, COMMANDS.len() as i64);
     } else if is("LIST") {
-        push_array(out, COMMANDS.len());
-        COMMANDS.iter().for_each(|command| push_bulk(out, command.name.as_bytes()));
+        list(out, arguments);
+    } else if is("HELP") && arguments.len() == 2 {
+        push_lines(out, HELP);
     } else if is("INFO") {
         push_array(out, arguments.len() - 2);
         for name in arguments.from(2) {
             match command::find(name) {
                 Some(command) => push_command(out, resp3, command),
-                None => push_null_array(out, resp3),
+                None => push_null(out, resp3),
             }
         }
     } else if is("DOCS") {
@@ -84,8 +58,8 @@ pub(super) fn command_reply(out: &mut Vec<u8>, resp3: bool, arguments: Arguments
         let commands: Vec<_> = COMMANDS.iter().filter(asked).collect();
         push_map(out, resp3, commands.len());
         commands.into_iter().for_each(|command| push_docs(out, resp3, command));
-    } else if is("GETKEYS") && arguments.len() > 2 {
-        push_keys(out, arguments);
+    } else if (is("GETKEYS") || is("GETKEYSANDFLAGS")) && arguments.len() > 2 {
+        push_keys(out, resp3, arguments, is("GETKEYSANDFLAGS"));
     } else {
         push_error(out, &unknown_subcommand("COMMAND", subcommand));
     }
@@ -101,11 +75,61 @@ fn push_command(out: &mut Vec<u8>, resp3: bool, command: &Command) {
     for place in [command.keys.0, command.keys.1, command.keys.2] {
         push_integer(out, i64::from(place));
     }
-    // Categories of access control, hints, key specifications, subcommands: none.
-    push_set(out, resp3, 0);
+    let categories = categories(command);
+    push_set(out, resp3, categories.len());
+    categories.iter().for_each(|category| push_simple(out, &format!("@{category}")));
+    // Hints, key specifications, subcommands: none.
     push_array(out, 0);
     push_array(out, 0);
     push_array(out, 0);
+}
+
+/// The categories of access control that Redis has a command in.
+fn categories(command: &Command) -> Vec<&'static str> {
+    let flag = |flag: u16, name: &'static str| (command.flags & flag != 0).then_some(name);
+    let group = match command.group {
+        "generic" => "keyspace",
+        "sorted-set" => "sortedset",
+        "transactions" => "transaction",
+        "server" | "cluster" => "",
+        group => group,
+    };
+    let found = [
+        flag(WRITE, "write"),
+        flag(READONLY, "read"),
+        Some(group).filter(|group| !group.is_empty()),
+        flag(ADMIN, "admin"),
+        flag(ADMIN, "dangerous"),
+        flag(BLOCKING, "blocking"),
+        Some(if command.flags & FAST != 0 { "fast" } else { "slow" }),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// COMMAND LIST.
+fn list(out: &mut Vec<u8>, arguments: Arguments<'_>) {
+    let (length, by, value) = (arguments.len(), arguments.at(3), arguments.at(4));
+    let is = |name: &str| by.eq_ignore_ascii_case(name.as_bytes());
+    let wanted: Vec<&Command> = match length {
+        2 => COMMANDS.iter().collect(),
+        5 if arguments.at(2).eq_ignore_ascii_case(b"FILTERBY") => {
+            if is("MODULE") {
+                Vec::new()
+            } else if is("PATTERN") {
+                COMMANDS.iter().filter(|command| glob::matches(value, command.name.as_bytes())).collect()
+            } else if is("ACLCAT") {
+                let has = |command: &&Command| {
+                    categories(command).iter().any(|category| value.eq_ignore_ascii_case(category.as_bytes()))
+                };
+                COMMANDS.iter().filter(has).collect()
+            } else {
+                return push_error(out, SYNTAX);
+            }
+        }
+        _ => return push_error(out, SYNTAX),
+    };
+    push_array(out, wanted.len());
+    wanted.into_iter().for_each(|command| push_bulk(out, command.name.as_bytes()));
 }
 
 fn push_docs(out: &mut Vec<u8>, resp3: bool, command: &Command) {
@@ -117,8 +141,8 @@ fn push_docs(out: &mut Vec<u8>, resp3: bool, command: &Command) {
     }
 }
 
-/// COMMAND GETKEYS, whose arguments from the third on are a command.
-fn push_keys(out: &mut Vec<u8>, arguments: Arguments<'_>) {
+/// COMMAND GETKEYS and GETKEYSANDFLAGS, whose arguments from the third on are a command.
+fn push_keys(out: &mut Vec<u8>, resp3: bool, arguments: Arguments<'_>, with_flags: bool) {
     let length = arguments.len() - 2;
     let Some(command) = command::find(arguments.at(2)) else {
         return push_error(out, "ERR Invalid command specified");
@@ -131,41 +155,16 @@ fn push_keys(out: &mut Vec<u8>, arguments: Arguments<'_>) {
         return push_error(out, "ERR The command has no key arguments");
     }
     push_array(out, places.len());
-    places.into_iter().for_each(|place| push_bulk(out, arguments.at(place + 2)));
-}
-
-/// The sections of INFO that need no partition, in their order; `asked` says which are wanted.
-pub(super) fn info_sections(client_id: u64, partitions: u32, asked: impl Fn(&str) -> bool) -> String {
-    let sections: [(&str, String); 4] = [
-        (
-            "Server",
-            format!(
-                "redis_version:{REDIS_VERSION}\r\nserver_name:recoil\r\nrecoil_package:{} {}\r\nredis_mode:standalone\r\n\
-                 arch_bits:64\r\nrecoil_partitions:{partitions}\r\n",
-                env!("CARGO_PKG_NAME"),
-                env!("CARGO_PKG_VERSION"),
-            ),
-        ),
-        ("Clients", format!("connected_clients:1\r\nmaxclients:10000\r\nrecoil_client_id:{client_id}\r\n")),
-        (
-            "Persistence",
-            "loading:0\r\naof_enabled:1\r\naof_last_write_status:ok\r\nrdb_last_bgsave_status:ok\r\n".to_owned(),
-        ),
-        ("Replication", "role:master\r\nconnected_slaves:0\r\n".to_owned()),
-    ];
-    let mut text = String::new();
-    for (name, body) in sections {
-        if asked(name) {
-            push_section(&mut text, name, &body);
+    // Which of its keys a command writes is not in the table.
+    let flags = if command.flags & WRITE != 0 { ["RW", "update"] } else { ["RO", "access"] };
+    for place in places {
+        if with_flags {
+            push_array(out, 2);
+        }
+        push_bulk(out, arguments.at(place + 2));
+        if with_flags {
+            push_set(out, resp3, 2);
+            flags.iter().for_each(|flag| push_simple(out, flag));
         }
     }
-    text
-}
-
-/// One section of INFO.
-pub(super) fn push_section(text: &mut String, name: &str, body: &str) {
-    if !text.is_empty() {
-        text.push_str("\r\n");
-    }
-    text.push_str(&format!("# {name}\r\n{body}"));
 }

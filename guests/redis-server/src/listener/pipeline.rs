@@ -139,6 +139,22 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// A call for several keys of one partition, whose answer is the reply. A read is bounded.
+    pub(super) fn one_of_keys(&mut self, call: RoutedCall, keys: &[&[u8]]) -> Step {
+        let writes = matches!(call.mode, Mode::Write);
+        if writes && keys.iter().any(|key| self.pipeline.read.may_contain(key)) {
+            self.flush()?;
+        }
+        let weight = if writes { LARGE_WEIGHT } else { BOUNDED_REPLY_BYTES_MAX };
+        self.make_room(1, call.request.len(), weight, None)?;
+        if !writes {
+            keys.iter().for_each(|key| self.pipeline.read.insert(key));
+        }
+        self.push_call(call, weight);
+        self.pipeline.slots.push(Slot::One);
+        Ok(())
+    }
+
     /// A command on the one partition that owns all of its keys.
     pub(super) fn together(&mut self, command: &Command, op: Op, arguments: Arguments<'_>) -> Step {
         let places = command.key_places(arguments.len(), |at| arguments.at(at));

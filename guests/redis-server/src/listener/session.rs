@@ -2,11 +2,12 @@
 //!
 //! Invariant: these never wait and never fail; within MULTI they run when EXEC comes to them.
 
-use super::introspection::{command_reply, config_reply};
-use super::{Session, quoted, unknown_subcommand, wrong_arity};
+use super::config::config_reply;
+use super::introspection::command_reply;
+use super::{Session, administration, quoted, wrong_arity};
 use crate::command::Session as SessionCommand;
 use crate::numbers::{parse_i64, push_u64};
-use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_map, push_null, push_simple};
+use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_map, push_simple};
 
 /// The version of Redis whose commands and texts these are, for clients that look.
 pub(crate) const REDIS_VERSION: &str = "7.2.0";
@@ -38,6 +39,19 @@ impl Session<'_> {
                 let resp3 = self.resp3;
                 config_reply(self.reply(), resp3, arguments);
             }
+            SessionCommand::Debug => self.debug(arguments),
+            SessionCommand::Acl
+            | SessionCommand::ClusterInfo
+            | SessionCommand::Latency
+            | SessionCommand::Lolwut
+            | SessionCommand::PubSub
+            | SessionCommand::Role
+            | SessionCommand::SlowLog
+            | SessionCommand::Wait
+            | SessionCommand::WaitAof => {
+                let resp3 = self.resp3;
+                administration::reply(which, self.reply(), resp3, arguments);
+            }
         }
     }
 
@@ -57,7 +71,7 @@ impl Session<'_> {
     }
 
     /// An error reply that spoils no transaction: it may be part of one that is running.
-    fn refuse(&mut self, text: &str) {
+    pub(super) fn refuse(&mut self, text: &str) {
         push_error(self.reply(), text);
     }
 
@@ -150,80 +164,9 @@ impl Session<'_> {
             push_bulk(out, &text);
         }
     }
-
-    fn client(&mut self, arguments: Arguments<'_>) {
-        let subcommand = arguments.at(1);
-        let is =
-            |name: &str, length: usize| subcommand.eq_ignore_ascii_case(name.as_bytes()) && arguments.len() == length;
-        if is("ID", 2) {
-            let id = self.id as i64;
-            push_integer(self.reply(), id);
-        } else if is("GETNAME", 2) {
-            let (name, resp3) = (self.name.clone(), self.resp3);
-            if name.is_empty() { push_null(self.reply(), resp3) } else { push_bulk(self.reply(), &name) }
-        } else if is("SETNAME", 3) {
-            match invalid_name(arguments.at(2)) {
-                Some(text) => self.refuse(text),
-                None => {
-                    self.name = arguments.at(2).to_vec();
-                    push_simple(self.reply(), "OK");
-                }
-            }
-        } else if is("SETINFO", 4) {
-            self.client_setinfo(arguments.at(2), arguments.at(3));
-        } else if is("INFO", 2) || subcommand.eq_ignore_ascii_case(b"LIST") {
-            let line = self.client_line();
-            push_bulk(self.reply(), line.as_bytes());
-        } else if is("NO-EVICT", 3) || is("NO-TOUCH", 3) {
-            // Nothing is evicted, and nobody counts touches.
-            let known = [&b"ON"[..], b"OFF"].iter().any(|word| arguments.at(2).eq_ignore_ascii_case(word));
-            if known { push_simple(self.reply(), "OK") } else { self.refuse(SYNTAX) }
-        } else if is("REPLY", 3) && arguments.at(2).eq_ignore_ascii_case(b"ON") {
-            push_simple(self.reply(), "OK");
-        } else if ["ID", "GETNAME", "SETNAME", "SETINFO", "INFO", "NO-EVICT", "NO-TOUCH"]
-            .iter()
-            .any(|name| subcommand.eq_ignore_ascii_case(name.as_bytes()))
-        {
-            self.refuse(&wrong_arity(&format!("client|{}", quoted(subcommand, 32).to_ascii_lowercase())));
-        } else {
-            self.refuse(&unknown_subcommand("CLIENT", subcommand));
-        }
-    }
-
-    fn client_setinfo(&mut self, attribute: &[u8], value: &[u8]) {
-        let (field, name) = if attribute.eq_ignore_ascii_case(b"LIB-NAME") {
-            (&mut self.library.0, "lib-name")
-        } else if attribute.eq_ignore_ascii_case(b"LIB-VER") {
-            (&mut self.library.1, "lib-ver")
-        } else {
-            return self.refuse(&format!("ERR Unrecognized option '{}'", quoted(attribute, 128)));
-        };
-        if invalid_name(value).is_some() {
-            return self.refuse(&format!("ERR {name} cannot contain spaces, newlines or special characters."));
-        }
-        *field = value.to_vec();
-        push_simple(self.reply(), "OK");
-    }
-
-    /// This connection, as CLIENT LIST shows one. A listener sees no other.
-    fn client_line(&self) -> String {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        format!(
-            "id={} addr={} fd=-1 name={} age=0 idle=0 flags=N db=0 sub={} psub=0 ssub=0 multi=-1 watch={} cmd=client user=default \
-             lib-name={} lib-ver={} resp={}\n",
-            self.id,
-            self.connection.peer_address(),
-            text(&self.name),
-            self.channels.len(),
-            self.watched.len(),
-            text(&self.library.0),
-            text(&self.library.1),
-            if self.resp3 { 3 } else { 2 },
-        )
-    }
 }
 
-fn invalid_name(name: &[u8]) -> Option<&'static str> {
+pub(super) fn invalid_name(name: &[u8]) -> Option<&'static str> {
     let valid = name.len() <= NAME_BYTES_MAX && name.iter().all(u8::is_ascii_graphic);
     (!valid).then_some("ERR Client names cannot contain spaces, newlines or special characters.")
 }

@@ -1,5 +1,8 @@
 //! Blocking commands: the listener's half. The other, with what is kept where, is [`crate::blocking`].
 //!
+//! XREAD and XREADGROUP that are not asked to wait are calls like others. With BLOCK they look at all streams first, wherever
+//! they are, and only wait if none has anything; what several partitions deliver at the same moment makes one reply.
+//!
 //! A command asks the partitions of its keys, in their order, and registers on those that have nothing. Then the session
 //! waits for a message, for input, or for a second, and asks again. One partition may serve it while another does, too: the
 //! first answer is the reply, and the others are told to give back what they have. CLIENT UNBLOCK is absent.
@@ -8,8 +11,8 @@
 //! leases end. No command meets what an earlier one of the connection has left. What arrives while it waits is kept for the parser, up to [`INPUT_BYTES_MAX`], beyond which the connection is
 //! not read until the command ends.
 
-use recoil_sdk::encoding::push_bytes;
-use recoil_sdk::{CallError, Event, Mode, RoutedCall};
+use recoil_sdk::encoding::{Reader, push_bytes};
+use recoil_sdk::{Address, CallError, Event, Mode, RoutedCall};
 
 use super::{READ_BYTES_MAX, Session, Step, WRITE_BYTES, call_error, crossslot};
 use crate::blocking::{Blocking, Parsed, Take, WAIT, topic};
@@ -17,6 +20,7 @@ use crate::command::Command;
 use crate::keyspace::{Failure, hash_tag};
 use crate::request::{self, Op, push_number};
 use crate::resp::{Arguments, push_error};
+use crate::streams::read::merge;
 
 /// How long a waiting command goes without asking.
 const ASK_MS: u64 = 1_000;
@@ -33,8 +37,8 @@ struct Wait<'k> {
 }
 
 impl Wait<'_> {
-    fn request(&self, may_wait: bool, keys: &[&[u8]]) -> Vec<u8> {
-        let mut request = request::begin(Op::Block, self.resp3, false, 64);
+    fn request(&self, may_wait: bool, bounded: bool, keys: &[&[u8]]) -> Vec<u8> {
+        let mut request = request::begin(Op::Block, self.resp3, bounded, 64);
         push_number(&mut request, self.connection);
         push_number(&mut request, u64::from(may_wait));
         let mut take = Vec::new();
@@ -42,6 +46,10 @@ impl Wait<'_> {
         push_bytes(&mut request, &take);
         keys.iter().for_each(|key| push_bytes(&mut request, key));
         request
+    }
+
+    fn is_read(&self) -> bool {
+        matches!(self.take, Take::Read(_))
     }
 
     fn unblock(&self, partition: u32, give_back: bool) -> RoutedCall {
@@ -53,7 +61,7 @@ impl Wait<'_> {
 }
 
 #[allow(clippy::disallowed_methods)] // a listener has no other clock than the one that WASI gives it
-fn now() -> std::time::Instant {
+pub(super) fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
@@ -66,9 +74,16 @@ fn text_of(failure: Failure) -> String {
 }
 
 impl Session<'_> {
-    fn parse_wait<'k>(&self, which: Blocking, name: &str, arguments: Arguments<'k>) -> Result<(Wait<'k>, u64), String> {
+    /// The command, and how long it waits: none if it was not asked to, 0 for ever.
+    fn parse_wait<'k>(
+        &self,
+        which: Blocking,
+        name: &str,
+        arguments: Arguments<'k>,
+    ) -> Result<(Wait<'k>, Option<u64>), String> {
         let words: Vec<&[u8]> = arguments.from(1).collect();
         let parsed = Parsed::parse(which, &words).map_err(text_of)?;
+        let timeout_ms = parsed.waits.then_some(parsed.timeout_ms);
         let place = |key: &[u8]| self.router.locate(hash_tag(key)).id;
         let mut places: Vec<(u32, Vec<&[u8]>)> = Vec::new();
         for key in parsed.keys {
@@ -84,7 +99,7 @@ impl Session<'_> {
             return Err(crossslot(name));
         }
         let wait = Wait { take: parsed.take, places, connection: self.waiting_id, resp3: self.resp3 };
-        Ok((wait, parsed.timeout_ms))
+        Ok((wait, timeout_ms))
     }
 
     /// The request of such a command within MULTI, where it does not wait, and the partition of all its keys.
@@ -96,60 +111,107 @@ impl Session<'_> {
     ) -> Result<(u32, Vec<u8>), String> {
         let (wait, _) = self.parse_wait(which, name, arguments)?;
         match &wait.places[..] {
-            [(partition, keys)] => Ok((*partition, wait.request(false, keys))),
+            [(partition, keys)] => Ok((*partition, wait.request(false, false, keys))),
             _ => Err(crossslot(name)),
         }
     }
 
     pub(super) fn blocking_command(&mut self, which: Blocking, command: &Command, arguments: Arguments<'_>) -> Step {
-        self.flush_out()?;
         // Each command waits under a number of its own: what an earlier one could not cancel is none of its business.
         self.waiting_id = self.waiting_id.wrapping_add(1);
         let (wait, timeout_ms) = match self.parse_wait(which, command.name, arguments) {
             Ok(parsed) => parsed,
             Err(text) => {
-                push_error(&mut self.out, &text);
+                push_error(self.reply(), &text);
                 return Ok(());
             }
         };
-        let reply = self.wait(&wait, timeout_ms);
+        if timeout_ms.is_none()
+            && let [(_, keys)] = &wait.places[..]
+        {
+            return self.read_in_pipeline(&wait, keys, command.writes());
+        }
+        self.flush_out()?;
+        let nothing = wait.take.clone();
+        let reply = match timeout_ms {
+            Some(timeout_ms) if !wait.is_read() || wait.places.len() == 1 => self.wait(wait, timeout_ms),
+            timeout_ms => match (self.read_each(&wait), timeout_ms) {
+                (Ok(None), Some(timeout_ms)) => self.wait(wait, timeout_ms),
+                (reply, _) => reply,
+            },
+        };
         match reply {
             Ok(Some(reply)) => self.out.extend_from_slice(&reply),
-            Ok(None) => wait.take.push_nothing(&mut self.out, self.resp3),
+            Ok(None) => nothing.push_nothing(&mut self.out, self.resp3),
             Err(text) => push_error(&mut self.out, &text),
         }
         self.write_out(WRITE_BYTES)
     }
 
+    /// Read the streams of one partition.
+    fn read_in_pipeline(&mut self, wait: &Wait<'_>, keys: &[&[u8]], writes: bool) -> Step {
+        let request = wait.request(false, !writes, keys);
+        let to = Address::Key(hash_tag(keys.first().copied().unwrap_or_default()).to_vec());
+        let mode = if writes { Mode::Write } else { Mode::Read };
+        self.one_of_keys(RoutedCall { to, request, mode }, keys)
+    }
+
+    /// Read streams of several partitions, each by itself; none if there is nothing. They are in the order of the command.
+    fn read_each(&mut self, wait: &Wait<'_>) -> Result<Option<Vec<u8>>, String> {
+        let Take::Read(read) = &wait.take else { return Ok(None) };
+        let mode = if read.is_for_group() { Mode::Write } else { Mode::Read };
+        let mut calls = Vec::new();
+        for key in read.keys() {
+            let partition = self.router.locate(hash_tag(key)).id;
+            calls.push(RoutedCall::to_partition(partition, wait.request(false, false, &[key]), mode));
+        }
+        let mut replies = Vec::with_capacity(calls.len());
+        for answer in self.router.call_many(&calls) {
+            replies.push(answer.map_err(|error| call_error(&error))?);
+        }
+        Ok(merge(replies, self.resp3))
+    }
+
     /// Wait for the reply; none when the time is over or the client has gone.
-    fn wait(&mut self, wait: &Wait<'_>, timeout_ms: u64) -> Result<Option<Vec<u8>>, String> {
+    fn wait(&mut self, mut wait: Wait<'_>, timeout_ms: u64) -> Result<Option<Vec<u8>>, String> {
         // Before anything is registered, so that no message is missed.
         let messages = self.router.subscribe(&topic(wait.connection));
         let mut left_ms = if timeout_ms == 0 { u64::MAX } else { timeout_ms };
         let (mut registered, mut gone) = (0, false);
         loop {
-            for (number, (partition, keys)) in wait.places.iter().enumerate() {
-                let call = RoutedCall::to_partition(*partition, wait.request(true, keys), Mode::Write);
+            for number in 0..wait.places.len() {
+                let (partition, keys) = &wait.places[number];
+                let call = RoutedCall::to_partition(*partition, wait.request(true, false, keys), Mode::Write);
                 registered = registered.max(number + 1);
                 match self.router.call(&call) {
-                    Ok(answer) if answer == [WAIT] => {}
+                    Ok(answer) if answer.first() == Some(&WAIT) => {
+                        if let Ok(take) = Take::decode(&mut Reader::new(&answer[1..])) {
+                            wait.take = take;
+                        }
+                    }
                     Ok(reply) => {
                         let others = wait.places[..registered].iter().filter(|(other, _)| other != partition);
-                        let calls: Vec<_> = others.map(|(other, _)| wait.unblock(*other, true)).collect();
-                        self.router.call_many(&calls);
-                        return Ok(Some(reply));
+                        let calls: Vec<_> = others.map(|(other, _)| wait.unblock(*other, !wait.is_read())).collect();
+                        let answers = self.router.call_many(&calls);
+                        if !wait.is_read() {
+                            return Ok(Some(reply));
+                        }
+                        // What was delivered for a group has been delivered: it goes along.
+                        let others = answers.into_iter().flatten();
+                        return Ok(merge(std::iter::once(reply).chain(others).collect(), self.resp3));
                     }
                     // A leader that is being replaced must not end a command that waits for ever.
                     Err(CallError::Unavailable(_) | CallError::Conflict) if left_ms > ASK_MS => {}
                     Err(error) => {
-                        self.give_up(wait, registered, true);
+                        self.give_up(&wait, registered, true);
                         return Err(call_error(&error));
                     }
                 }
             }
             if left_ms == 0 || gone {
-                return Ok(self.give_up(wait, registered, gone));
+                return Ok(self.give_up(&wait, registered, gone));
             }
+            self.renew_patterns();
             let (slice_ms, started) = (left_ms.min(ASK_MS), now());
             // Readiness is announced again and again until it is read: with enough read, only messages count.
             let event = if self.input.len() < INPUT_BYTES_MAX {
@@ -178,6 +240,12 @@ impl Session<'_> {
 
     /// Register nowhere any more. What has come meanwhile is the reply, once, or goes back.
     fn give_up(&self, wait: &Wait<'_>, registered: usize, give_back: bool) -> Option<Vec<u8>> {
+        if wait.is_read() {
+            let unblock = |(partition, _): &(u32, Vec<&[u8]>)| wait.unblock(*partition, give_back);
+            let calls: Vec<_> = wait.places[..registered].iter().map(unblock).collect();
+            let answers = self.router.call_many(&calls).into_iter().flatten();
+            return merge(answers.collect(), self.resp3);
+        }
         let mut reply: Option<Vec<u8>> = None;
         for (partition, _) in &wait.places[..registered] {
             let answer = self.router.call(&wait.unblock(*partition, give_back || reply.is_some()));

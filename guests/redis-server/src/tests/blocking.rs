@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a waiting connection's next look at the world brings.
-enum Act<'a> {
+pub(super) enum Act<'a> {
     /// Something happens elsewhere. If that sends no message, the wait goes on for its whole time.
     Elsewhere(Box<dyn FnOnce() + 'a>),
     /// The client sends something.
@@ -50,19 +50,19 @@ impl Connection for Waiter<'_> {
 }
 
 /// Serve a connection that begins with `command`; answers what it was sent, and how often it waited.
-fn wait(router: &dyn Router, command: &'static str, acts: Vec<Act<'_>>) -> (String, usize) {
+pub(super) fn wait(router: &dyn Router, command: &'static str, acts: Vec<Act<'_>>) -> (String, usize) {
     let acts = std::iter::once(Act::Input(command)).chain(acts).collect();
     let mut connection = Waiter { acts, output: Vec::new(), waits: 0 };
     Redis::serve(&mut connection, router).expect("a session ends without an error");
     (text(&connection.output), connection.waits)
 }
 
-fn elsewhere<'a>(act: impl FnOnce() + 'a) -> Act<'a> {
+pub(super) fn elsewhere<'a>(act: impl FnOnce() + 'a) -> Act<'a> {
     Act::Elsewhere(Box::new(act))
 }
 
 /// Rows of waiters, of mailboxes and of waiting connections, and their timers.
-fn registered(cluster: &FakeCluster) -> [usize; 4] {
+pub(super) fn registered(cluster: &FakeCluster) -> [usize; 4] {
     let mut counts = [0; 4];
     for id in 0..13 {
         cluster.with_partition(id, |partition| {

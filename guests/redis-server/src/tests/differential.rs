@@ -5,6 +5,8 @@
 //! not a cluster in memory that is compared, but the node that serves there, whose keys are removed. Deliberately absent: what 7.0 and 7.2
 //! answer differently, and what is random.
 
+mod streams;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -12,9 +14,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::*;
+use streams::STREAM;
 
 /// A real server, which ends with this value.
-struct Reference {
+pub(super) struct Reference {
     process: Child,
     folder: PathBuf,
     port: u16,
@@ -22,11 +25,12 @@ struct Reference {
 
 impl Reference {
     /// None if it is not installed.
-    fn start() -> Option<Self> {
+    pub(super) fn start() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
         let folder = std::env::temp_dir().join(format!("recoil-redis-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for the reference server");
         let started = Command::new("redis-server")
+            .env("LC_ALL", "C")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
             .arg(&folder)
             .stdout(Stdio::null())
@@ -47,7 +51,7 @@ impl Reference {
         panic!("redis-server did not listen within five seconds");
     }
 
-    fn send(&self, input: &[u8]) -> Vec<u8> {
+    pub(super) fn send(&self, input: &[u8]) -> Vec<u8> {
         send_to(("127.0.0.1", self.port), input)
     }
 }
@@ -130,6 +134,7 @@ fn sorted(command: &str, reply: Reply) -> Reply {
     if command == "TTL" && matches!(&reply, Reply::Line(line) if line.len() > 2 && !line.contains('-')) {
         return Reply::Line("some time".to_owned());
     }
+    let reply = if command.starts_with('X') { streams::comparable(command, reply) } else { reply };
     let Reply::Many(kind, mut replies) = reply else { return reply };
     match command {
         "HGETALL" => {
@@ -163,7 +168,7 @@ impl Course {
         match placeholder {
             "K" => format!("{{t}}{kind}{}", self.below(3)),
             // Now and then a key of another type.
-            "Y" => format!("{{t}}{}{}", self.of(&["hash", "set", "list", "zset", "string"]), self.below(3)),
+            "Y" => format!("{{t}}{}{}", self.of(&["hash", "set", "list", "zset", "string", "stream"]), self.below(3)),
             "E" => format!("e{}", self.below(domain)),
             "V" if self.below(20) == 0 => "long".repeat(20),
             "V" => self.of(&["1", "-7", "x", "9223372036854775807", "2.5", "", "v w"]).to_owned(),
@@ -178,6 +183,8 @@ impl Course {
                 3 => format!("({}", self.word("E", kind, domain)),
                 _ => format!("[{}", self.word("E", kind, domain)),
             },
+            "D" => format!("7-{}", self.below(2 * domain)),
+            "P" => self.of(&["", "("]).to_owned() + &self.word("D", kind, domain),
             "W" => self.of(&["LEFT", "RIGHT"]).to_owned(),
             "T" => self.of(&["u8", "i5", "u1", "i64", "u63", "i33", "u64"]).to_owned(),
             "O" => self.of(&["0", "3", "#1", "100", "17"]).to_owned(),
@@ -238,6 +245,10 @@ const SET: &[&str] = &[
     "RENAME K K",
     "COPY K K",
     "SRANDMEMBER K 0",
+    "SORT K ALPHA",
+    "SORT K BY {t}string0* GET {t}hash0->e1 GET # LIMIT 0 0",
+    "SORT K BY nosort STORE {t}sorted",
+    "LRANGE {t}sorted 0 -1",
     "SPOP K 0",
     "EXPIRE K 100",
     "TTL K",
@@ -270,6 +281,12 @@ const LIST: &[&str] = &[
     "RPOPLPUSH K K",
     "LMPOP 2 K K W COUNT N",
     "LMPOP 2 K Y W",
+    "SORT K ALPHA",
+    "SORT K ALPHA DESC LIMIT N N",
+    "SORT K",
+    "SORT K BY nosort GET # LIMIT I N",
+    "SORT K ALPHA STORE K",
+    "SORT Y ALPHA",
     "RPUSH Y E",
     "DEL K",
     "RENAME K K",
@@ -328,6 +345,10 @@ const ZSET: &[&str] = &[
 
 /// Members of one score, which is what ranges of names are for.
 const LEX: &[&str] = &[
+    "SORT K ALPHA DESC LIMIT N N",
+    "SORT K BY nosort",
+    "SORT K BY nosort DESC LIMIT N N",
+    "SORT_RO K",
     "ZADD K 0 E 0 E",
     "ZREM K E",
     "ZRANGEBYLEX K X X",
@@ -442,6 +463,7 @@ fn first_contents(kind: &str, domain: u64, one_score: bool) -> Vec<String> {
         ("set", "SADD {t}set0 e1"),
         ("list", "RPUSH {t}list0 e1"),
         ("zset", "ZADD {t}zset0 1 e1"),
+        ("stream", "XADD {t}stream0 1-1 e1 v"),
     ];
     let mut commands: Vec<String> =
         others.iter().filter(|(other, _)| *other != kind).map(|(_, command)| (*command).to_owned()).collect();
@@ -472,6 +494,7 @@ fn final_contents(kind: &str) -> Vec<String> {
         "set" => &["SMEMBERS"],
         "list" => &["LRANGE 0 -1"],
         "zset" => &["ZRANGE 0 -1 WITHSCORES"],
+        "stream" => &["XRANGE - +", "XINFO STREAM"],
         "sketch" => &["PFCOUNT"],
         _ => &["GET"],
     };
@@ -479,7 +502,10 @@ fn final_contents(kind: &str) -> Vec<String> {
     for number in 0..3 {
         for command in commands {
             let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
-            all.push(format!("{name} {{t}}{kind}{number} {rest}").trim_end().to_owned());
+            all.push(match *command {
+                "XINFO STREAM" => format!("{command} {{t}}{kind}{number}"),
+                _ => format!("{name} {{t}}{kind}{number} {rest}").trim_end().to_owned(),
+            });
         }
         all.push(format!("TTL {{t}}{kind}{number}"));
     }
@@ -565,6 +591,7 @@ fn replies_are_those_of_a_real_server() {
             ("string", STRING),
             ("sketch", SKETCH),
             ("script", SCRIPT),
+            ("stream", STREAM),
         ] {
             // Few elements stay inline, many become rows.
             for domain in [12, 400] {

@@ -73,16 +73,16 @@ fn what_clients_ask_on_connecting_is_answered() {
         CONFIG GET nothing          => *0
         CONFIG RESETSTAT            => +OK
         COMMAND GETKEYS MSET a 1 b 2 => *2 $1 a $1 b
-        COMMAND INFO nope           => *1 *-1
-        COMMAND INFO get            => *1 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *0 *0 *0 *0
+        COMMAND INFO nope           => *1 $-1
+        COMMAND INFO get            => *1 *10 $3 get :2 *2 +readonly +fast :1 :1 :1 *3 +@read +@string +@fast *0 *0 *0
         "#,
     );
     assert!(run(&cluster, "CLIENT SETNAME me\nCLIENT LIST").contains("name=me "));
     assert!(run(&cluster, "CONFIG SET maxmemory 1").starts_with("-ERR CONFIG SET failed"));
     let count = crate::command::COMMANDS.len();
     assert_eq!(run(&cluster, "COMMAND COUNT"), format!(":{count}"));
-    assert!(run(&cluster, "COMMAND").starts_with(&format!("*{count} *10 $6 append :3 ")));
-    assert!(run(&cluster, "COMMAND DOCS").starts_with(&format!("*{} $6 append *6 $7 summary ", 2 * count)));
+    assert!(run(&cluster, "COMMAND").starts_with(&format!("*{count} *10 $3 acl :-2 ")));
+    assert!(run(&cluster, "COMMAND DOCS").starts_with(&format!("*{} $3 acl *6 $7 summary ", 2 * count)));
     assert!(run(&cluster, "COMMAND DOCS get").starts_with("*2 $3 get *6 "));
     let info = run(&cluster, "INFO");
     for line in ["# Server redis_version:7.2.0 ", "# Clients ", "# Replication role:master ", "# Keyspace"] {

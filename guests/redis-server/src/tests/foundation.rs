@@ -258,7 +258,7 @@ fn encodings_are_those_of_redis() {
         MEMORY USAGE nope           => $-1
         MEMORY USAGE h SAMPLES 5    => :97
         MEMORY USAGE                => -ERR wrong number of arguments for 'memory|usage' command
-        MEMORY DOCTOR               => -ERR unknown subcommand 'DOCTOR'. Try MEMORY HELP.
+        MEMORY NONSENSE             => -ERR unknown subcommand 'NONSENSE'. Try MEMORY HELP.
         "#,
     );
 }
@@ -340,7 +340,7 @@ fn keys_of_one_command_are_of_one_partition() {
         SINTERCARD x {t}a           => -ERR numkeys should be greater than 0
         COMMAND GETKEYS ZUNIONSTORE d 2 a b WEIGHTS 1 2 => *3 $1 d $1 a $1 b
         COMMAND GETKEYS GEORADIUS k 1 1 1 km STORE s => *2 $1 k $1 s
-        COMMAND INFO zunion         => *1 *10 $6 zunion :-3 *2 +readonly +movablekeys :0 :0 :0 *0 *0 *0 *0
+        COMMAND INFO zunion         => *1 *10 $6 zunion :-3 *2 +readonly +movablekeys :0 :0 :0 *3 +@read +@sortedset +@slow *0 *0 *0
         "#,
     );
 }

@@ -45,12 +45,58 @@ fn resp3_pushes_messages_beside_ordinary_commands() {
 }
 
 #[test]
-fn patterns_are_refused_and_channels_are_bounded() {
+/// Fails if a pattern misses a message, or is sent one that it does not match.
+fn patterns_are_sent_what_matches() {
     let cluster = cluster();
-    assert_eq!(
-        run(&cluster, "PSUBSCRIBE n*\nPUNSUBSCRIBE"),
-        "-ERR PSUBSCRIBE is not supported: subscribe to channels by their names *3 $12 punsubscribe $-1 :0"
+    let lease = |partition| cluster.with_partition(partition, |partition| partition.rows().contains_key(&[0x0b][..]));
+    let output = serve_steps(
+        &cluster,
+        vec![
+            Box::new(|| b"PSUBSCRIBE n* *w*\r\nSUBSCRIBE news\r\n".to_vec()),
+            Box::new(|| {
+                assert!((0..13).all(lease), "every partition knows");
+                run(&cluster, "PUBLISH news a\nPUBLISH note b\nPUBLISH other c\nFLUSHALL\nPUBLISH show d");
+                run(&cluster, "PUBLISH \"\\x00patterns\" \"\\xff\"");
+                b"PING x\r\n".to_vec()
+            }),
+            Box::new(|| b"PUNSUBSCRIBE n*\r\nPUNSUBSCRIBE\r\nUNSUBSCRIBE\r\nPUNSUBSCRIBE\r\nGET k\r\n".to_vec()),
+        ],
     );
+    assert_eq!(
+        text(&output),
+        "*3 $10 psubscribe $2 n* :1 *3 $10 psubscribe $3 *w* :2 *3 $9 subscribe $4 news :3 *2 $4 pong $1 x \
+         *3 $7 message $4 news $1 a *4 $8 pmessage $2 n* $4 news $1 a *4 $8 pmessage $3 *w* $4 news $1 a \
+         *4 $8 pmessage $2 n* $4 note $1 b *4 $8 pmessage $3 *w* $4 show $1 d \
+         *3 $12 punsubscribe $2 n* :2 *3 $12 punsubscribe $3 *w* :1 *3 $11 unsubscribe $4 news :0 \
+         *3 $12 punsubscribe $-1 :0 $-1"
+    );
+}
+
+#[test]
+fn shard_channels_are_others() {
+    let cluster = cluster();
+    let output = serve_steps(
+        &cluster,
+        vec![
+            Box::new(|| b"SSUBSCRIBE news sport\r\nSUBSCRIBE news\r\n".to_vec()),
+            Box::new(|| {
+                run(&cluster, "SPUBLISH news a\nPUBLISH news b\nPUBLISH sport c");
+                b"PING x\r\n".to_vec()
+            }),
+            Box::new(|| b"SUNSUBSCRIBE\r\nRESET\r\nPING\r\n".to_vec()),
+        ],
+    );
+    assert_eq!(
+        text(&output),
+        "*3 $10 ssubscribe $4 news :1 *3 $10 ssubscribe $5 sport :2 *3 $9 subscribe $4 news :1 \
+         *2 $4 pong $1 x *3 $7 message $4 news $1 b *3 $8 smessage $4 news $1 a \
+         *3 $12 sunsubscribe $4 news :1 *3 $12 sunsubscribe $5 sport :0 +RESET +PONG"
+    );
+}
+
+#[test]
+fn channels_are_bounded() {
+    let cluster = cluster();
     let channels: String = (0..1001).map(|number| format!(" c{number}")).collect();
     let reply = run(&cluster, &format!("SUBSCRIBE{channels}"));
     assert!(reply.ends_with(":1000 -ERR a connection may subscribe to 1000 channels at most"));

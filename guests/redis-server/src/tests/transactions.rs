@@ -12,7 +12,7 @@ fn a_transaction_answers_all_replies_in_order() {
             SET {t}a 1              => +QUEUED
             INCR {t}a               => +QUEUED
             PING                    => +QUEUED
-            XADD                    => -ERR unknown command 'XADD', with args beginning with:
+            NOSUCH                  => -ERR unknown command 'NOSUCH', with args beginning with:
             EXEC                    => -EXECABORT Transaction discarded because of previous errors.
             GET {t}a                => $-1
             MULTI                   => +OK

@@ -7,7 +7,7 @@ use super::{Span, count, members, push_members, remove_members, span_from_rank};
 use crate::arguments::{Options, integer, is, window};
 use crate::elements::Elements;
 use crate::executor::{CHANGES_MAX, Call};
-use crate::keyspace::{Failure, Keyspace, Kind, Outcome};
+use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Value as _};
 use crate::numbers::parse_f64;
 use crate::request::Op;
 use crate::resp::push_integer;
