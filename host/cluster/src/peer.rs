@@ -125,6 +125,8 @@ pub enum Service {
     Silence = 11,
     /// Asks of groups that have lost their quorum. `recoil_node`'s `recovery` says what is asked and answered.
     Recover = 12,
+    /// Who leads the groups that have a replica there? Answered with JSON; see `recoil_node`'s `leaders`.
+    Leaders = 13,
 }
 
 impl Service {
@@ -142,6 +144,7 @@ impl Service {
             Self::Move,
             Self::Silence,
             Self::Recover,
+            Self::Leaders,
         ];
         all.into_iter().find(|service| *service as u8 == byte)
     }

@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use self::rooms::{Kind, Place, Rooms};
 use crate::node::Parts;
-use crate::{balance, introductions, leadership, membership, moves, packages, recovery};
+use crate::{balance, introductions, leaders, leadership, membership, moves, packages, recovery};
 
 /// How long a connection may take to say what it is.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
@@ -169,6 +169,10 @@ impl PeerService for Inbound {
             Service::Move => Box::pin(async move { moves::serve(&parts, body).await }),
             Service::Silence => {
                 let answer = balance::serve_silence(&parts, &body);
+                Box::pin(async move { answer })
+            }
+            Service::Leaders => {
+                let answer = leaders::serve(&parts);
                 Box::pin(async move { answer })
             }
             Service::Recover => Box::pin(async move { recovery::serve(&parts, &body).await }),

@@ -23,10 +23,13 @@ use tokio::sync::{Notify, Semaphore, watch};
 use crate::addresses::{self, Addresses};
 use crate::apps::Apps;
 use crate::departures::{self, Departures};
+use crate::leaders::Leaders;
 use crate::meta_machine::{MetaFollower, MetaMachine, MetaSenders};
 use crate::packages::{self, PackageStore, Packages};
 use crate::voters::Silence;
-use crate::{accept, follow, founding, introductions, leadership, membership, moves, registry, repair, scheduler};
+use crate::{
+    accept, follow, founding, introductions, leaders, leadership, membership, moves, registry, repair, scheduler,
+};
 
 /// Replicas of a partition, where there are as many nodes.
 const REPLICATION: u32 = 3;
@@ -290,6 +293,8 @@ pub(crate) struct Parts {
     pub(crate) moves: moves::Progress,
     /// What the meta leader remembers of members that leave.
     pub(crate) departures: Departures,
+    /// Who leads groups that have no replica here.
+    pub(crate) leaders: Leaders,
     /// Its streams, where they are TCP's.
     streams: OnceLock<TcpPeers>,
     meta: Mutex<Option<Arc<Group>>>,
@@ -501,6 +506,7 @@ pub(crate) fn assemble(
         repairing: Mutex::default(),
         moves: moves::Progress::default(),
         departures: Departures::default(),
+        leaders: Leaders::default(),
         streams: OnceLock::new(),
         meta: Mutex::new(None),
         meta_senders: senders,
@@ -604,6 +610,7 @@ impl Node {
         }
         parts.tasks.spawn(membership::run_chores(parts.clone(), scheduler));
         parts.tasks.spawn(leadership::run(parts.clone()));
+        parts.tasks.spawn(leaders::follow(parts.clone()));
         parts.tasks.spawn(addresses::follow(parts.clone()));
         parts.tasks.spawn(moves::fetch_lacking(parts.clone()));
         parts.tasks.spawn(parts.host.clone().run_timers());

@@ -31,7 +31,7 @@ impl Parts {
     fn node_detail(&self, state: &MetaState, node: NodeId, member: &Member) -> NodeDetail {
         let numbers = self.meta().map(|meta| meta.numbers());
         let groups: Vec<_> = state.groups_in_use_on(node).map(|(id, _)| id).collect();
-        let led = groups.iter().filter(|id| self.router.leader(**id) == Some(node));
+        let led = groups.iter().filter(|id| self.leader_of(**id) == Some(node));
         let mut detail = NodeDetail {
             id: node,
             membership: membership(member.state),
@@ -115,7 +115,7 @@ impl Parts {
                     partition: number,
                     group: id,
                     replicas: group.members.to_vec(),
-                    is_led: self.router.leader(id) == Some(node),
+                    is_led: self.leader_of(id) == Some(node),
                     is_moving: state.move_of(keyspace, partition).is_some(),
                 });
             }

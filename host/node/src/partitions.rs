@@ -91,7 +91,7 @@ impl Parts {
             partition: partition.0,
             epoch,
             group,
-            leader: self.router.leader(group),
+            leader: self.leader_of(group),
             replicas,
             replicas_live,
             under_replicated: lacks_rows || replicas_live < wanted,

@@ -38,7 +38,7 @@ impl Parts {
             groups.push(GroupStatus {
                 id: *id,
                 members: record.members.to_vec(),
-                leader: self.router.leader(*id),
+                leader: self.leader_of(*id),
                 term: numbers.as_ref().map_or(0, |numbers| numbers.term),
                 applied: numbers.as_ref().map_or(0, |numbers| numbers.applied),
                 partitions: state.partition_count(*id) as u32,

@@ -1,6 +1,6 @@
 //! The simulator with redis-server, as the README shows it.
 
-use recoil_cluster_tests::{Cluster, Program, Redis, Reply, eventually, program, run};
+use recoil_cluster_tests::{Cluster, Ports, Program, Redis, Reply, eventually, program, run};
 
 fn is_sentence(line: &str, verb: &str) -> bool {
     let words: Vec<&str> = line.split(' ').collect();
@@ -186,7 +186,7 @@ fn a_package_file_is_installed_and_a_wrong_one_refused() {
     let mut manifest = recoil_package::read(archive).unwrap();
     manifest.name = "my-redis".to_owned();
     // The same row of ports, far enough away from the other app's.
-    let port = recoil_cluster_tests::Ports::free(3).redis(0) - cluster.ports().offset;
+    let port = Ports::free(3).redis(0) - cluster.ports().offset;
     manifest.listeners[0].port = port;
     let file = cluster.path("mine.wasm");
     std::fs::write(&file, recoil_package::embed(archive, &manifest).unwrap()).unwrap();
@@ -260,4 +260,33 @@ fn an_app_that_comes_back_has_all_that_it_acknowledged() {
         run("curl", &["-sS", "-f", "-d", r#"{"name": "redis-server"}"#, &apps]).ok();
     }
     cluster.stop();
+}
+
+/// Fails if a cluster in which no node has a replica of every partition does not get ready, or a node without calls takes the partitions that
+/// others lead for partitions without a leader.
+#[test]
+fn every_node_of_five_knows_who_leads_the_partitions_of_the_others() {
+    let ports = Ports::free(5);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let Ports { admin, offset } = ports;
+    let arguments = ["--number-of-nodes=5".to_owned(), format!("--data-dir={data}"), format!("--base-port={admin}")];
+    let arguments: Vec<String> = arguments.into_iter().chain([format!("--port-offset={offset}")]).collect();
+    let mut simulator = Program::start(&program("recoil_simulator"), &arguments, &folder.path().join("simulator"));
+    simulator.wait_for_line("five nodes are ready", |line| line.starts_with("Admin API: "));
+    for k in 0..5 {
+        let status = |arguments: &[&str]| {
+            run(program("recoilctl"), &[&["--server", ports.admin(k).as_str()], arguments].concat())
+        };
+        eventually("nothing needs attention", || match status(&["status"]) {
+            ran if ran.code == Some(0) => Ok(()),
+            ran => Err(ran.stdout),
+        });
+        let status: serde_json::Value = serde_json::from_str(&status(&["-o", "json", "status"]).ok()).unwrap();
+        assert_eq!(status["keyspaces"][0]["leaders_present"], 265, "{status}");
+        let led: u64 =
+            status["nodes"].as_array().unwrap().iter().filter_map(|node| node["partitions_led"].as_u64()).sum();
+        assert_eq!(led, 265, "{status}");
+    }
+    assert!(simulator.terminate().success());
 }
