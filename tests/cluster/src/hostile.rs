@@ -52,11 +52,11 @@ pub fn raise_files() -> u64 {
 }
 
 impl Cluster {
-    /// Memory of node k that is resident, MiB.
+    /// Memory that node k takes, MiB. Pages that are mapped several times, as those of a component by each of its instances, count once.
     pub fn resident_mib(&mut self, k: usize) -> u64 {
-        let path = format!("/proc/{}/status", self.program(k).id());
-        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        let path = format!("/proc/{}/smaps_rollup", self.program(k).id());
+        let memory = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let line = memory.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a process has memory");
         line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") / 1024
     }
 
