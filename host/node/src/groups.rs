@@ -148,6 +148,10 @@ async fn initialise(parts: Arc<Parts>, group: Arc<Group>, members: Arc<[recoil_b
             }
         }
         let mut leadership = group.leadership();
-        let _ = tokio::time::timeout(INITIALISE_RETRY, leadership.wait_for(|now| now.session.is_some())).await;
+        let led = tokio::time::timeout(INITIALISE_RETRY, leadership.wait_for(|now| now.session.is_some())).await;
+        if matches!(led, Ok(Err(_))) {
+            // The replica was closed. Asked again and again, it would never wait.
+            return;
+        }
     }
 }
