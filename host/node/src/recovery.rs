@@ -99,7 +99,8 @@ fn plan(state: &MetaState, answered: &BTreeSet<NodeId>, surveyed: &Surveyed, los
             refuse(format!("there is no node {node} in the cluster"));
         }
     }
-    let silent = state.present_members().map(|(node, _)| *node);
+    // A member whose address another node has taken may have the log that ends last, too.
+    let silent = state.members.keys().copied();
     let silent: Vec<NodeId> = silent.filter(|node| !answered.contains(node) && !lost.contains(node)).collect();
     if !silent.is_empty() {
         refuse(format!(
@@ -122,7 +123,7 @@ fn plan(state: &MetaState, answered: &BTreeSet<NodeId>, surveyed: &Surveyed, los
             Some((node, replica)) => {
                 plan.continuing.push(Continuing { group: *group, node, replica: replica.clone() });
             }
-            None if *group == GroupId::META || state.groups_without(lost).contains(group) => {}
+            None if state.groups_without(lost).contains(group) => {}
             None => {
                 plan.refusals.push(format!("no replica of group {group} is open: wait until its nodes have started"))
             }
@@ -185,7 +186,15 @@ impl Parts {
                 AdminError::unavailable(text, "repeat the command: what is done by now stays")
             })?;
         }
-        let surveyed = self.settled(&state).await?;
+        self.settled(&state).await?;
+        // What this node had not applied while the meta group stood still may name groups that it did not know.
+        self.catch_up().await?;
+        let state = self.states.borrow().clone();
+        let (answered, surveyed) = self.survey_all(&state).await;
+        if !self::plan(&state, &answered, &surveyed, &lost).continuing.is_empty() {
+            let text = "the cluster has changed meanwhile, and other groups have no quorum";
+            return Err(AdminError::unavailable(text, "repeat the command: what is done by now stays"));
+        }
         let groups = continued(&state, &surveyed, &lost);
         self.change(&MetaCommand::Recover { lost, groups }).await?;
         Ok(reply)
@@ -208,8 +217,8 @@ impl Parts {
         (answered, surveyed)
     }
 
-    /// Returns what there is once every group has its quorum, as far as its replicas know.
-    async fn settled(self: &Arc<Self>, state: &MetaState) -> Result<Surveyed, AdminError> {
+    /// Returns once every group has its quorum, as far as its replicas know.
+    async fn settled(self: &Arc<Self>, state: &MetaState) -> Result<(), AdminError> {
         let began = self.clock.now();
         loop {
             let (answered, surveyed) = self.survey_all(state).await;
@@ -220,7 +229,7 @@ impl Parts {
             let waiting = groups().find(|id| surveyed.get(id).is_some_and(|replicas| !has_quorum(replicas)));
             let missing = groups().find(|id| **id == GroupId::META && !surveyed.contains_key(id));
             match waiting.or(missing) {
-                None => return Ok(surveyed),
+                None => return Ok(()),
                 Some(group) if self.clock.now().saturating_duration_since(began) > SETTLE_TIMEOUT => {
                     let text = format!("group {group} has no quorum yet");
                     return Err(AdminError::unavailable(text, "repeat the command: what is done by now stays"));
@@ -357,6 +366,9 @@ mod tests {
         let enough = surveyed(&[(META, 1, replica(&[1, 2, 3], 1, 9)), (1, 1, replica(&[1, 2, 3], 1, 9))]);
         let needless = plan(&state, &set(&[1, 2]), &enough, &set(&[3])).refusals.join("; ");
         assert!(needless.contains("decommission"), "{needless}");
+        let no_meta = surveyed(&[(1, 1, replica(&[1], 2, 9))]);
+        let refused = plan(&state, &set(&[1]), &no_meta, &set(&[2, 3])).refusals.join("; ");
+        assert!(refused.contains("no replica of group 0 is open"), "{refused}");
         let closed = surveyed(&[(META, 1, replica(&[1, 2, 3], 1, 9))]);
         let refused = plan(&state, &set(&[1]), &closed, &set(&[2, 3])).refusals.join("; ");
         assert!(refused.contains("no replica of group 1 is open"), "{refused}");
