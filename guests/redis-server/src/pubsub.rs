@@ -18,7 +18,7 @@ use crate::resp::push_integer;
 
 /// The key of the pattern row.
 pub(crate) const ROW_PATTERNS: u8 = 0x0b;
-/// The topic of all messages. No channel that a client may mean has this name.
+/// The topic of all messages. A client may name a channel so, too: what it publishes there is matched like any message.
 pub(crate) const TOPIC_OF_ALL: &[u8] = b"\0patterns";
 /// How long a lease lasts, and what it must have left to be renewed without a write.
 const LEASE_US: u64 = 90_000_000;
