@@ -431,6 +431,15 @@ impl Group {
         })
     }
 
+    /// Campaigns at once, without waiting for silence, unless a leader is heard. For the first member of a new group.
+    pub fn campaign(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.raft.trigger().elect(true).await {
+                tracing::debug!(group = %self.id, %error, "the replica has ended, and does not campaign");
+            }
+        })
+    }
+
     /// Proposes an entry to a group with a custom machine and waits for its answer.
     pub fn propose(&self, entry: Bytes) -> BoxFuture<'_, Result<Bytes, ProposeError>> {
         Box::pin(async move {

@@ -30,6 +30,7 @@
 //! Deliberately absent: what the data means, who may call, where partitions live.
 
 pub mod answered;
+pub mod beginning;
 pub mod command;
 mod deferred;
 mod fetch;
@@ -57,6 +58,7 @@ mod stash;
 mod transfer;
 
 pub use answered::{AnsweredCall, Known, Origin, OriginRecord};
+pub use beginning::begin_log;
 pub use command::{AppWrites, Command, PartitionRef, PartitionWrites};
 pub use fetch::{FetchError, FetchFrom, FetchPace};
 pub use group::{Group, GroupContext, GroupNumbers, GroupOptions, Leadership, ProposeError, TransferStuck, Versions};

@@ -10,6 +10,7 @@ use openraft::OptionalSend;
 use openraft::RaftLogReader;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use recoil_storage::{GroupLog, LogError};
+use tokio::sync::oneshot;
 
 use crate::messages;
 use crate::raft::{Entry, LogId, TypeConfig, Vote};
@@ -45,6 +46,14 @@ fn half_open(range: &impl RangeBounds<u64>) -> Range<u64> {
         Bound::Unbounded => u64::MAX,
     };
     start..end
+}
+
+/// Appends one entry and returns once it is durable, or will never be.
+pub(crate) async fn append_durably(log: &GroupLog, entry: &Entry) -> io::Result<()> {
+    let (done, written) = oneshot::channel();
+    log.append(vec![(entry.log_id.index, messages::encode_entry(entry))], move |result| drop(done.send(result)));
+    let written = written.await.map_err(|_| io::Error::other("the log was closed"))?;
+    written.map_err(io_error)
 }
 
 pub(crate) fn io_error(error: LogError) -> io::Error {

@@ -24,11 +24,10 @@ use openraft::storage::RaftLogStorage as _;
 use openraft::{EntryPayload, RaftLogReader as _};
 use recoil_base::{GroupId, NodeId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use crate::group::{Group, GroupContext};
-use crate::log_store::{LogStore, io_error};
-use crate::messages::{self, NUMBER_MAX};
+use crate::log_store::{LogStore, append_durably, io_error};
+use crate::messages::NUMBER_MAX;
 use crate::raft::{Entry, LeaderId, LogId, Membership, Vote};
 
 /// Where a log ends, in the order in which Raft compares logs.
@@ -141,10 +140,7 @@ pub fn continue_alone<'a>(
         let membership = membership.map_err(|error| io(io::Error::other(error.to_string())))?;
         let log_id = LogId { leader_id: vote.leader_id, index: end.index + 1 };
         let entry = Entry { log_id, payload: EntryPayload::Membership(membership) };
-        let (done, written) = oneshot::channel();
-        log.append(vec![(log_id.index, messages::encode_entry(&entry))], move |result| drop(done.send(result)));
-        let written = written.await.map_err(|_| io(io::Error::other("the log was closed")))?;
-        written.map_err(io_error).map_err(io)
+        append_durably(&log, &entry).await.map_err(io)
     })
 }
 

@@ -15,7 +15,7 @@ use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, PartitionId
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{
     Applier, Group, GroupContext, GroupOptions, Locals, LogKeeper, LostData, MachineKind, Outcome, OwnershipChange,
-    PartitionRef, Pulse, Session, Transport, TransportError, Versions,
+    PartitionRef, Pulse, Session, Transport, TransportError, Versions, begin_log,
 };
 use recoil_storage::{Data, Log, LogOptions, Write, key};
 use tempfile::TempDir;
@@ -230,6 +230,20 @@ async fn three(wire: &Wire, folder: &Path, options: &GroupOptions) -> Vec<Replic
         replicas.push(Replica::open(wire, folder, node, options.clone()).await);
     }
     replicas
+}
+
+/// Fails if a new group waits for its first member, which may be lost before it has done anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_group_gets_a_leader_without_its_first_member() {
+    let (_turn, wire, folder) = begin().await;
+    let mut replicas = Vec::new();
+    for node in nodes().into_iter().skip(1) {
+        let context = Replica::context(&wire, folder.path(), node, GroupOptions::default()).await;
+        begin_log(&context, GROUP, &nodes()).await.unwrap();
+        replicas.push(Replica::open_on(&wire, context).await);
+    }
+    let (_, session) = leader(replicas.iter()).await;
+    assert_eq!(put(&session, "key", b"value").await, Outcome::Committed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

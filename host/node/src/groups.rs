@@ -1,8 +1,8 @@
 //! Opening the replicas that the map gives this node.
 //!
-//! A replica whose data are lost opens once they are there again ([`repair`]). The first member of a new group initialises it at once and so leads it; the others do the same
-//! two seconds later if meta still does not say that a leader has been seen, with the same membership, which Raft allows. A leader is
-//! seen once its session has begun: then the group's first entries are on a quorum.
+//! A replica whose data are lost opens once they are there again ([`repair`]). Each replica of a new group begins its log by itself, with
+//! the same first entry (`recoil_consensus`'s `beginning`). The first member campaigns at once and so leads the group; the others elect a leader if they
+//! hear of none. The group is recorded as initialised once the session of a leader has begun: then its first entries are on a quorum.
 //!
 //! A new partition begins in the log of its group: the first leader commits its birth (`recoil_consensus`'s `ownership`), and only then
 //! calls are evaluated on it. So a replica knows by the log alone which partitions its group has, whatever the map says when it opens; a birth of a
@@ -20,12 +20,12 @@ use std::time::Duration;
 use recoil_base::GroupId;
 use recoil_cluster::meta::GroupRecord;
 use recoil_cluster::{MetaCommand, MetaState, RoutingTable};
-use recoil_consensus::{Group, MachineKind, OwnershipChange, PartitionRef, Session};
+use recoil_consensus::group::OpenError;
+use recoil_consensus::{Group, MachineKind, OwnershipChange, PartitionRef, Session, begin_log};
 
 use crate::node::{NodeError, Parts};
 use crate::{moves, repair};
 
-const INITIALISE_LATER: Duration = Duration::from_secs(2);
 const INITIALISE_RETRY: Duration = Duration::from_millis(500);
 /// The epoch of a partition that has never moved.
 const FIRST_EPOCH: u64 = 1;
@@ -57,15 +57,17 @@ async fn open(
     if repair::is_under_way(parts, id).await? {
         return Ok(());
     }
+    let storage = |error: OpenError| NodeError::Storage(error.to_string());
+    if !record.initialised {
+        begin_log(&parts.context, id, &record.members).await.map_err(storage)?;
+    }
     let host = Arc::downgrade(&parts.host);
     let applied = Arc::new(move |partitions: &BTreeSet<PartitionRef>| {
         if let Some(host) = host.upgrade() {
             host.applied(partitions);
         }
     });
-    let group = Group::open(&parts.context, id, MachineKind::Partitions, applied)
-        .await
-        .map_err(|error| NodeError::Storage(error.to_string()))?;
+    let group = Group::open(&parts.context, id, MachineKind::Partitions, applied).await.map_err(storage)?;
     let partitions: Vec<_> = placed(state, id).into_iter().map(|(partition, _)| partition).collect();
     parts.host.add_group(group.clone(), &partitions, &table.keyspace_name, table.count());
     parts.tasks.spawn(follow(parts.clone(), group.clone()));
@@ -123,35 +125,27 @@ async fn bear(parts: &Parts, group: &Group, session: &Session) {
     }
 }
 
+/// Has the first member of a new group campaign, and records that the group is initialised once this node leads it.
 async fn initialise(parts: Arc<Parts>, group: Arc<Group>, members: Arc<[recoil_base::NodeId]>) {
     let id = group.id();
-    if members.first() != Some(&parts.node) {
-        tokio::time::sleep(INITIALISE_LATER).await;
+    if members.first() == Some(&parts.node) {
+        group.campaign().await;
     }
     let pending = |parts: &Parts| parts.states.borrow().groups.get(&id).is_some_and(|record| !record.initialised);
     while pending(&parts) {
-        let now = group.leadership().borrow().clone();
-        match now.leader {
-            // Elected is not enough: until the group's first entries are on a quorum, a lost log could still take them away, and
-            // nobody initialises a group that is recorded as initialised.
-            Some(leader) if leader == parts.node && now.session.is_some() => {
-                if let Err(error) = parts.change(&MetaCommand::Initialised { group: id }).await {
-                    tracing::debug!(group = %id, %error, "cannot record that the group has a leader; it is tried again");
-                }
-            }
-            Some(leader) if leader == parts.node => {}
-            Some(_) => return,
-            None => {
-                if let Err(error) = group.initialize(members.iter().copied().collect()).await {
-                    tracing::warn!(group = %id, %error, "cannot initialise the group; it is tried again");
-                }
-            }
-        }
         let mut leadership = group.leadership();
-        let led = tokio::time::timeout(INITIALISE_RETRY, leadership.wait_for(|now| now.session.is_some())).await;
-        if matches!(led, Ok(Err(_))) {
+        // Elected is not enough: until the group's first entries are on a quorum, a lost log could still take them away, and no
+        // replica begins its log again once the group is recorded as initialised.
+        let led = tokio::time::timeout(INITIALISE_RETRY, leadership.wait_for(|now| now.session.is_some()));
+        match led.await.map(|led| led.is_ok()) {
+            Ok(true) => {}
             // The replica was closed. Asked again and again, it would never wait.
-            return;
+            Ok(false) => return,
+            Err(_) => continue,
+        }
+        if let Err(error) = parts.change(&MetaCommand::Initialised { group: id }).await {
+            tracing::debug!(group = %id, %error, "cannot record that the group has a leader; it is tried again");
+            tokio::time::sleep(INITIALISE_RETRY).await;
         }
     }
 }

@@ -6,6 +6,8 @@ use recoil_consensus::{Move, OwnershipChange};
 
 use super::*;
 
+mod repair;
+
 const S: GroupId = GroupId(1);
 const T: GroupId = GroupId(2);
 

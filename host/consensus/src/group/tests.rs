@@ -4,6 +4,7 @@ use recoil_base::{KeyspaceId, PartitionId};
 use recoil_storage::LogOptions;
 
 use super::*;
+use crate::begin_log;
 use crate::ownership::{Ownership, Phase};
 use crate::snapshot::{Begin, Contents, Position, encode_chunk};
 
@@ -26,11 +27,11 @@ impl Transport for Nobody {
     }
 }
 
-async fn group(folder: &std::path::Path) -> Arc<Group> {
+fn context(folder: &std::path::Path) -> GroupContext {
     let (node, clock, tasks) = (NodeId(1), Clock::system(), Tasks::default());
     let data = Data::open(&folder.join("data")).unwrap();
     let log = Log::open(&folder.join("log"), LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }).unwrap();
-    let context = GroupContext {
+    GroupContext {
         node,
         clock,
         keeper: LogKeeper::start(&tasks, log.clone()),
@@ -43,10 +44,45 @@ async fn group(folder: &std::path::Path) -> Arc<Group> {
         pulse: Pulse::start(&tasks, GroupOptions::default().heartbeat),
         tasks,
         options: GroupOptions::default(),
-    };
+    }
+}
+
+async fn group(folder: &std::path::Path) -> Arc<Group> {
+    let context = context(folder);
     let group = Group::open(&context, GroupId(1), MachineKind::Partitions, Arc::new(|_| {})).await.unwrap();
-    group.initialize(BTreeSet::from([node])).await.unwrap();
+    group.initialize(BTreeSet::from([context.node])).await.unwrap();
     group
+}
+
+/// Fails if a replica that voted for a member of a new group, of whom nothing more is heard, has no membership afterwards and so can never
+/// campaign; or if a log that has begun, or a replica that has data, begins again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_group_begins_after_a_vote_and_only_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = context(folder.path());
+    let (group, members) = (GroupId(7), [NodeId(2), NodeId(1), NodeId(3)]);
+    let mut store = LogStore::new(context.log.group(group));
+    openraft::storage::RaftLogStorage::save_vote(&mut store, &openraft::Vote::new(1, NodeId(2))).await.unwrap();
+
+    let open = async || {
+        let opened = Group::open(&context, group, MachineKind::Partitions, Arc::new(|_| {})).await.unwrap();
+        let survey = opened.survey(&context).await.unwrap();
+        opened.close().await;
+        survey
+    };
+    begin_log(&context, group, &members).await.unwrap();
+    let begun = open().await;
+    assert_eq!(begun.voters, [BTreeSet::from(members)]);
+    assert_eq!((begun.end.term, begun.end.leader, begun.end.index), (0, NodeId(2), 0), "the same on every member");
+    begin_log(&context, group, &[NodeId(1)]).await.unwrap();
+    assert_eq!(open().await, begun);
+
+    let lost = GroupId(8);
+    let mut batch = context.data.batch();
+    batch.put(crate::local::group_key(lost), GroupRow::default().encode());
+    context.data.commit(batch).unwrap();
+    begin_log(&context, lost, &members).await.unwrap();
+    assert_eq!(context.log.group(lost).last().unwrap(), None, "a log that may have been lost is not begun again");
 }
 
 /// Leadership may be lost and come back to the same node between the evaluation of writes and their proposal; what others wrote in
