@@ -84,7 +84,7 @@ fn system_slept() -> Duration {
 mod tests {
     use super::*;
 
-    /// Red when the clocks are read in the other order, on a busy machine at least: then a thread that has waited seems to have slept.
+    /// Fails if the clocks are read in the other order, on a busy machine at least: then a thread that has waited seems to have slept.
     #[test]
     fn a_machine_that_is_awake_does_not_sleep() {
         let clock = Clock::system();

@@ -271,7 +271,7 @@ mod tests {
         AnsweredCall { origin: ORIGIN, sequence, acked, answer: Some(Bytes::from_static(answer)) }
     }
 
-    /// Red when `note` does not raise `last`: a retry would be evaluated again.
+    /// Fails if `note` does not raise `last`: a retry would be evaluated again.
     #[test]
     fn a_call_is_next_once_and_its_answer_is_there_until_it_is_acknowledged() {
         let mut record = OriginRecord::default();
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(OriginRecord::decode(stored).unwrap(), record);
     }
 
-    /// Red when `note` keeps the answer as it came: every kept answer would keep its whole entry.
+    /// Fails if `note` keeps the answer as it came: every kept answer would keep its whole entry.
     #[test]
     fn a_kept_answer_does_not_keep_the_entry_that_it_came_in() {
         let entry = Bytes::from(vec![1; 1 << 20]);

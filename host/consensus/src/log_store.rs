@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::raft::{LeaderId, Payload};
 
-    /// Red when the stream is read at once: the entries behind the first piece would be there after their end.
+    /// Fails if the stream is read at once: the entries behind the first piece would be there after their end.
     #[tokio::test]
     async fn a_stream_of_entries_holds_one_piece_of_them_at_a_time() {
         let folder = tempfile::tempdir().unwrap();

@@ -273,7 +273,7 @@ mod tests {
         assert!(!numbers_are_possible(sly));
     }
 
-    /// Red when digits in texts are looked at too: snapshots of a group that runs such a package would be refused for ever.
+    /// Fails if digits in texts are looked at too: snapshots of a group that runs such a package would be refused for ever.
     #[test]
     fn a_digest_may_have_many_digits_in_a_row() {
         let row = BTreeMap::from([(recoil_base::AppId(7), recoil_base::Digest([0x99; 32]))]);

@@ -341,7 +341,7 @@ async fn a_replica_that_missed_purged_entries_gets_a_snapshot_under_a_fresh_copy
     }
 }
 
-/// A follower's promise to its leader is kept in memory only. Red when a replica that opens votes at once: two followers that
+/// A follower's promise to its leader is kept in memory only. Fails if a replica that opens votes at once: two followers that
 /// restart elect a leader while the old one, cut off, may still answer reads.
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_that_restart_keep_the_promise_they_made_to_a_leader() {

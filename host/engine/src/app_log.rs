@@ -239,7 +239,7 @@ fn cut(message: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Red when guests and the host share one rate, and when what was dropped is not told.
+    /// Fails if guests and the host share one rate, and if what was dropped is not told.
     #[test]
     fn a_flood_is_dropped_counted_and_leaves_the_lines_of_the_host() {
         let log = AppLog::new(Clock::with_wall(|| 7), AppLogOptions::default());

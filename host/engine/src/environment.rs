@@ -209,7 +209,7 @@ mod tests {
         MemoryLimiter::new(&limits, 64 << 20, app_bytes)
     }
 
-    /// Red when memory is not given back, or the free part is not free.
+    /// Fails if memory is not given back, or the free part is not free.
     #[test]
     fn an_instance_and_an_app_have_their_memory_and_no_more() {
         let app_bytes = Arc::default();
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(app_bytes.load(Ordering::Relaxed), 0);
     }
 
-    /// Red when an instance counts for what it shares with others, or not for what it has touched.
+    /// Fails if an instance counts for what it shares with others, or not for what it has touched.
     #[test]
     fn what_an_instance_began_with_counts_as_it_is_touched() {
         let app_bytes = Arc::default();
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(app_bytes.load(Ordering::Relaxed), 0);
     }
 
-    /// Red when a table may grow to what the pool would refuse without a word.
+    /// Fails if a table may grow to what the pool would refuse without a word.
     #[test]
     fn a_table_has_its_elements_and_no_more() {
         let mut limiter = limiter(&Arc::default());

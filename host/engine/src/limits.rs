@@ -221,7 +221,7 @@ pub const TABLE: &[Limit] = &[
 mod tests {
     use super::*;
 
-    /// Red when a default lies outside its own bounds, or a row's `get` and `set` speak of different fields.
+    /// Fails if a default lies outside its own bounds, or a row's `get` and `set` speak of different fields.
     #[test]
     fn every_limit_can_be_set_within_its_bounds_and_no_further() {
         for row in TABLE {

@@ -388,7 +388,7 @@ mod tests {
         }
     }
 
-    /// Red when the log is not asked: a node that lost its log, or got an old one, would vote again.
+    /// Fails if the log is not asked: a node that lost its log, or got an old one, would vote again.
     #[test]
     fn a_lost_or_older_log_is_refused_and_a_crash_between_log_and_identity_is_not() {
         let dir = tempfile::tempdir().unwrap();

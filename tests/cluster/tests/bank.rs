@@ -47,7 +47,7 @@ fn open_accounts(port: u16, amount: u64) {
     assert_eq!(deposit, (200, json!({ "account": "ann", "balance": amount })));
 }
 
-/// Red when apps of one package share anything, or a request meets another node's state.
+/// Fails if apps of one package share anything, or a request meets another node's state.
 #[test]
 fn two_apps_of_one_package_have_ports_and_data_of_their_own() {
     let mut cluster = Cluster::simulator();
@@ -74,7 +74,7 @@ fn two_apps_of_one_package_have_ports_and_data_of_their_own() {
     cluster.stop();
 }
 
-/// Red when an order that is sent again is carried out again, or one that was answered is lost.
+/// Fails if an order that is sent again is carried out again, or one that was answered is lost.
 #[test]
 fn money_is_neither_lost_nor_made_while_nodes_are_killed() {
     let mut cluster = Cluster::processes();

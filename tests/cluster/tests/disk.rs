@@ -79,7 +79,7 @@ fn check_alone(cluster: &Cluster, keys: &[String]) {
 
 /// Damage before the end of the log is refused, with the place and what to do, and nothing is changed by looking.
 ///
-/// Red when any bad frame is taken for the end of the log: the node starts, without the writes behind it.
+/// Fails if any bad frame is taken for the end of the log: the node starts, without the writes behind it.
 #[test]
 fn a_log_damaged_in_its_middle_is_refused_and_never_shortened() {
     let (cluster, _, keys) = killed_alone();

@@ -49,7 +49,7 @@ fn answer(stream: &mut TcpStream) -> (u8, Vec<u8>) {
     (head[4], body)
 }
 
-/// Red when everybody is taken for a member: a stranger's frame of a megabyte was waited for.
+/// Fails if everybody is taken for a member: a stranger's frame of a megabyte was waited for.
 #[test]
 fn strangers_who_speak_the_peers_protocol_get_nothing_but_an_answer() {
     let mut cluster = Cluster::processes();

@@ -96,7 +96,7 @@ fn partitions_move_to_a_fourth_node_while_clients_write_and_a_node_is_killed() {
     cluster.check_replicas_with(fourth);
 }
 
-/// Prints how long a key was without an answer at most while its partition moved. Red when a partition is not where it was moved to, or its
+/// Prints how long a key was without an answer at most while its partition moved. Fails if a partition is not where it was moved to, or its
 /// replicas differ.
 #[test]
 fn all_partitions_move_to_other_sets_of_nodes_while_clients_read_and_write() {

@@ -79,7 +79,7 @@ fn terms(cluster: &Cluster, k: usize) -> u64 {
 
 /// The others go on, also with what they had asked the lost leader when it went.
 ///
-/// Red when a leader reads without looking at its lease: it answers old values to those who are cut off with it. The clients of the
+/// Fails if a leader reads without looking at its lease: it answers old values to those who are cut off with it. The clients of the
 /// load do not see that, since their own appends there wait and nobody reads past them; so keys are asked for that only others
 /// have written. Reads failed, too, while streams between nodes waited for a silent one without end.
 #[test]

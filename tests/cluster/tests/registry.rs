@@ -93,7 +93,7 @@ fn noise(count: usize) -> Vec<u8> {
     bytes
 }
 
-/// Red when a part of a blob lives on one node only, an upload does not outlive its node, or bytes are counted that are not stored.
+/// Fails if a part of a blob lives on one node only, an upload does not outlive its node, or bytes are counted that are not stored.
 #[test]
 fn a_push_goes_on_when_a_node_is_lost_and_is_read_from_all() {
     let mut cluster = Cluster::processes();
@@ -232,7 +232,7 @@ fn what_is_damaged_or_not_a_package_is_refused() {
     cluster.stop();
 }
 
-/// Red when `wkg get recoil:plugin@0.1.0` does not find the contract: this is what it asks for.
+/// Fails if `wkg get recoil:plugin@0.1.0` does not find the contract: this is what it asks for.
 #[test]
 fn tools_of_the_wasm_world_find_the_contract() {
     let mut cluster = Cluster::simulator();
@@ -265,7 +265,7 @@ fn liar() -> Vec<u8> {
     recoil_package::embed(package.archive, &manifest).unwrap()
 }
 
-/// Red when something that is needed goes, or something that nobody needs stays.
+/// Fails if something that is needed goes, or something that nobody needs stays.
 #[test]
 fn what_nobody_refers_to_is_collected() {
     let mut cluster = Cluster::simulator();

@@ -39,7 +39,7 @@ fn folder(cluster: &Cluster) -> PathBuf {
     folder
 }
 
-/// Red when an unchanged client is not served, or one node does not read what another has acknowledged.
+/// Fails if an unchanged client is not served, or one node does not read what another has acknowledged.
 #[test]
 fn unchanged_clients_are_served_by_every_node() {
     let mut cluster = Cluster::simulator();
@@ -81,7 +81,7 @@ fn sdks_of_other_languages_are_served() {
     cluster.stop();
 }
 
-/// Red when an upload fails for a node that is killed during it, or what was acknowledged is lost with all of them.
+/// Fails if an upload fails for a node that is killed during it, or what was acknowledged is lost with all of them.
 #[test]
 fn an_upload_survives_nodes_that_are_killed() {
     let mut cluster = Cluster::processes();

@@ -242,7 +242,7 @@ fn without_a_folder_nothing_is_left_behind() {
     assert!(simulator.stdout().contains("hosting 16 partitions"));
 }
 
-/// Red when a leader begins on data that lack what an earlier installation had acknowledged.
+/// Fails if a leader begins on data that lack what an earlier installation had acknowledged.
 #[test]
 fn an_app_that_comes_back_has_all_that_it_acknowledged() {
     let mut cluster = Cluster::simulator();

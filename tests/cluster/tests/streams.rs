@@ -71,7 +71,7 @@ fn install_changed(cluster: &Cluster, name: &str, change: impl FnOnce(&mut Manif
     port
 }
 
-/// Red when an instance that is to be kept answers one request only, one that is not answers more, or what a request left behind when it broke
+/// Fails if an instance that is to be kept answers one request only, one that is not answers more, or what a request left behind when it broke
 /// off is met by a later one.
 fn kept(cluster: &Cluster) {
     let kept = install_changed(cluster, "kept", |manifest| manifest.listeners[0].instances = RequestInstances::Kept);

@@ -111,7 +111,7 @@ fn peak_bytes(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }
 
-/// Red when what the manifest says of instances is ignored, one way or the other.
+/// Fails if what the manifest says of instances is ignored, one way or the other.
 #[test]
 fn instances_answer_for_one_partition_or_for_any_as_the_manifest_says() {
     let mut side = Side::by_side(&[]);
@@ -170,7 +170,7 @@ fn a_handler_that_misbehaves_costs_its_call_only() {
     side.stop();
 }
 
-/// Red when a spinning listener keeps a core for itself (the engine's `courtesy`), or a limit named here is not enforced.
+/// Fails if a spinning listener keeps a core for itself (the engine's `courtesy`), or a limit named here is not enforced.
 #[test]
 fn a_listener_that_misbehaves_costs_its_connection_only() {
     let mut side = Side::by_side(&[("compute_ms", 2000), ("app_memory_bytes", 128 << 20)]);
@@ -214,7 +214,7 @@ fn a_listener_that_misbehaves_costs_its_connection_only() {
     side.stop();
 }
 
-/// Red when a limit is shown that this test does not know how to exceed, or does not hold at the value shown.
+/// Fails if a limit is shown that this test does not know how to exceed, or does not hold at the value shown.
 #[test]
 fn every_limit_is_shown_and_holds_at_what_the_manifest_says() {
     let low: &[(&str, u64, &str, usize, &str)] = &[

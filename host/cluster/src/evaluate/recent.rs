@@ -81,7 +81,7 @@ mod tests {
         Bytes::copy_from_slice(text.as_bytes())
     }
 
-    /// Red when a kind of write is not taken in: an old value would be read once the overlay has let go of the new one.
+    /// Fails if a kind of write is not taken in: an old value would be read once the overlay has let go of the new one.
     #[test]
     fn what_was_read_before_a_write_is_not_found_after_it() {
         let recent = Recent::new(265);

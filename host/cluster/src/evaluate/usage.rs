@@ -144,7 +144,7 @@ fn full(what: &str, name: &str, limit: usize) -> CallError {
 mod tests {
     use super::*;
 
-    /// Red when `Counted` is not given back, and when `take` lets more than the limit through.
+    /// Fails if `Counted` is not given back, and if `take` lets more than the limit through.
     #[test]
     fn what_is_under_way_is_bounded_and_given_back() {
         let (usage, limits) = (

@@ -71,7 +71,7 @@ async fn a_package_without_the_role_has_no_commands() {
     assert!(!CommandError::Absent.to_string().is_empty());
 }
 
-/// Red when a trap, too much text or a partition that never answers keeps an operator waiting, or is not in the app's log.
+/// Fails if a trap, too much text or a partition that never answers keeps an operator waiting, or is not in the app's log.
 #[tokio::test]
 async fn what_goes_wrong_ends_and_is_in_the_log_without_its_arguments() {
     let code = commands("unreachable");

@@ -98,7 +98,7 @@ fn memory_above_the_limit_is_refused_and_named() {
     assert!(why.contains("could not start"), "{why}");
 }
 
-/// Red when a handler counts for memory that it shares with all others, or not for what it has touched of it.
+/// Fails if a handler counts for memory that it shares with all others, or not for what it has touched of it.
 #[test]
 fn what_a_handler_began_with_counts_once_it_is_touched() {
     let answer = "(i64.store (i32.const 64) (i64.const 0)) (i32.store (i32.const 72) (i32.const 0)) (i32.const 64)";

@@ -69,7 +69,7 @@ async fn a_trap_ends_its_instance_and_no_other_request() {
     );
 }
 
-/// Red when an instance goes back with what it has not dropped: its handles would fill up.
+/// Fails if an instance goes back with what it has not dropped: its handles would fill up.
 #[tokio::test]
 async fn what_a_request_leaves_behind_goes_with_its_instance() {
     let client = Client::new(Limits::default());
@@ -111,7 +111,7 @@ async fn a_loop_ends_at_its_limits() {
     assert_eq!(client.count().await, 1);
 }
 
-/// Red when an instance counts for memory that it shares with all others, or when what it touches of it is nobody's.
+/// Fails if an instance counts for memory that it shares with all others, or if what it touches of it is nobody's.
 #[tokio::test]
 async fn instances_count_for_what_they_touch_and_end_when_that_is_too_much() {
     let code = load(&ENGINE, &guest::large_http());

@@ -74,7 +74,7 @@ fn what_traps_or_never_ends_fails_and_is_in_the_log() {
     assert!(why.contains("limit memory_bytes"), "{why}");
 }
 
-/// Red when the host takes as many copies of one text as a guest says there are.
+/// Fails if the host takes as many copies of one text as a guest says there are.
 #[test]
 fn an_answer_is_within_the_limits() {
     // 2,000 placements, whose reasons are the same 60,000 bytes.

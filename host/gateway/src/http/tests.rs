@@ -188,7 +188,7 @@ async fn a_request_arrives_whole_and_its_answer_leaves_whole() {
     assert_eq!(many, [b"1", b"2"]);
 }
 
-/// Red when a stream waits for the request's end, or the responder's headers reach the connection.
+/// Fails if a stream waits for the request's end, or the responder's headers reach the connection.
 #[tokio::test]
 async fn a_streamed_answer_leaves_while_its_request_comes() {
     let (_listener, address, _) = start_with(Mirror { streams: true, ..Default::default() }, 1).await;
@@ -237,7 +237,7 @@ async fn http2_is_told_by_its_first_bytes() {
     tasks.stop().await;
 }
 
-/// Red when a body is read beyond its limit, announced or not.
+/// Fails if a body is read beyond its limit, announced or not.
 #[tokio::test]
 async fn bodies_and_headers_are_bounded() {
     let (_listener, address, mirror) = start(100).await;
@@ -257,7 +257,7 @@ async fn bodies_and_headers_are_bounded() {
     assert_eq!(mirror.answered.load(Ordering::SeqCst), 0, "none of it reached the package");
 }
 
-/// Red when bodies of many clients are not counted together.
+/// Fails if bodies of many clients are not counted together.
 #[tokio::test]
 async fn bodies_of_all_clients_together_are_bounded() {
     let (_listener, address, mirror) = start(BODIES_BYTES_MAX).await;
@@ -279,7 +279,7 @@ async fn bodies_of_all_clients_together_are_bounded() {
     mirror.go_on.notify_one();
 }
 
-/// Red when answers that clients do not take are held without bound, or room is not given back once they are taken.
+/// Fails if answers that clients do not take are held without bound, or room is not given back once they are taken.
 #[tokio::test]
 async fn answers_that_nobody_reads_are_bounded() {
     let (_listener, address, _) = start(100).await;
@@ -295,7 +295,7 @@ async fn answers_that_nobody_reads_are_bounded() {
     assert!(exchange(address, &get("/large")).await.starts_with("HTTP/1.1 200"), "there is room again");
 }
 
-/// Red when an answer is sent unchecked: a package must not write into the framing.
+/// Fails if an answer is sent unchecked: a package must not write into the framing.
 #[tokio::test]
 async fn an_answer_that_is_no_http_is_the_packages_failure() {
     let (_listener, address, mirror) = start(100).await;

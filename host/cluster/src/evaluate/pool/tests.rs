@@ -22,7 +22,7 @@ fn job(work: impl FnOnce() + Send + 'static) -> Job {
     Box::new(work)
 }
 
-/// Red when `State::may_start` allows any number of jobs, and when all apps share one row of threads.
+/// Fails if `State::may_start` allows any number of jobs, and if all apps share one row of threads.
 #[test]
 fn an_app_that_loops_occupies_its_own_threads_only() {
     let pool = EvaluationPool::start(2);
@@ -49,7 +49,7 @@ fn an_app_that_loops_occupies_its_own_threads_only() {
     pool.stop();
 }
 
-/// Red when jobs of one app overtake each other in `State::take`.
+/// Fails if jobs of one app overtake each other in `State::take`.
 #[test]
 fn with_a_width_of_one_jobs_of_an_app_keep_their_order() {
     let pool = EvaluationPool::start(1);
@@ -63,7 +63,7 @@ fn with_a_width_of_one_jobs_of_an_app_keep_their_order() {
     pool.stop();
 }
 
-/// Red when the watch gives back no jobs, and when it wakes no thread for those that were left.
+/// Fails if the watch gives back no jobs, and if it wakes no thread for those that were left.
 #[test]
 fn what_is_left_to_a_thread_whose_job_lasts_is_taken_by_another() {
     let pool = EvaluationPool::start(2);
