@@ -9,11 +9,13 @@
 use recoil_sdk::encoding::push_bytes;
 use recoil_sdk::{Address, CallError, Mode, RoutedCall};
 
+use super::places::wanted_routing;
 use super::{REPLY_BYTES_MAX, Session, Step, WRITE_BYTES, call_error, crossslot};
-use crate::command::{Command, LARGE_REPLY};
+use crate::command::{Command, LARGE_REPLY, PUBSUB};
+use crate::keyspace::databases::ROUTING_CHANGED;
 use crate::keyspace::hash_tag;
 use crate::numbers::parse_i64;
-use crate::request::{self, ASK_ALONE, BOUNDED_REPLY_BYTES_MAX, Op};
+use crate::request::{self, ASK_ALONE, BOUNDED_REPLY_BYTES_MAX, Op, Routing, Style};
 use crate::resp::{Arguments, push_array, push_error, push_integer};
 
 /// Calls in one crossing.
@@ -103,10 +105,14 @@ impl ReadKeys {
     }
 }
 
+/// What such a request comes to, at most.
+fn request_bytes(arguments: Arguments<'_>) -> usize {
+    arguments.bytes() + 4 * arguments.len()
+}
+
 /// A request of a command, all of whose arguments go along.
-pub(super) fn whole_request(op: Op, resp3: bool, bounded: bool, arguments: Arguments<'_>) -> Vec<u8> {
-    let capacity = arguments.bytes() + 4 * arguments.len();
-    let mut request = request::begin(op, resp3, bounded, capacity);
+pub(super) fn whole_request(op: Op, style: Style, bounded: bool, arguments: Arguments<'_>) -> Vec<u8> {
+    let mut request = request::begin(op, style, bounded, request_bytes(arguments));
     arguments.from(1).for_each(|argument| push_bytes(&mut request, argument));
     request
 }
@@ -128,13 +134,19 @@ impl Session<'_> {
         let key = arguments.at(usize::from(command.keys.0.max(1).unsigned_abs()));
         let bounded = is_bounded_read(command, op);
         let weight = weight(command, op, arguments);
-        let request = whole_request(op, self.resp3, bounded, arguments);
-        self.make_room(1, request.len(), weight, command.writes().then_some(key))?;
+        self.make_room(1, request_bytes(arguments), weight, command.writes().then_some(key))?;
+        // Only now, since making room may have taught the session another rule for keys.
+        let request = whole_request(op, self.style(), bounded, arguments);
         if bounded {
             self.pipeline.read.insert(key);
         }
         let mode = if command.writes() { Mode::Write } else { Mode::Read };
-        self.push_call(RoutedCall { to: Address::Key(hash_tag(key).to_vec()), request, mode }, weight);
+        // Messages of a channel come from one partition, whatever database publishes them.
+        let to = match command.flags & PUBSUB {
+            0 => self.address_of(key),
+            _ => Address::Key(hash_tag(key).to_vec()),
+        };
+        self.push_call(RoutedCall { to, request, mode }, weight);
         self.pipeline.slots.push(Slot::One);
         Ok(())
     }
@@ -158,38 +170,26 @@ impl Session<'_> {
     /// A command on the one partition that owns all of its keys.
     pub(super) fn together(&mut self, command: &Command, op: Op, arguments: Arguments<'_>) -> Step {
         let places = command.key_places(arguments.len(), |at| arguments.at(at));
-        let Some(tag) = self.common_tag(arguments, &places) else {
-            self.fail(&crossslot(command.name));
-            return Ok(());
-        };
         let keys = || places.iter().map(|place| arguments.at(*place));
         let bounded = is_bounded_read(command, op);
         let weight = weight(command, op, arguments);
-        let request = whole_request(op, self.resp3, bounded, arguments);
         let must_wait = command.writes() && keys().any(|key| self.pipeline.read.may_contain(key));
         if must_wait {
             self.flush()?;
         }
-        self.make_room(1, request.len(), weight, None)?;
+        self.make_room(1, request_bytes(arguments), weight, None)?;
+        let Some(to) = self.common_address(arguments, &places) else {
+            self.fail(&crossslot(command.name));
+            return Ok(());
+        };
+        let request = whole_request(op, self.style(), bounded, arguments);
         if bounded {
             keys().for_each(|key| self.pipeline.read.insert(key));
         }
         let mode = if command.writes() { Mode::Write } else { Mode::Read };
-        self.push_call(RoutedCall { to: Address::Key(tag.to_vec()), request, mode }, weight);
+        self.push_call(RoutedCall { to, request, mode }, weight);
         self.pipeline.slots.push(Slot::One);
         Ok(())
-    }
-
-    /// What decides the partition of all these keys; none if they have several owners. A command whose keys are not to be
-    /// found goes to the partition of its first argument, which refuses it.
-    pub(super) fn common_tag<'k>(&self, arguments: Arguments<'k>, places: &[usize]) -> Option<&'k [u8]> {
-        let mut tags = places.iter().map(|place| hash_tag(arguments.at(*place)));
-        let first = tags.next().unwrap_or_else(|| hash_tag(arguments.at(1)));
-        let mut owner = None;
-        let together = tags.all(|tag| {
-            tag == first || *owner.get_or_insert_with(|| self.router.locate(first).id) == self.router.locate(tag).id
-        });
-        together.then_some(first)
     }
 
     /// A command that is one call for each of its keys.
@@ -208,7 +208,8 @@ impl Session<'_> {
             if bounded {
                 self.pipeline.read.insert(key);
             }
-            self.push_call(key_call(op, self.resp3, mode, bounded, key), BOUNDED_REPLY_BYTES_MAX);
+            let call = self.key_call(op, mode, bounded, key);
+            self.push_call(call, BOUNDED_REPLY_BYTES_MAX);
         }
         self.pipeline.slots.push(Slot::Many(count, combine));
         Ok(())
@@ -224,7 +225,7 @@ impl Session<'_> {
         let mut keys = arguments.from(1);
         loop {
             let calls: Vec<_> =
-                keys.by_ref().take(CALLS_MAX).map(|key| key_call(op, self.resp3, mode, bounded, key)).collect();
+                keys.by_ref().take(CALLS_MAX).map(|key| self.key_call(op, mode, bounded, key)).collect();
             if calls.is_empty() {
                 break;
             }
@@ -249,13 +250,45 @@ impl Session<'_> {
         self.pipeline.calls.push(call);
     }
 
+    /// Partitions have another rule for keys than calls were made by, and have not evaluated those: learn it, and make them again.
+    fn route_again(&mut self, calls: &mut [RoutedCall], answers: &mut [Result<Vec<u8>, CallError>]) {
+        self.routing_is_known = false;
+        let is_stale = |call: &RoutedCall| request::scope_of(&call.request).routing == Routing::Key;
+        // What was made by the right rule may have been behind what was not.
+        let all_stale = calls.iter().all(is_stale);
+        let resolved = wanted_routing().and_then(|wanted| self.resolve_routing(wanted));
+        // Where keys were is in their calls no more if the rule was by database.
+        if !all_stale || resolved.is_err() || self.routing != Routing::Database {
+            return;
+        }
+        let rejected: Vec<usize> = (0..calls.len()).filter(|at| is_routing_changed(&answers[*at])).collect();
+        for at in &rejected {
+            let scope = self.scope_of(request::scope_of(&calls[*at].request).database);
+            let request = request::rescoped(&calls[*at].request, scope);
+            calls[*at] = RoutedCall::to_partition(self.place_in(scope.database, b""), request, calls[*at].mode);
+        }
+        let again: Vec<_> = rejected.iter().map(|at| calls[*at].clone()).collect();
+        for (at, answer) in rejected.into_iter().zip(self.router.call_many(&again)) {
+            answers[at] = answer;
+        }
+    }
+
+    fn key_call(&self, op: Op, mode: Mode, bounded: bool, key: &[u8]) -> RoutedCall {
+        let mut request = request::begin(op, self.style(), bounded, key.len() + 3);
+        push_bytes(&mut request, key);
+        RoutedCall { to: self.address_of(key), request, mode }
+    }
+
     /// Make the calls that wait, and write their replies in order.
     pub(super) fn flush(&mut self) -> Step {
         if self.pipeline.slots.is_empty() {
             return Ok(());
         }
         let mut pipeline = std::mem::take(&mut self.pipeline);
-        let answers = self.router.call_many(&pipeline.calls);
+        let mut answers = self.router.call_many(&pipeline.calls);
+        if answers.iter().any(is_routing_changed) {
+            self.route_again(&mut pipeline.calls, &mut answers);
+        }
         let mut answers = pipeline.calls.iter().zip(answers);
         for slot in pipeline.slots.drain(..) {
             match slot {
@@ -288,10 +321,8 @@ impl Session<'_> {
     }
 }
 
-fn key_call(op: Op, resp3: bool, mode: Mode, bounded: bool, key: &[u8]) -> RoutedCall {
-    let mut request = request::begin(op, resp3, bounded, key.len() + 3);
-    push_bytes(&mut request, key);
-    RoutedCall { to: Address::Key(hash_tag(key).to_vec()), request, mode }
+fn is_routing_changed(answer: &Result<Vec<u8>, CallError>) -> bool {
+    matches!(answer, Err(CallError::Rejected(why)) if why == ROUTING_CHANGED)
 }
 
 fn is_ask_alone(answer: &Result<Vec<u8>, CallError>) -> bool {

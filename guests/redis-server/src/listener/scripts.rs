@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use recoil_sdk::encoding::push_bytes;
 use recoil_sdk::{CallError, Mode, RoutedCall};
 
+use super::places::wanted_routing;
 use super::{Session, Step, WRITE_BYTES, call_error, crossslot, quoted, unknown_subcommand, wrong_arity};
 use crate::command::{Command, Script as ScriptCommand};
+use crate::keyspace::databases::ROUTING_CHANGED;
 use crate::numbers::parse_i64;
-use crate::request::{self, Op, push_number};
-use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_simple};
+use crate::request::{self, Op, Routing, Style, push_number};
+use crate::resp::{Arguments, push_array, push_bulk, push_integer, push_simple};
 use crate::scripts::shebang;
 use crate::scripts::{
     FLAG_IN_TRANSACTION, FLAG_READ_ONLY, FOUND, NEW_SCRIPT, NO_SCRIPT, SEND_SCRIPT, Script, UNDECLARED,
@@ -44,7 +46,7 @@ impl Approved {
         let Some(tags) = self.0.get(&partition) else { return request };
         let mut list = Vec::new();
         tags.iter().for_each(|tag| push_bytes(&mut list, tag));
-        request::encode(Op::Approved, false, [&list[..], &request])
+        request::encode(Op::Approved, Style::INTERNAL, [&list[..], &request])
     }
 }
 
@@ -71,16 +73,30 @@ impl Undeclared {
 impl Session<'_> {
     pub(super) fn script_command(&mut self, which: ScriptCommand, command: &Command, arguments: Arguments<'_>) -> Step {
         self.flush()?;
-        let result = match which {
+        let mut result = self.run_script_command(which, command, arguments);
+        if !self.routing_is_known && matches!(&result, Err(text) if text == ROUTING_CHANGED) {
+            // The first of the session: nothing has been done yet.
+            result = wanted_routing().and_then(|wanted| self.resolve_routing(wanted));
+            result = result.and_then(|()| self.run_script_command(which, command, arguments));
+        }
+        if let Err(text) = result {
+            self.answer_error(&text);
+        }
+        self.write_out(WRITE_BYTES)
+    }
+
+    fn run_script_command(
+        &mut self,
+        which: ScriptCommand,
+        command: &Command,
+        arguments: Arguments<'_>,
+    ) -> Result<(), String> {
+        match which {
             ScriptCommand::Eval { by_digest, read_only } => self.eval(command, by_digest, read_only, arguments),
             ScriptCommand::FCall { read_only } => self.fcall(command, read_only, arguments),
             ScriptCommand::Texts => self.script(arguments),
             ScriptCommand::Function => self.function(arguments),
-        };
-        if let Err(text) = result {
-            push_error(&mut self.out, &text);
         }
-        self.write_out(WRITE_BYTES)
     }
 
     /// Make calls until no script among them touches a key that is not known to be of its partition.
@@ -144,11 +160,9 @@ impl Session<'_> {
         let script = if by_digest { &digest[..] } else { arguments.at(1) };
         let flags = if read_only { FLAG_READ_ONLY } else { 0 };
         let home = self.router.locate(hexadecimal(&digest).as_bytes()).id;
-        let mut invocation = self.invocation(Op::Eval, (flags, script), home, command, arguments)?;
+        let op = if by_digest { Op::EvalSha } else { Op::Eval };
+        let mut invocation = self.invocation(op, (flags, script), home, command, arguments)?;
         invocation.mode = eval_mode(read_only, (!by_digest).then_some(script));
-        if by_digest {
-            invocation.request[0] = Op::EvalSha as u8;
-        }
         let mut answer = self.invoke(&mut invocation, has_keys).map_err(|error| call_error(&error))?;
         if answer == [SEND_SCRIPT] {
             let text = self.fetch_script(&digest).map_err(|error| call_error(&error))?.ok_or(NO_SCRIPT)?;
@@ -198,14 +212,14 @@ impl Session<'_> {
     ) -> Result<Invocation, String> {
         let count = parse_i64(arguments.at(2)).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
         let places: Vec<usize> = (3..3 + count as usize).collect();
-        let partition = match places.is_empty() {
+        let partition = match places.is_empty() && self.routing == Routing::Key {
             true => home,
             false => {
-                let tag = self.common_tag(arguments, &places).ok_or_else(|| crossslot(command.name))?;
-                self.router.locate(tag).id
+                let address = self.common_address(arguments, &places).ok_or_else(|| crossslot(command.name))?;
+                self.partition_at(&address)
             }
         };
-        let mut request = request::begin(op, self.resp3, false, arguments.bytes() + 4 * arguments.len() + 32);
+        let mut request = request::begin(op, self.style(), false, arguments.bytes() + 4 * arguments.len() + 32);
         push_number(&mut request, flags);
         push_bytes(&mut request, script);
         push_number(&mut request, count);
@@ -308,7 +322,7 @@ impl Session<'_> {
             if arguments.len() > 3 || arguments.from(2).any(|option| !known(option)) {
                 return Err("ERR SCRIPT FLUSH only support SYNC|ASYNC option".to_owned());
             }
-            let mut request = request::begin(Op::Script, false, false, 12);
+            let mut request = request::begin(Op::Script, Style::INTERNAL, false, 12);
             push_number(&mut request, Script::Flush as u64);
             self.write_everywhere(&request)?;
             push_simple(&mut self.out, "OK");
@@ -382,7 +396,7 @@ fn eval_mode(read_only: bool, text: Option<&[u8]>) -> Mode {
 }
 
 fn script_request(which: Script, argument: &[u8]) -> Vec<u8> {
-    let mut request = request::begin(Op::Script, false, false, argument.len() + 16);
+    let mut request = request::begin(Op::Script, Style::INTERNAL, false, argument.len() + 16);
     push_number(&mut request, which as u64);
     push_bytes(&mut request, argument);
     request
