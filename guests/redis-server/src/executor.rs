@@ -54,14 +54,18 @@ pub(crate) fn handle(transaction: &mut dyn Transaction, input: &[u8]) -> Result<
     if request.op == Op::Approved {
         request = approved(&mut keyspace, request).map_err(abort)?;
     }
-    let bounded = request.bounded;
+    let (bounded, is_read_only) = (request.bounded, keyspace.transaction.is_read_only());
     let reply = match request.op {
         Op::Batch => batch(&mut keyspace, request)?,
         _ => answer(&mut keyspace, request)?,
     };
     check_reply(&reply).map_err(abort)?;
     blocking::serve(&mut keyspace).map_err(abort)?;
-    Ok(if bounded && reply.len() > request::BOUNDED_REPLY_BYTES_MAX { vec![request::ASK_ALONE] } else { reply })
+    if !bounded || reply.len() <= request::BOUNDED_REPLY_BYTES_MAX {
+        return Ok(reply);
+    }
+    // What has written must not do so again.
+    if is_read_only { Ok(vec![request::ASK_ALONE]) } else { Err(Error::new(request::REJECTED_ALONE)) }
 }
 
 /// The request within one that lists hash tags of this partition.

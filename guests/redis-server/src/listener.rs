@@ -82,6 +82,7 @@ struct Session<'a> {
     /// What the client has sent while a command waited.
     input: Vec<u8>,
     replies: Replies,
+    digests: scripts::Digests,
     opened: std::time::Instant,
 }
 
@@ -118,6 +119,7 @@ impl<'a> Session<'a> {
             waiting_id: random(),
             input: Vec::new(),
             replies: Replies::All,
+            digests: scripts::Digests::default(),
             opened: waiting::now(),
         }
     }

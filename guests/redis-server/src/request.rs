@@ -30,6 +30,8 @@ pub(crate) const BOUNDED_REPLY_BYTES_MAX: usize = 16 << 10;
 /// The answer to a bounded read whose reply is larger: the listener asks for it again, alone. No reply begins with it.
 pub(crate) const ASK_ALONE: u8 = 0;
 
+/// What a bounded write is rejected with whose reply is larger: the listener sends it again, alone.
+pub(crate) const REJECTED_ALONE: &str = "ALONE";
 /// What a batch is rejected with when a key has another version than it should. `WATCH` and `EXEC` live by it.
 pub(crate) const REJECTED_CHANGED: &str = "CHANGED";
 /// What a batch is rejected with when a key exists that should not.
@@ -133,6 +135,13 @@ pub(crate) fn rescoped(request: &[u8], scope: Scope) -> Vec<u8> {
         false => vec![Op::Scoped as u8, flags, scope.to_byte(), op],
     };
     [&head[..], rest].concat()
+}
+
+/// Bound a request's reply.
+pub(crate) fn bound(request: &mut [u8]) {
+    if let Some(flags) = request.get_mut(1) {
+        *flags |= FLAG_BOUNDED;
+    }
 }
 
 /// Take the bound off a request's reply.

@@ -10,6 +10,7 @@ use recoil_sdk::encoding::push_bytes;
 use recoil_sdk::{Address, CallError, Mode, RoutedCall};
 
 use super::places::wanted_routing;
+use super::scripts::{Invocation, ScriptRun};
 use super::{REPLY_BYTES_MAX, Session, Step, WRITE_BYTES, call_error, crossslot};
 use crate::command::{Command, LARGE_REPLY, PUBSUB};
 use crate::keyspace::databases::ROUTING_CHANGED;
@@ -43,6 +44,8 @@ enum Slot {
     Text(Vec<u8>),
     /// The reply to the next call.
     One,
+    /// The reply to the next call, of a script.
+    Script(ScriptRun),
     /// The replies to the next calls, as many as said.
     Many(usize, Combine),
 }
@@ -55,6 +58,8 @@ pub(super) struct Pipeline {
     request_bytes: usize,
     answer_weight: usize,
     read: ReadKeys,
+    /// Partitions whose last call here is a script's.
+    sealed: Vec<u32>,
 }
 
 impl Pipeline {
@@ -135,6 +140,7 @@ impl Session<'_> {
         let bounded = is_bounded_read(command, op);
         let weight = weight(command, op, arguments);
         self.make_room(1, request_bytes(arguments), weight, command.writes().then_some(key))?;
+        self.unseal(|session| session.partition_at(&session.address_of(key)))?;
         // Only now, since making room may have taught the session another rule for keys.
         let request = whole_request(op, self.style(), bounded, arguments);
         if bounded {
@@ -159,6 +165,7 @@ impl Session<'_> {
         }
         let weight = if writes { LARGE_WEIGHT } else { BOUNDED_REPLY_BYTES_MAX };
         self.make_room(1, call.request.len(), weight, None)?;
+        self.unseal(|session| session.partition_at(&call.to))?;
         if !writes {
             keys.iter().for_each(|key| self.pipeline.read.insert(key));
         }
@@ -178,6 +185,10 @@ impl Session<'_> {
             self.flush()?;
         }
         self.make_room(1, request_bytes(arguments), weight, None)?;
+        self.unseal(|session| {
+            let to = session.common_address(arguments, &places);
+            to.map_or(0, |to| session.partition_at(&to))
+        })?;
         let Some(to) = self.common_address(arguments, &places) else {
             self.fail(&crossslot(command.name));
             return Ok(());
@@ -201,7 +212,8 @@ impl Session<'_> {
         }
         let bounded = is_bounded_read(command, op);
         self.make_room(count, arguments.bytes() + 4 * count, count * BOUNDED_REPLY_BYTES_MAX, None)?;
-        if command.writes() && arguments.from(1).any(|key| self.pipeline.read.may_contain(key)) {
+        let must_wait = command.writes() && arguments.from(1).any(|key| self.pipeline.read.may_contain(key));
+        if must_wait || !self.pipeline.sealed.is_empty() {
             self.flush()?;
         }
         for key in arguments.from(1) {
@@ -244,10 +256,40 @@ impl Session<'_> {
         if must_wait || !self.pipeline.has_room(calls, request_bytes, weight) { self.flush() } else { Ok(()) }
     }
 
+    /// A script, whose call may have to be made again: nothing follows it to its partition in this crossing.
+    pub(super) fn push_script(&mut self, call: RoutedCall, run: ScriptRun) -> Step {
+        // What it writes is not known, so reads that may be asked again must have been answered.
+        if self.pipeline.read.any && matches!(call.mode, Mode::Write) {
+            self.flush()?;
+        }
+        self.make_room(1, call.request.len(), BOUNDED_REPLY_BYTES_MAX, None)?;
+        let partition = self.partition_at(&call.to);
+        self.unseal(|_| partition)?;
+        self.push_call(call, BOUNDED_REPLY_BYTES_MAX);
+        self.pipeline.sealed.push(partition);
+        self.pipeline.slots.push(Slot::Script(run));
+        Ok(())
+    }
+
+    /// Empty the pipeline if a script is the last call to this partition.
+    fn unseal(&mut self, partition: impl Fn(&Self) -> u32) -> Step {
+        let sealed = &self.pipeline.sealed;
+        if sealed.is_empty() || !sealed.contains(&partition(self)) { Ok(()) } else { self.flush() }
+    }
+
     fn push_call(&mut self, call: RoutedCall, weight: usize) {
         self.pipeline.request_bytes += call.request.len();
         self.pipeline.answer_weight += weight;
         self.pipeline.calls.push(call);
+    }
+
+    fn push_script_reply(&mut self, call: &RoutedCall, run: &ScriptRun, answer: Result<Vec<u8>, CallError>) {
+        let partition = self.partition_at(&call.to);
+        let invocation = Invocation { partition, request: call.request.clone(), mode: call.mode };
+        match self.finish_script(invocation, run, answer) {
+            Ok(reply) => self.out.extend_from_slice(&reply),
+            Err(text) => self.answer_error(&text),
+        }
     }
 
     /// Partitions have another rule for keys than calls were made by, and have not evaluated those: learn it, and make them again.
@@ -301,6 +343,11 @@ impl Session<'_> {
                     Some((_, answer)) => push_answer(&mut self.out, answer),
                     None => {}
                 },
+                Slot::Script(run) => {
+                    if let Some((call, answer)) = answers.next() {
+                        self.push_script_reply(call, &run, answer);
+                    }
+                }
                 Slot::Many(count, combine) => {
                     let start = self.out.len();
                     let mut combined = Combined::new(combine, count, &mut self.out);
