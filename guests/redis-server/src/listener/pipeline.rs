@@ -330,6 +330,9 @@ impl Session<'_> {
         let mut answers = self.router.call_many(&pipeline.calls);
         if answers.iter().any(is_routing_changed) {
             self.route_again(&mut pipeline.calls, &mut answers);
+        } else {
+            // Good enough: a partition that has another rule will say so.
+            self.routing_is_known = true;
         }
         let mut answers = pipeline.calls.iter().zip(answers);
         for slot in pipeline.slots.drain(..) {
