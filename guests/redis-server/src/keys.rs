@@ -12,7 +12,7 @@ use crate::list::List;
 use crate::numbers::parse_i64;
 use crate::resp::{push_bulk, push_error, push_integer, push_lines, push_null, push_simple, push_text};
 use crate::streams::Stream;
-use crate::strings::{SYNTAX, TimeUnit, expire_at};
+use crate::strings::{SYNTAX, TimeUnit, expire_at, ms_until};
 
 const NO_SUCH_KEY: &str = "ERR no such key";
 
@@ -97,7 +97,7 @@ pub(crate) fn ttl(call: &mut Call<'_, '_>, unit: TimeUnit) -> Outcome {
         Some(stored) if stored.expire_at_us == 0 => -1,
         Some(stored) => {
             let from_us = if unit.absolute { 0 } else { call.keyspace.now_us() };
-            let milliseconds = (stored.expire_at_us - from_us).div_ceil(1000);
+            let milliseconds = ms_until(stored.expire_at_us, from_us);
             if unit.milliseconds {
                 milliseconds as i64
             } else {
