@@ -174,14 +174,17 @@ pub(crate) fn random(call: &mut Call<'_, '_>) -> Outcome {
 /// `Op::CountDatabases`: the argument is how many rows of each to look at. The answer is a [`Counted`] for each database.
 pub(crate) fn count_databases(call: &mut Call<'_, '_>) -> Outcome {
     let rows_max = call.arguments.number()?.clamp(1, ROWS_MAX);
+    let occupied = call.keyspace.occupied_databases()?;
     for database in 0..DATABASES {
-        call.keyspace.select(database);
-        let (mut keys, mut expiring) = (0u64, 0u64);
-        let next = walk(call, 0, rows_max, |_, stored| {
-            keys += 1;
-            expiring += u64::from(stored.expire_at_us != 0);
-            false
-        })?;
+        let (mut next, mut keys, mut expiring) = (END, 0u64, 0u64);
+        if occupied.contains(&database) {
+            call.keyspace.select(database);
+            next = walk(call, 0, rows_max, |_, stored| {
+                keys += 1;
+                expiring += u64::from(stored.expire_at_us != 0);
+                false
+            })?;
+        }
         for number in [next, keys, expiring] {
             call.reply.extend_from_slice(&number.to_le_bytes());
         }
@@ -194,9 +197,11 @@ pub(crate) fn count_databases(call: &mut Call<'_, '_>) -> Outcome {
 pub(crate) fn flush(call: &mut Call<'_, '_>, databases: std::ops::Range<u8>) -> Outcome {
     call.keyspace.accept_any_routing();
     crate::blocking::wake(call.keyspace, |database| databases.contains(&database))?;
-    for database in databases {
-        call.keyspace.select(database);
-        call.keyspace.flush_database()?;
+    for database in call.keyspace.occupied_databases()? {
+        if databases.contains(&database) {
+            call.keyspace.select(database);
+            call.keyspace.flush_database()?;
+        }
     }
     push_simple(&mut call.reply, "OK");
     Ok(())

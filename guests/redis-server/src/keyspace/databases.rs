@@ -21,7 +21,9 @@
 use recoil_sdk::KeyRange;
 use recoil_sdk::storage::StorageExt as _;
 
-use super::{Failure, Keyspace, Outcome, ROW_DEAD_SPACE, Stored, damaged, key_of_row, space_prefix, timer_of};
+use super::{
+    Failure, Keyspace, Outcome, ROW_DEAD_SPACE, ROW_KEY_IN_SPACE, Stored, damaged, key_of_row, space_prefix, timer_of,
+};
 use crate::request::Routing;
 
 /// Databases that clients can select.
@@ -151,15 +153,29 @@ impl Keyspace<'_> {
         self.store_databases(databases)
     }
 
+    /// The databases that have keys. Takes a look for each of them, and not for each there is.
+    pub(crate) fn occupied_databases(&mut self) -> Result<Vec<u8>, Failure> {
+        let databases = self.databases()?.clone();
+        let mut spaces = Vec::new();
+        if !self.transaction.scan(&KeyRange::prefix(&space_prefix(0)), 1, false)?.is_empty() {
+            spaces.push(0);
+        }
+        let mut range = KeyRange::prefix(&[ROW_KEY_IN_SPACE]);
+        while let Some(entry) = self.transaction.scan(&range, 1, false)?.pop() {
+            let Some(space) = entry.key.get(1) else { return Err(damaged("a row of the keyspace has a damaged key")) };
+            spaces.push(*space);
+            let Some(next) = space.checked_add(1) else { break };
+            range.start = vec![ROW_KEY_IN_SPACE, next];
+        }
+        // Others are dead, and the cleaner has not come to their end.
+        let mut occupied: Vec<u8> = spaces.into_iter().filter_map(|space| databases.database_of(space)).collect();
+        occupied.sort_unstable();
+        Ok(occupied)
+    }
+
     /// True if no database has keys.
     pub(crate) fn is_empty(&mut self) -> Result<bool, Failure> {
-        let spaces = self.databases()?.spaces;
-        for space in spaces {
-            if !self.transaction.scan(&KeyRange::prefix(&space_prefix(space)), 1, false)?.is_empty() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(self.occupied_databases()?.is_empty())
     }
 
     /// Have keys find this partition by another rule. The partition must have no keys.
