@@ -1,9 +1,10 @@
 //! Blocking commands on a partition: BLPOP, BRPOP, BLMOVE, BRPOPLPUSH, BLMPOP, BZPOPMIN, BZPOPMAX, BZMPOP, XREAD, XREADGROUP.
 //!
 //! ```text
-//! waiter row    08 | key, escaped | since (8) | connection (8) → empty
-//! waiting row   0a | connection (8) → lease until (8) | since (8) | RESP3 (1) | command | keys
-//! mailbox row   09 | connection (8) → lease until (8) | RESP3 (1) | command | key | items
+//! waiter row    08 | key, escaped | since (8) | connection (8) → empty                        (database 0)
+//!               20 | database (1) | key, escaped | since (8) | connection (8) → empty
+//! waiting row   0a | connection (8) → lease until (8) | since (8) | client (1) | command | keys
+//! mailbox row   09 | connection (8) → lease until (8) | client (1) | command | key | items
 //! timer         w | connection (8)
 //! ```
 //!
@@ -13,6 +14,9 @@
 //! the connection and publishes to the connection's topic. A served BLMOVE may make its target exist, whose waiters are
 //! served in the same transaction, and so on. The listener asks again when it hears of that, and once a second in case it does
 //! not: `Op::Block` answers the mailbox if there is one, else tries again, else renews the registration.
+//!
+//! `client` is whether it speaks RESP3, and its database. Who waits does so for a database by its number: after SWAPDB and FLUSHDB all
+//! who wait in it ask again ([`wake`]).
 //!
 //! Streams: every change of one serves all who read it, since reading takes nothing, or what it delivers stays pending; what a
 //! mailbox then holds is the finished reply, or the error of a group that is gone. `$` becomes an id when the command first
@@ -26,27 +30,27 @@
 //! Invariant: a connection has either a waiting row with its waiter rows, or a mailbox, or neither; and a timer while it
 //! has one. Items that are too large for a mailbox stay where they are, and the connection is told to fetch them itself.
 
+mod rows;
+mod take;
+
 use std::collections::VecDeque;
 
 use recoil_sdk::KeyRange;
-use recoil_sdk::encoding::{DecodeError, Key, KeyReader, Reader, push_bytes, push_count};
+use recoil_sdk::encoding::Reader;
 
-use crate::arguments::{NUMKEYS, Words};
+pub(crate) use self::rows::topic;
+use self::rows::{Mailbox, ROW_MAILBOX, ROW_WAITING, Waiting, connection_of, connection_row, waiter_row, waiters};
+use self::take::Items;
+pub(crate) use self::take::{Blocking, Parsed, Take};
+use crate::arguments::Words;
 use crate::elements::Elements;
 use crate::executor::{CHANGES_MAX, Call};
 use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Value as _, WRONG_TYPE, damaged};
 use crate::list::List;
-use crate::list::commands::parse_end;
-use crate::numbers::{parse_f64, parse_i64};
-use crate::resp::{push_array, push_bulk, push_double, push_error, push_null, push_null_array};
-use crate::streams::read::{Answer, Read, parse as parse_read};
-use crate::strings::SYNTAX;
-use crate::zset::index::{Member, encode_score};
-use crate::zset::{parse_mpop, pop_members};
+use crate::resp::push_error;
+use crate::streams::read::{Answer, Read};
+use crate::zset::pop_members;
 
-const ROW_WAITER: u8 = 8;
-const ROW_MAILBOX: u8 = 9;
-const ROW_WAITING: u8 = 10;
 /// First byte of the id of a timer that ends a registration or a mailbox.
 pub(crate) const TIMER_WAITING: u8 = b'w';
 /// How long a registration and a mailbox outlive the last word of their listener.
@@ -55,8 +59,6 @@ const LEASE_US: u64 = 10_000_000;
 const RENEW_US: u64 = 6_000_000;
 /// What a mailbox may hold.
 const MAILBOX_BYTES_MAX: u64 = 4 << 20;
-/// The longest time that a command may wait: what Redis' milliseconds have room for is out of range here, too.
-const TIMEOUT_SECONDS_MAX: f64 = 1e12;
 
 /// What a reply to XREAD or XREADGROUP that nobody has waited for comes to, about.
 const READ_BYTES_MAX: usize = 7 << 20;
@@ -64,338 +66,6 @@ const READ_BYTES_MAX: usize = 7 << 20;
 /// The answer to a request that has been registered: the connection waits. No reply begins with it. What is read of streams
 /// follows, with ids instead of `$`.
 pub(crate) const WAIT: u8 = 1;
-
-/// What a blocking command takes, and how it answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Take {
-    /// BLPOP and BRPOP: key and value.
-    One { left: bool },
-    /// BLMPOP: key and values.
-    Several { left: bool, count: u64 },
-    /// BLMOVE and BRPOPLPUSH: the value, which is now at an end of another list.
-    Move { left: bool, to: Vec<u8>, to_left: bool },
-    /// BZPOPMIN and BZPOPMAX: key, member and score.
-    Extreme { max: bool },
-    /// BZMPOP: key, and members with their scores.
-    Extremes { max: bool, count: u64 },
-    /// XREAD and XREADGROUP.
-    Read(Read),
-}
-
-/// Which command it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Blocking {
-    LPop,
-    RPop,
-    LMPop,
-    LMove,
-    RPopLPush,
-    ZPopMin,
-    ZPopMax,
-    ZMPop,
-    XRead,
-    XReadGroup,
-}
-
-/// A blocking command, parsed.
-pub(crate) struct Parsed<'a> {
-    pub(crate) take: Take,
-    pub(crate) keys: Words<'a>,
-    /// 0: for ever.
-    pub(crate) timeout_ms: u64,
-    /// False for a command that may wait and was not asked to.
-    pub(crate) waits: bool,
-}
-
-fn parse_timeout(text: &[u8]) -> Result<u64, Failure> {
-    let seconds = parse_f64(text).filter(|seconds| *seconds <= TIMEOUT_SECONDS_MAX);
-    let seconds = seconds.ok_or("ERR timeout is not a float or out of range")?;
-    if seconds < 0.0 {
-        return Err("ERR timeout is negative".into());
-    }
-    Ok((seconds * 1000.0).ceil() as u64)
-}
-
-impl<'a> Parsed<'a> {
-    /// The arguments of a command after its name, whose number its arity has checked.
-    pub(crate) fn parse(which: Blocking, arguments: &[&'a [u8]]) -> Result<Self, Failure> {
-        let (first, last) = match arguments {
-            [first, .., last] => (*first, *last),
-            _ => return Err(SYNTAX.into()),
-        };
-        let but_last = || arguments[..arguments.len() - 1].to_vec();
-        Ok(match which {
-            Blocking::LPop | Blocking::RPop => {
-                let take = Take::One { left: which == Blocking::LPop };
-                Parsed { take, keys: but_last(), timeout_ms: parse_timeout(last)?, waits: true }
-            }
-            Blocking::ZPopMin | Blocking::ZPopMax => {
-                let take = Take::Extreme { max: which == Blocking::ZPopMax };
-                Parsed { take, keys: but_last(), timeout_ms: parse_timeout(last)?, waits: true }
-            }
-            Blocking::LMove | Blocking::RPopLPush => {
-                let (left, to_left) = match arguments {
-                    [_, _, left, to_left, _] => (parse_end(left)?, parse_end(to_left)?),
-                    _ => (false, true),
-                };
-                let to = arguments[1].to_vec();
-                let (take, timeout_ms) = (Take::Move { left, to, to_left }, parse_timeout(last)?);
-                Parsed { take, keys: vec![first], timeout_ms, waits: true }
-            }
-            Blocking::LMPop | Blocking::ZMPop => {
-                let timeout_ms = parse_timeout(first)?;
-                let count = parse_i64(arguments[1]).and_then(|count| usize::try_from(count).ok());
-                let count = count.filter(|count| *count > 0).ok_or_else(|| NUMKEYS.not_positive.to_owned())?;
-                let rest = &arguments[2..];
-                if count >= rest.len() {
-                    return Err(SYNTAX.into());
-                }
-                let (keys, options) = rest.split_at(count);
-                let take = if which == Blocking::LMPop {
-                    let (right, count) = parse_mpop(options, ("LEFT", "RIGHT"))?;
-                    Take::Several { left: !right, count }
-                } else {
-                    let (max, count) = parse_mpop(options, ("MIN", "MAX"))?;
-                    Take::Extremes { max, count }
-                };
-                Parsed { take, keys: keys.to_vec(), timeout_ms, waits: true }
-            }
-            Blocking::XRead | Blocking::XReadGroup => parse_read(arguments, which == Blocking::XReadGroup)?,
-        })
-    }
-}
-
-/// What was taken, and from where.
-#[derive(Debug, Clone, PartialEq)]
-enum Items {
-    Values(Vec<Vec<u8>>),
-    Members(Vec<Member>),
-    /// The whole reply.
-    Reply(Vec<u8>),
-}
-
-impl Take {
-    fn kind(&self) -> Kind {
-        match self {
-            Take::One { .. } | Take::Several { .. } | Take::Move { .. } => Kind::List,
-            Take::Extreme { .. } | Take::Extremes { .. } => Kind::SortedSet,
-            Take::Read(_) => Kind::Stream,
-        }
-    }
-
-    /// The reply of a command that has waited in vain.
-    pub(crate) fn push_nothing(&self, out: &mut Vec<u8>, resp3: bool) {
-        if matches!(self, Take::Move { .. }) { push_null(out, resp3) } else { push_null_array(out, resp3) }
-    }
-
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let mut read = Vec::new();
-        let (kind, flag, count, to, to_flag): (u8, bool, u64, &[u8], bool) = match self {
-            Take::One { left } => (1, *left, 0, b"", false),
-            Take::Several { left, count } => (2, *left, *count, b"", false),
-            Take::Move { left, to, to_left } => (3, *left, 0, to, *to_left),
-            Take::Extreme { max } => (4, *max, 0, b"", false),
-            Take::Extremes { max, count } => (5, *max, *count, b"", false),
-            Take::Read(take) => {
-                take.encode(&mut read);
-                (6, false, 0, &read, false)
-            }
-        };
-        out.extend_from_slice(&[kind, u8::from(flag), u8::from(to_flag)]);
-        push_count(out, count);
-        push_bytes(out, to);
-    }
-
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (kind, flag, to_left) = (reader.u8()?, reader.u8()? != 0, reader.u8()? != 0);
-        let (count, to) = (reader.count()?, reader.bytes()?);
-        Ok(match kind {
-            1 => Take::One { left: flag },
-            2 => Take::Several { left: flag, count },
-            3 => Take::Move { left: flag, to: to.to_vec(), to_left },
-            4 => Take::Extreme { max: flag },
-            5 => Take::Extremes { max: flag, count },
-            6 => Take::Read(Read::decode(Reader::new(to))?),
-            _ => return Err(reader.error("an unknown blocking command")),
-        })
-    }
-
-    /// The reply of a command that got something.
-    fn push_reply(&self, out: &mut Vec<u8>, resp3: bool, key: &[u8], items: &Items) {
-        if let Items::Reply(reply) = items {
-            return out.extend_from_slice(reply);
-        }
-        if !matches!(self, Take::Move { .. }) {
-            push_array(out, if matches!(self, Take::Extreme { .. }) { 3 } else { 2 });
-            push_bulk(out, key);
-        }
-        match items {
-            Items::Reply(_) => {}
-            Items::Values(values) => {
-                if matches!(self, Take::Several { .. }) {
-                    push_array(out, values.len());
-                }
-                values.iter().for_each(|value| push_bulk(out, value));
-            }
-            Items::Members(members) => {
-                let nested = matches!(self, Take::Extremes { .. });
-                if nested {
-                    push_array(out, members.len());
-                }
-                for member in members {
-                    if nested {
-                        push_array(out, 2);
-                    }
-                    push_bulk(out, &member.name);
-                    push_double(out, resp3, member.score);
-                }
-            }
-        }
-    }
-}
-
-/// A connection that waits.
-struct Waiting {
-    lease_until_us: u64,
-    since_us: u64,
-    resp3: bool,
-    take: Take,
-    keys: Vec<Vec<u8>>,
-}
-
-impl Waiting {
-    fn load(keyspace: &Keyspace<'_>, connection: u64) -> Result<Option<Self>, Failure> {
-        let Some(row) = keyspace.transaction.get(&connection_row(ROW_WAITING, connection))? else { return Ok(None) };
-        let mut reader = Reader::new(&row);
-        let mut decode = || -> Result<Self, DecodeError> {
-            let (lease_until_us, since_us, resp3) = (reader.u64()?, reader.u64()?, reader.u8()? != 0);
-            let take = Take::decode(&mut reader)?;
-            let mut keys = Vec::new();
-            while reader.remaining() > 0 {
-                keys.push(reader.bytes()?.to_vec());
-            }
-            Ok(Waiting { lease_until_us, since_us, resp3, take, keys })
-        };
-        decode().map(Some).map_err(damaged)
-    }
-
-    fn store(&self, keyspace: &mut Keyspace<'_>, connection: u64) -> Outcome {
-        let mut row = Vec::new();
-        row.extend_from_slice(&self.lease_until_us.to_le_bytes());
-        row.extend_from_slice(&self.since_us.to_le_bytes());
-        row.push(u8::from(self.resp3));
-        self.take.encode(&mut row);
-        self.keys.iter().for_each(|key| push_bytes(&mut row, key));
-        Ok(keyspace.transaction.put(&connection_row(ROW_WAITING, connection), &row)?)
-    }
-
-    /// The connection does not wait any more.
-    fn remove(&self, keyspace: &mut Keyspace<'_>, connection: u64) -> Outcome {
-        keyspace.transaction.remove(&connection_row(ROW_WAITING, connection))?;
-        for key in &self.keys {
-            keyspace.transaction.remove(&waiter_row(key, self.since_us, connection))?;
-        }
-        Ok(())
-    }
-}
-
-/// What a connection got while it waited.
-struct Mailbox {
-    lease_until_us: u64,
-    resp3: bool,
-    take: Take,
-    key: Vec<u8>,
-    items: Items,
-}
-
-impl Mailbox {
-    fn load(keyspace: &Keyspace<'_>, connection: u64) -> Result<Option<Self>, Failure> {
-        let Some(row) = keyspace.transaction.get(&connection_row(ROW_MAILBOX, connection))? else { return Ok(None) };
-        let mut reader = Reader::new(&row);
-        let mut decode = || -> Result<Self, DecodeError> {
-            let (lease_until_us, resp3) = (reader.u64()?, reader.u8()? != 0);
-            let take = Take::decode(&mut reader)?;
-            let key = reader.bytes()?.to_vec();
-            if take.kind() == Kind::Stream {
-                let items = Items::Reply(reader.bytes()?.to_vec());
-                return Ok(Mailbox { lease_until_us, resp3, take, key, items });
-            }
-            let (mut values, mut members) = (Vec::new(), Vec::new());
-            while reader.remaining() > 0 {
-                let item = reader.bytes()?.to_vec();
-                if take.kind() == Kind::List {
-                    values.push(item);
-                } else {
-                    members.push(Member { name: item, score: f64::from_bits(reader.u64()?) });
-                }
-            }
-            let items = if take.kind() == Kind::List { Items::Values(values) } else { Items::Members(members) };
-            Ok(Mailbox { lease_until_us, resp3, take, key, items })
-        };
-        decode().map(Some).map_err(damaged)
-    }
-
-    fn store(&self, keyspace: &mut Keyspace<'_>, connection: u64) -> Outcome {
-        let mut row = Vec::new();
-        row.extend_from_slice(&self.lease_until_us.to_le_bytes());
-        row.push(u8::from(self.resp3));
-        self.take.encode(&mut row);
-        push_bytes(&mut row, &self.key);
-        match &self.items {
-            Items::Reply(reply) => push_bytes(&mut row, reply),
-            Items::Values(values) => values.iter().for_each(|value| push_bytes(&mut row, value)),
-            Items::Members(members) => {
-                for member in members {
-                    push_bytes(&mut row, &member.name);
-                    row.extend_from_slice(&member.score.to_bits().to_le_bytes());
-                }
-            }
-        }
-        Ok(keyspace.transaction.put(&connection_row(ROW_MAILBOX, connection), &row)?)
-    }
-
-    /// Put the items back where they came from. What a move has moved stays where it is; so do items whose key has become
-    /// something else meanwhile, which is the client's doing: they are dropped, as Redis drops what a dead client was sent.
-    fn give_back(self, keyspace: &mut Keyspace<'_>) -> Outcome {
-        let known = keyspace.load(&self.key)?.is_none_or(|stored| stored.kind == self.take.kind());
-        match (self.take, self.items) {
-            (Take::One { left } | Take::Several { left, .. }, Items::Values(values)) if known => {
-                let mut list = List::load_or_new(keyspace, &self.key)?;
-                for value in values.iter().rev() {
-                    list.push(keyspace, value, left)?;
-                }
-                list.save(keyspace, &self.key)
-            }
-            (_, Items::Members(members)) if known => {
-                let mut set = Elements::load_or_new(keyspace, &self.key, Kind::SortedSet)?;
-                for member in members {
-                    // One that was added again meanwhile is the newer.
-                    if set.get(keyspace, &member.name)?.is_none() {
-                        set.add(keyspace, &member.name, &encode_score(member.score))?;
-                    }
-                }
-                set.save(keyspace, &self.key)
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn connection_row(kind: u8, connection: u64) -> [u8; 9] {
-    let mut row = [kind; 9];
-    row[1..].copy_from_slice(&connection.to_be_bytes());
-    row
-}
-
-fn waiter_row(key: &[u8], since_us: u64, connection: u64) -> Vec<u8> {
-    Key::new(ROW_WAITER).bytes(key).u64(since_us).u64(connection).finish()
-}
-
-/// The topic that a connection listens to while it waits. No channel of a client's has this name, since it begins with a zero
-/// and ends with a number that is the connection's secret.
-pub(crate) fn topic(connection: u64) -> Vec<u8> {
-    [&b"\0waiting\0"[..], &connection.to_be_bytes()].concat()
-}
 
 /// How an attempt ended.
 enum Attempt {
@@ -579,10 +249,11 @@ fn register(
         return Ok(());
     }
     let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
+    let database = call.keyspace.database();
     for key in &keys {
-        call.keyspace.transaction.put(&waiter_row(key, now_us, connection), b"")?;
+        call.keyspace.transaction.put(&waiter_row(database, key, now_us, connection), b"")?;
     }
-    let waiting = Waiting { lease_until_us, since_us: now_us, resp3: call.resp3, take, keys };
+    let waiting = Waiting { lease_until_us, since_us: now_us, resp3: call.resp3, database, take, keys };
     waiting.store(call.keyspace, connection)?;
     call.keyspace.transaction.set_timer(&timer(connection), lease_until_us, b"");
     Ok(())
@@ -633,16 +304,19 @@ pub(crate) fn expire(keyspace: &mut Keyspace<'_>, id: &[u8]) -> Outcome {
     Ok(())
 }
 
-/// Every row goes, and so does every registration: have all who wait ask again.
-pub(crate) fn wake_all(keyspace: &mut Keyspace<'_>) -> Outcome {
+/// Have all who wait in these databases ask again.
+pub(crate) fn wake(keyspace: &mut Keyspace<'_>, is_meant: impl Fn(u8) -> bool) -> Outcome {
     let mut range = KeyRange::prefix(&[ROW_WAITING]);
     loop {
         let page = keyspace.transaction.scan(&range, 1_000, false)?;
         let Some(last) = page.last() else { return Ok(()) };
         range.start = [&last.key[..], b"\0"].concat();
         for entry in &page {
-            if let Some(connection) = entry.key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
-            {
+            let Some(connection) = entry.key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+            else {
+                continue;
+            };
+            if Waiting::load(keyspace, connection)?.is_some_and(|waiting| is_meant(waiting.database)) {
                 keyspace.transaction.publish(&topic(connection), b"");
             }
         }
@@ -652,7 +326,8 @@ pub(crate) fn wake_all(keyspace: &mut Keyspace<'_>) -> Outcome {
 /// The end of a transaction: serve those who wait for keys that now exist.
 pub(crate) fn serve(keyspace: &mut Keyspace<'_>) -> Outcome {
     let mut born = VecDeque::from(std::mem::take(&mut keyspace.born));
-    while let Some(key) = born.pop_front() {
+    while let Some((database, key)) = born.pop_front() {
+        keyspace.select(database);
         serve_key(keyspace, &key, false)?;
         // A served move may have made its target exist.
         born.extend(std::mem::take(&mut keyspace.born));
@@ -660,12 +335,16 @@ pub(crate) fn serve(keyspace: &mut Keyspace<'_>) -> Outcome {
     let mut streams = std::mem::take(&mut keyspace.streams);
     streams.sort();
     streams.dedup();
-    streams.iter().try_for_each(|key| serve_key(keyspace, key, true))
+    for (database, key) in streams {
+        keyspace.select(database);
+        serve_key(keyspace, &key, true)?;
+    }
+    Ok(())
 }
 
 /// Serve those who wait for a key: all who read it, or one after the other until there is nothing left.
 fn serve_key(keyspace: &mut Keyspace<'_>, key: &[u8], readers: bool) -> Outcome {
-    let mut range = KeyRange::prefix(&Key::new(ROW_WAITER).bytes(key).finish());
+    let mut range = KeyRange::prefix(&waiters(keyspace.database(), key).finish());
     while let Some(entry) = keyspace.transaction.scan(&range, 1, false)?.pop() {
         range.start = [&entry.key[..], b"\0"].concat();
         let connection = connection_of(&entry.key).map_err(damaged)?;
@@ -704,13 +383,7 @@ fn serve_waiting(
     items: Items,
 ) -> Outcome {
     waiting.remove(keyspace, connection)?;
-    let (resp3, take, lease_until_us) = (waiting.resp3, waiting.take, keyspace.now_us() + LEASE_US);
-    Mailbox { lease_until_us, resp3, take, key: key.to_vec(), items }.store(keyspace, connection)
-}
-
-fn connection_of(row: &[u8]) -> Result<u64, DecodeError> {
-    let (_, mut reader) = KeyReader::new(row)?;
-    reader.bytes()?;
-    reader.u64()?;
-    reader.u64()
+    let (resp3, database, take) = (waiting.resp3, waiting.database, waiting.take);
+    let lease_until_us = keyspace.now_us() + LEASE_US;
+    Mailbox { lease_until_us, resp3, database, take, key: key.to_vec(), items }.store(keyspace, connection)
 }

@@ -25,7 +25,7 @@ pub(crate) enum Run {
     Session(Session),
     /// In the listener, with calls of its own to several partitions; not within MULTI.
     Cluster(Cluster),
-    /// MSET, MSETNX, RENAME, RENAMENX, COPY: on one partition if all keys are there, else with more effort.
+    /// MSET, MSETNX, RENAME, RENAMENX, COPY, MOVE: on one partition if all keys are there, else with more effort.
     Keys(Keys),
     /// MULTI and what belongs to it, never queued.
     Transaction(Transaction),
@@ -65,17 +65,20 @@ pub(crate) enum Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cluster {
     DbSize,
-    Flush,
+    FlushAll,
+    FlushDb,
     Info,
     Keys,
     RandomKey,
     Scan,
+    SwapDb,
 }
 
 /// Commands with several keys that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keys {
     Copy,
+    Move,
     MSet,
     MSetNx,
     Rename,
@@ -315,8 +318,8 @@ commands! {
     "expiretime" 2 READONLY | FAST, ONE_KEY, Partition(Op::ExpireTime), "generic" "7.0.0" "Returns the expiration time of a key as a Unix timestamp.";
     "fcall" -3 MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::FCall { read_only: false }), "scripting" "7.0.0" "Invokes a function.";
     "fcall_ro" -3 READONLY | MOVABLE | NUMKEYS_SECOND, NO_KEYS, Run::Script(Script::FCall { read_only: true }), "scripting" "7.0.0" "Invokes a read-only function.";
-    "flushall" -1 WRITE, NO_KEYS, Run::Cluster(Cluster::Flush), "server" "1.0.0" "Removes all keys from all databases.";
-    "flushdb" -1 WRITE, NO_KEYS, Run::Cluster(Cluster::Flush), "server" "1.0.0" "Removes all keys from the current database.";
+    "flushall" -1 WRITE, NO_KEYS, Run::Cluster(Cluster::FlushAll), "server" "1.0.0" "Removes all keys from all databases.";
+    "flushdb" -1 WRITE, NO_KEYS, Run::Cluster(Cluster::FlushDb), "server" "1.0.0" "Removes all keys from the current database.";
     "function" -2 0, NO_KEYS, Run::Script(Script::Function), "scripting" "7.0.0" "A container for function commands.";
     "geoadd" -5 WRITE | DENYOOM, ONE_KEY, Partition(Op::GeoAdd), "geo" "3.2.0" "Adds one or more members to a geospatial index.";
     "geodist" -4 READONLY, ONE_KEY, Partition(Op::GeoDist), "geo" "3.2.0" "Returns the distance between two members of a geospatial index.";
@@ -374,6 +377,7 @@ commands! {
     "ltrim" 4 WRITE, ONE_KEY, Partition(Op::LTrim), "list" "1.0.0" "Removes elements from both ends of a list.";
     "memory" -2 READONLY, (2, 2, 1), Partition(Op::Memory), "server" "4.0.0" "A container for memory diagnostics commands.";
     "mget" -2 READONLY | FAST, ALL_KEYS, ArrayOverKeys(Op::GetOrNull), "string" "1.0.0" "Returns the string values of one or more keys.";
+    "move" 3 WRITE | FAST, ONE_KEY, Run::Keys(Keys::Move), "generic" "1.0.0" "Moves a key to another database.";
     "mset" -3 WRITE | DENYOOM, PAIRS, Run::Keys(Keys::MSet), "string" "1.0.1" "Creates or modifies the string values of one or more keys.";
     "msetnx" -3 WRITE | DENYOOM, PAIRS, Run::Keys(Keys::MSetNx), "string" "1.0.1" "Modifies the string values of one or more keys only when all keys don't exist.";
     "multi" 1 FAST, NO_KEYS, Run::Transaction(Transaction::Multi), "transactions" "1.2.0" "Starts a transaction.";
@@ -437,6 +441,7 @@ commands! {
     "sunion" -2 READONLY, ALL_KEYS, Together(Op::SUnion), "set" "1.0.0" "Returns the union of multiple sets.";
     "sunionstore" -3 WRITE | DENYOOM, ALL_KEYS, Together(Op::SUnionStore), "set" "1.0.0" "Stores the union of multiple sets in a key.";
     "sunsubscribe" -1 PUBSUB, NO_KEYS, Run::Subscription(Subscription::SUnsubscribe), "pubsub" "7.0.0" "Stops listening to messages posted to shard channels.";
+    "swapdb" 3 WRITE | FAST, NO_KEYS, Run::Cluster(Cluster::SwapDb), "server" "4.0.0" "Swaps two Redis databases.";
     "time" 1 FAST, NO_KEYS, Run::Session(Session::Time), "server" "2.6.0" "Returns the server time.";
     "touch" -2 READONLY | FAST, ALL_KEYS, SumOverKeys(Op::Touch), "generic" "3.2.1" "Returns the number of existing keys out of those specified.";
     "ttl" 2 READONLY | FAST, ONE_KEY, Partition(Op::Ttl), "generic" "1.0.0" "Returns the expiration time in seconds of a key.";

@@ -26,7 +26,7 @@ use crate::executor::{CHANGES_MAX, Call};
 use crate::keyspace::{Failure, Keyspace, Kind, Outcome, STRING_BYTES_MAX, Stored, Value as _};
 use crate::list::List;
 use crate::resp::{push_bulk, push_null, push_simple};
-use crate::strings::SYNTAX;
+use crate::strings::{SYNTAX, expiry_of_ms};
 use crate::zset::index::{decode_score, encode_score};
 use rdb::{Damage, Input};
 use streams::DumpedStream;
@@ -362,11 +362,9 @@ pub(crate) fn restore(call: &mut Call<'_, '_>) -> Outcome {
         Refusal::Format => BAD_FORMAT,
     })?;
     let now_us = call.keyspace.now_us();
-    let expire_at_us = match ttl_ms.saturating_mul(1000) {
-        0 => 0,
-        ttl_us if options.absolute => ttl_us,
-        ttl_us => now_us.saturating_add(ttl_us),
-    };
+    let from_ms = if options.absolute { 0 } else { now_us / 1000 };
+    let at_ms = i128::from(ttl_ms) + i128::from(from_ms);
+    let expire_at_us = if ttl_ms == 0 { 0 } else { expiry_of_ms(at_ms.min(i128::from(i64::MAX))) as u64 };
     if expire_at_us != 0 && expire_at_us <= now_us {
         // Over before it began.
         if let Some(before) = &before {

@@ -7,8 +7,9 @@ use recoil_sdk::encoding::{Reader, push_bytes};
 use recoil_sdk::{Error, Transaction};
 
 use crate::blocking::{self, TIMER_WAITING};
-use crate::keyspace::{Failure, Keyspace, Outcome, TIMER_CLEANER, TIMER_KEY};
-use crate::request::{self, Arguments, Op, Request};
+use crate::keyspace::databases::DATABASES;
+use crate::keyspace::{Failure, Keyspace, Outcome, TIMER_CLEANER, TIMER_KEY, TIMER_KEY_IN_SPACE};
+use crate::request::{self, Arguments, Op, Request, Routing};
 use crate::resp::push_error;
 use crate::strings::TimeUnit;
 use crate::{
@@ -53,14 +54,18 @@ pub(crate) fn handle(transaction: &mut dyn Transaction, input: &[u8]) -> Result<
     if request.op == Op::Approved {
         request = approved(&mut keyspace, request).map_err(abort)?;
     }
-    let bounded = request.bounded;
+    let (bounded, is_read_only) = (request.bounded, keyspace.transaction.is_read_only());
     let reply = match request.op {
         Op::Batch => batch(&mut keyspace, request)?,
         _ => answer(&mut keyspace, request)?,
     };
     check_reply(&reply).map_err(abort)?;
     blocking::serve(&mut keyspace).map_err(abort)?;
-    Ok(if bounded && reply.len() > request::BOUNDED_REPLY_BYTES_MAX { vec![request::ASK_ALONE] } else { reply })
+    if !bounded || reply.len() <= request::BOUNDED_REPLY_BYTES_MAX {
+        return Ok(reply);
+    }
+    // What has written must not do so again.
+    if is_read_only { Ok(vec![request::ASK_ALONE]) } else { Err(Error::new(request::REJECTED_ALONE)) }
 }
 
 /// The request within one that lists hash tags of this partition.
@@ -76,10 +81,8 @@ fn approved<'r>(keyspace: &mut Keyspace<'_>, mut outer: Request<'r>) -> Result<R
 pub(crate) fn fire(transaction: &mut dyn Transaction, id: &[u8]) -> Result<(), Error> {
     let mut keyspace = Keyspace::new(transaction);
     match id.split_first() {
-        Some((&TIMER_KEY, key)) => {
-            expire(&mut keyspace, id, key).map_err(abort)?;
-            blocking::serve(&mut keyspace).map_err(abort)
-        }
+        Some((&TIMER_KEY, key)) => expire(&mut keyspace, id, 0, key).map_err(abort),
+        Some((&TIMER_KEY_IN_SPACE, &[space, ref key @ ..])) => expire(&mut keyspace, id, space, key).map_err(abort),
         Some((&TIMER_WAITING, _)) => {
             blocking::expire(&mut keyspace, id).map_err(abort)?;
             // What was given back may be what others wait for.
@@ -91,14 +94,17 @@ pub(crate) fn fire(transaction: &mut dyn Transaction, id: &[u8]) -> Result<(), E
     }
 }
 
-/// Remove the key, if its time has come.
-fn expire(keyspace: &mut Keyspace<'_>, id: &[u8], key: &[u8]) -> Outcome {
+/// Remove a key of a space, if its time has come.
+fn expire(keyspace: &mut Keyspace<'_>, id: &[u8], space: u8, key: &[u8]) -> Outcome {
+    // The keys of a dead space are the cleaner's.
+    let Some(database) = keyspace.databases()?.database_of(space) else { return Ok(()) };
+    keyspace.select(database);
     match keyspace.load(key)? {
         // To be safe from clocks: if it is not time yet, another timer will be.
         Some(stored) if stored.expire_at_us != 0 => keyspace.transaction.set_timer(id, stored.expire_at_us, b""),
         _ => {}
     }
-    Ok(())
+    blocking::serve(keyspace)
 }
 
 fn abort(failure: Failure) -> Error {
@@ -111,6 +117,7 @@ fn abort(failure: Failure) -> Error {
 /// Run one command; its own errors are replies.
 fn answer(keyspace: &mut Keyspace<'_>, request: Request<'_>) -> Result<Vec<u8>, Error> {
     let op = request.op;
+    keyspace.enter(request.scope);
     let mut call = Call { keyspace, arguments: request.arguments, resp3: request.resp3, reply: Vec::new() };
     match run(op, &mut call) {
         Ok(()) => Ok(call.reply),
@@ -126,12 +133,9 @@ fn answer(keyspace: &mut Keyspace<'_>, request: Request<'_>) -> Result<Vec<u8>, 
 /// Check conditions, then run commands; the answer is each reply behind its length.
 fn batch(keyspace: &mut Keyspace<'_>, mut request: Request<'_>) -> Result<Vec<u8>, Error> {
     let conditions = request::decode_conditions(&mut request.arguments).map_err(|error| abort(error.into()))?;
+    keyspace.enter(request.scope);
     for condition in conditions {
-        let version = keyspace.load(condition.key).map_err(abort)?.map_or(0, |stored| stored.version);
-        if version != condition.version {
-            let exists = condition.version == 0;
-            return Err(Error::new(if exists { request::REJECTED_EXISTS } else { request::REJECTED_CHANGED }));
-        }
+        expect(keyspace, condition.key, condition.version).map_err(abort)?;
     }
     let mut replies = Vec::new();
     while let Some(command) = request.arguments.next().map_err(|error| abort(error.into()))? {
@@ -139,10 +143,66 @@ fn batch(keyspace: &mut Keyspace<'_>, mut request: Request<'_>) -> Result<Vec<u8
         if command.op == Op::Batch {
             return Err(Error::new("ERR a batch within a batch"));
         }
+        if command.op == Op::Expect {
+            // A condition, which has no reply.
+            answer(keyspace, command)?;
+            continue;
+        }
         push_bytes(&mut replies, &answer(keyspace, command)?);
         check_reply(&replies).map_err(abort)?;
     }
     Ok(replies)
+}
+
+/// Reject the call unless a key has this version.
+fn expect(keyspace: &mut Keyspace<'_>, key: &[u8], version: u64) -> Outcome {
+    if keyspace.version(key)? == version {
+        return Ok(());
+    }
+    let why = if version == 0 { request::REJECTED_EXISTS } else { request::REJECTED_CHANGED };
+    Err(Failure::Abort(Error::new(why)))
+}
+
+/// `Op::Expect`: arguments are a key and its version.
+fn expect_version(call: &mut Call<'_, '_>) -> Outcome {
+    let (key, version) = (call.arguments.required()?, call.arguments.number()?);
+    expect(call.keyspace, key, version)
+}
+
+/// `Op::Swap`: arguments are two databases.
+fn swap(call: &mut Call<'_, '_>) -> Outcome {
+    let (one, other) = (call.arguments.number()?, call.arguments.number()?);
+    let databases = u64::from(DATABASES);
+    if one >= databases || other >= databases {
+        return Err("ERR DB index is out of range".into());
+    }
+    call.keyspace.swap_databases(one as u8, other as u8)?;
+    // Those who wait in one of the two look at what it has now.
+    blocking::wake(call.keyspace, |database| u64::from(database) == one || u64::from(database) == other)?;
+    crate::resp::push_simple(&mut call.reply, "OK");
+    Ok(())
+}
+
+/// `Op::Routing`: the answer is how keys find this partition (1), and whether it has keys (1).
+fn routing(call: &mut Call<'_, '_>) -> Outcome {
+    call.keyspace.accept_any_routing();
+    let routing = call.keyspace.databases()?.routing;
+    let has_keys = !call.keyspace.is_empty()?;
+    call.reply.extend_from_slice(&[routing as u8, u8::from(has_keys)]);
+    Ok(())
+}
+
+/// `Op::SetRouting`: the argument is a routing. Refused if there are keys.
+fn set_routing(call: &mut Call<'_, '_>) -> Outcome {
+    call.keyspace.accept_any_routing();
+    let routing = u8::try_from(call.arguments.number()?).ok().and_then(Routing::from_number);
+    let routing = routing.ok_or("ERR an unknown routing of keys")?;
+    if !call.keyspace.is_empty()? {
+        return Err("ERR this partition has keys".into());
+    }
+    call.keyspace.set_routing(routing)?;
+    crate::resp::push_simple(&mut call.reply, "OK");
+    Ok(())
 }
 
 /// Run one operation. A reply that it has begun before an error is not one.
@@ -214,7 +274,17 @@ fn run_on_strings_and_keys(op: Op, call: &mut Call<'_, '_>) -> Outcome {
         Op::Walk => walks::keys(call),
         Op::Count => walks::count(call),
         Op::Random => walks::random(call),
-        Op::Flush => walks::flush(call),
+        Op::Flush => walks::flush(call, 0..DATABASES),
+        Op::FlushDatabase => {
+            let database = call.keyspace.database();
+            walks::flush(call, database..database + 1)
+        }
+        Op::CountDatabases => walks::count_databases(call),
+        Op::Expect => expect_version(call),
+        Op::Swap => swap(call),
+        Op::Routing => routing(call),
+        Op::SetRouting => set_routing(call),
+        Op::Move => keys::move_to_database(call),
         Op::Version => keys::version(call),
         Op::Dump => keys::dump(call),
         Op::Restore => keys::restore(call),

@@ -7,7 +7,7 @@ use recoil_sdk::fake::{FakeCluster, FakeConnection};
 use recoil_sdk::{Handler as _, Listener as _};
 
 use crate::Redis;
-use crate::request::{self, Op, Request, decode_conditions};
+use crate::request::{self, Op, Request, Style, decode_conditions};
 use crate::resp::{COMMAND_BYTES_MAX, Parsed, Parser};
 
 /// More than this beside a command and the input was never needed.
@@ -80,9 +80,10 @@ pub fn requests(input: &[u8]) {
     while let Ok(Some(argument)) = request.arguments.next() {
         arguments.push(argument);
     }
-    let written = request::encode(request.op, request.resp3, arguments.iter().copied());
+    let written =
+        request::encode(request.op, Style { resp3: request.resp3, scope: request.scope }, arguments.iter().copied());
     let mut again = Request::decode(&written).expect("what was written can be read");
-    assert_eq!((again.op, again.resp3), (request.op, request.resp3));
+    assert_eq!((again.op, again.resp3, again.scope), (request.op, request.resp3, request.scope));
     for argument in arguments {
         assert_eq!(again.arguments.next(), Ok(Some(argument)));
     }

@@ -6,12 +6,13 @@
 use crate::arguments::is;
 use crate::elements::Elements;
 use crate::executor::{CHANGES_MAX, Call};
+use crate::keyspace::databases::DATABASES;
 use crate::keyspace::{Failure, Keyspace, Kind, Outcome, Stored, Value as _, damaged};
 use crate::list::List;
 use crate::numbers::parse_i64;
 use crate::resp::{push_bulk, push_error, push_integer, push_lines, push_null, push_simple, push_text};
 use crate::streams::Stream;
-use crate::strings::{SYNTAX, TimeUnit, expire_at};
+use crate::strings::{SYNTAX, TimeUnit, expire_at, ms_until};
 
 const NO_SUCH_KEY: &str = "ERR no such key";
 
@@ -96,7 +97,7 @@ pub(crate) fn ttl(call: &mut Call<'_, '_>, unit: TimeUnit) -> Outcome {
         Some(stored) if stored.expire_at_us == 0 => -1,
         Some(stored) => {
             let from_us = if unit.absolute { 0 } else { call.keyspace.now_us() };
-            let milliseconds = (stored.expire_at_us - from_us).div_ceil(1000);
+            let milliseconds = ms_until(stored.expire_at_us, from_us);
             if unit.milliseconds {
                 milliseconds as i64
             } else {
@@ -289,7 +290,8 @@ pub(crate) fn rename(call: &mut Call<'_, '_>, only_if_absent: bool) -> Outcome {
     let target = call.keyspace.load(to)?;
     let refused = only_if_absent && target.is_some();
     if !refused && from != to {
-        call.keyspace.move_to(from, &stored, to, target.as_ref())?;
+        let database = call.keyspace.database();
+        call.keyspace.move_to(from, &stored, (database, to), target.as_ref())?;
     }
     if only_if_absent {
         push_integer(&mut call.reply, i64::from(!refused));
@@ -299,14 +301,33 @@ pub(crate) fn rename(call: &mut Call<'_, '_>, only_if_absent: bool) -> Outcome {
     Ok(())
 }
 
-/// COPY within this partition; the listener has read its options, and sends `REPLACE` alone.
+pub(crate) const SAME_OBJECTS: &str = "ERR source and destination objects are the same";
+pub(crate) const NO_DATABASE: &str = "ERR DB index is out of range";
+
+/// The number of a database as a client names it.
+pub(crate) fn parse_database(index: &[u8]) -> Result<u8, &'static str> {
+    let index = parse_i64(index).ok_or(crate::strings::NOT_AN_INTEGER)?;
+    u8::try_from(index).ok().filter(|index| *index < DATABASES).ok_or(NO_DATABASE)
+}
+
+/// COPY within this partition. Arguments are the keys and, as the listener has read the options, 1 for `REPLACE` and the
+/// database of the copy.
 pub(crate) fn copy(call: &mut Call<'_, '_>) -> Outcome {
     let (from, to) = (call.arguments.required()?, call.arguments.required()?);
-    let replace = call.arguments.next()?.is_some();
-    if from == to {
-        return Err("ERR source and destination objects are the same".into());
+    let source = call.keyspace.database();
+    let (mut replace, mut database) = (false, source);
+    if let Some(options) = call.arguments.next()? {
+        // A listener of an earlier version sends the word REPLACE or nothing.
+        match options {
+            [flag, number] if *number < DATABASES => (replace, database) = (*flag != 0, *number),
+            _ => replace = true,
+        }
+    }
+    if from == to && source == database {
+        return Err(SAME_OBJECTS.into());
     }
     let stored = call.keyspace.load(from)?;
+    call.keyspace.select(database);
     let target = call.keyspace.load(to)?;
     let copied = match stored {
         Some(stored) if replace || target.is_none() => {
@@ -315,40 +336,68 @@ pub(crate) fn copy(call: &mut Call<'_, '_>) -> Outcome {
         }
         _ => false,
     };
+    call.keyspace.select(source);
     push_integer(&mut call.reply, i64::from(copied));
     Ok(())
 }
 
-/// What is left of COPY's options.
+/// MOVE within this partition.
+pub(crate) fn move_to_database(call: &mut Call<'_, '_>) -> Outcome {
+    let key = call.arguments.required()?;
+    let database = parse_database(call.arguments.required()?)?;
+    let source = call.keyspace.database();
+    if database == source {
+        return Err(SAME_OBJECTS.into());
+    }
+    let stored = call.keyspace.load(key)?;
+    call.keyspace.select(database);
+    let target = call.keyspace.load(key)?;
+    call.keyspace.select(source);
+    let moved = match (stored, target) {
+        (Some(stored), None) => {
+            call.keyspace.move_to(key, &stored, (database, key), None)?;
+            true
+        }
+        _ => false,
+    };
+    push_integer(&mut call.reply, i64::from(moved));
+    Ok(())
+}
+
+/// COPY's options.
 pub(crate) struct CopyOptions {
     pub(crate) replace: bool,
+    /// The database of the copy, if it is another one.
+    pub(crate) database: Option<u8>,
+}
+
+impl CopyOptions {
+    /// As [`copy`] takes them; `database` is the selected one.
+    pub(crate) fn encode(&self, database: u8) -> [u8; 2] {
+        [u8::from(self.replace), self.database.unwrap_or(database)]
+    }
 }
 
 impl CopyOptions {
     pub(crate) fn parse<'a>(mut options: impl Iterator<Item = &'a [u8]>) -> Result<Self, &'static str> {
-        let mut replace = false;
+        let (mut replace, mut database) = (false, None);
         while let Some(option) = options.next() {
             if option.eq_ignore_ascii_case(b"REPLACE") {
                 replace = true;
             } else if option.eq_ignore_ascii_case(b"DB") {
-                let database = options.next().ok_or(SYNTAX)?;
-                match parse_i64(database) {
-                    Some(0) => {}
-                    Some(_) => return Err("ERR DB index is out of range"),
-                    None => return Err(crate::strings::NOT_AN_INTEGER),
-                }
+                database = Some(parse_database(options.next().ok_or(SYNTAX)?)?);
             } else {
                 return Err(SYNTAX);
             }
         }
-        Ok(CopyOptions { replace })
+        Ok(CopyOptions { replace, database })
     }
 }
 
 /// The version of a key, for WATCH: eight bytes, 0 when absent.
 pub(crate) fn version(call: &mut Call<'_, '_>) -> Outcome {
     let key = call.arguments.required()?;
-    let version = call.keyspace.load(key)?.map_or(0, |stored| stored.version);
+    let version = call.keyspace.version(key)?;
     call.reply.extend_from_slice(&version.to_le_bytes());
     Ok(())
 }

@@ -11,13 +11,13 @@
 //! request     what a listener sends to a handler
 //! listener/   a session: pipeline, fan-out over partitions, MULTI, SCAN, subscriptions, what needs no partition
 //! executor    what a handler does with a request: dispatch, batches with conditions
-//! keyspace    the rows: layout, expiry, versions, walking in hash order
+//! keyspace/   the rows: layout, expiry, versions, walking in hash order, databases
 //! cleaner     removes the rows of collections that are gone
 //! arguments   integers, floats, keywords, options
 //! strings, keys, walks   the commands on a partition, by type
 //! elements    hashes, sets and sorted sets: inline or in rows; hash, set, zset/ are their commands,
 //!             scans and sampling what they have in common
-//! blocking    commands that wait, and serving them at the end of a transaction
+//! blocking/   commands that wait, and serving them at the end of a transaction
 //! scripts/     scripts and functions: the engine, what they call, Redis' libraries for them
 //! dump/       DUMP and RESTORE in Redis' format; sort SORT
 //! streams/    streams, their groups and XREAD
@@ -25,10 +25,9 @@
 //! list/       lists, bits/ bitmaps, hll HyperLogLog, geo/ places, lcs
 //! ```
 //!
-//! Invariant: a key's commands run on the partition of its hash tag and only touch rows of that key; everything that
+//! Invariant: a key's commands run on the partition of its hash tag (or of its database, see `listener::places`) and only touch rows of that key; everything that
 //! spans partitions is the listener's. A type of value is one more file beside [`strings`], entries in [`command`] and
-//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, databases
-//! other than 0, `MONITOR`.
+//! [`request::Op`], and element rows as [`keyspace`] describes. Deliberately absent: eviction, `MONITOR`.
 
 mod arguments;
 mod bits;

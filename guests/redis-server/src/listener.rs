@@ -14,6 +14,7 @@ mod info;
 mod introspection;
 mod keys;
 mod pipeline;
+mod places;
 mod scripts;
 mod session;
 mod subscriptions;
@@ -25,11 +26,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use recoil_sdk::{CallError, Connection, ConnectionError, Error, Router};
 
 use crate::command::{self, Command, Run};
+use crate::request::Routing;
 use crate::resp::{Arguments, COMMAND_BYTES_MAX, Parsed, Parser, push_error};
 use pipeline::Pipeline;
 pub(crate) use session::REDIS_VERSION;
 use subscriptions::Channels;
-use transactions::Queue;
+use transactions::{Queue, Watched};
 
 /// What one read of the connection may bring.
 const READ_BYTES_MAX: u32 = 64 << 10;
@@ -65,17 +67,22 @@ struct Session<'a> {
     library: (Vec<u8>, Vec<u8>),
     /// Between MULTI and EXEC.
     queue: Option<Queue>,
-    /// Keys and their versions.
-    watched: Vec<(Vec<u8>, u64)>,
+    watched: Vec<Watched>,
     channels: Channels,
     /// The number of partitions, once asked for.
-    partition_count: Option<u32>,
+    partition_count: std::cell::OnceCell<u32>,
+    /// The selected one.
+    database: u8,
+    /// By what keys find their partition, as far as this session knows: see [`places`].
+    routing: Routing,
+    routing_is_known: bool,
     closing: bool,
     /// What the partitions know a waiting command by: random at first, and one more for each.
     waiting_id: u64,
     /// What the client has sent while a command waited.
     input: Vec<u8>,
     replies: Replies,
+    digests: scripts::Digests,
     opened: std::time::Instant,
 }
 
@@ -104,11 +111,15 @@ impl<'a> Session<'a> {
             queue: None,
             watched: Vec::new(),
             channels: Channels::default(),
-            partition_count: None,
+            partition_count: std::cell::OnceCell::new(),
+            database: 0,
+            routing: Routing::Key,
+            routing_is_known: false,
             closing: false,
             waiting_id: random(),
             input: Vec::new(),
             replies: Replies::All,
+            digests: scripts::Digests::default(),
             opened: waiting::now(),
         }
     }
@@ -192,6 +203,10 @@ impl<'a> Session<'a> {
             ));
             return Ok(());
         }
+        if let Err(text) = self.check_routing(command) {
+            self.fail(&text);
+            return Ok(());
+        }
         match command.run {
             Run::Partition(op) => self.one(command, op, arguments),
             Run::Together(op) => self.together(command, op, arguments),
@@ -243,9 +258,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn partition_count(&mut self) -> u32 {
-        let router = self.router;
-        *self.partition_count.get_or_insert_with(|| router.partitions().len() as u32)
+    fn partition_count(&self) -> u32 {
+        *self.partition_count.get_or_init(|| self.router.partitions().len() as u32)
     }
 }
 

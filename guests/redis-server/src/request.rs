@@ -5,252 +5,19 @@
 //! again, and a handler refuses those it does not know. Invariant: a plain command costs two bytes and a length for each
 //! argument; nothing is parsed twice.
 //!
+//! A request about keys of another database than 0, or on a partition that was not found by a key, is wrapped: the operation
+//! [`Op::Scoped`], the flags, one byte for database and routing, and the operation itself with its arguments. An older
+//! handler refuses such a request as unknown.
+//!
 //! The answer is the reply for the client, in the protocol version that the flags ask for, except for [`ASK_ALONE`] and
 //! for the operations marked internal, whose answers the listener reads itself.
 
 use recoil_sdk::encoding::{DecodeError, Reader, push_bytes, push_count};
 
-macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
-        /// What to do on a partition.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u8)]
-        pub(crate) enum Op { $($(#[$doc])* $name = $number,)* }
+mod op;
 
-        impl Op {
-            fn from_number(number: u8) -> Option<Op> {
-                match number {
-                    $($number => Some(Op::$name),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-operations! {
-    Get = 1,
-    Set = 2,
-    SetNx = 3,
-    SetEx = 4,
-    PSetEx = 5,
-    GetSet = 6,
-    GetDel = 7,
-    GetEx = 8,
-    Append = 9,
-    StrLen = 10,
-    SetRange = 11,
-    GetRange = 12,
-    Incr = 13,
-    Decr = 14,
-    IncrBy = 15,
-    DecrBy = 16,
-    IncrByFloat = 17,
-    /// Like `Get`, but a value of another type is absent: one key of MGET.
-    GetOrNull = 18,
-    /// The pairs of an MSET that belong to this partition.
-    MSet = 19,
-    /// MSETNX with all its keys on this partition.
-    MSetNx = 20,
-
-    Del = 40,
-    Exists = 41,
-    Touch = 42,
-    Type = 43,
-    Expire = 44,
-    PExpire = 45,
-    ExpireAt = 46,
-    PExpireAt = 47,
-    Ttl = 48,
-    PTtl = 49,
-    ExpireTime = 50,
-    PExpireTime = 51,
-    Persist = 52,
-    Object = 53,
-    /// RENAME, RENAMENX and COPY with both keys on this partition.
-    Rename = 54,
-    RenameNx = 55,
-    Copy = 56,
-
-    XAdd = 60,
-    XLen = 61,
-    XRange = 62,
-    XRevRange = 63,
-    XDel = 64,
-    XTrim = 65,
-    XSetId = 66,
-    XGroup = 67,
-    XAck = 68,
-    XPending = 69,
-    XClaim = 70,
-    XAutoClaim = 71,
-    XInfo = 72,
-
-    /// Internal: keys from a hash position on. See [`crate::walks`].
-    Walk = 80,
-    /// Internal: how many keys from a hash position on.
-    Count = 81,
-    /// Internal: the first key from a hash position on, or around it.
-    Random = 82,
-    /// Remove everything.
-    Flush = 83,
-    /// Internal: the version of a key, 0 when absent, for WATCH.
-    Version = 84,
-    /// Internal: a key's whole row, for moving it to another partition.
-    Dump = 85,
-    /// Internal: put such a row under a key.
-    Restore = 86,
-    /// Internal: conditions and commands, all or nothing.
-    Batch = 87,
-    Publish = 88,
-    Sort = 89,
-    SortRo = 90,
-    /// DUMP and RESTORE, whose payloads are Redis'.
-    DumpPayload = 91,
-    RestorePayload = 92,
-    /// Internal: somebody listens to patterns. See [`crate::pubsub`].
-    Patterns = 93,
-    SPublish = 94,
-
-    HDel = 100,
-    HExists = 101,
-    HGet = 102,
-    HGetAll = 103,
-    HIncrBy = 104,
-    HIncrByFloat = 105,
-    HKeys = 106,
-    HLen = 107,
-    HMGet = 108,
-    HMSet = 109,
-    HRandField = 110,
-    HScan = 111,
-    HSet = 112,
-    HSetNx = 113,
-    HStrLen = 114,
-    HVals = 115,
-
-    SAdd = 120,
-    SCard = 121,
-    SDiff = 122,
-    SDiffStore = 123,
-    SInter = 124,
-    SInterCard = 125,
-    SInterStore = 126,
-    SIsMember = 127,
-    SMembers = 128,
-    SMIsMember = 129,
-    SMove = 130,
-    SPop = 131,
-    SRandMember = 132,
-    SRem = 133,
-    SScan = 134,
-    SUnion = 135,
-    SUnionStore = 136,
-
-    LIndex = 140,
-    LInsert = 141,
-    LLen = 142,
-    LMove = 143,
-    LMPop = 144,
-    LPop = 145,
-    LPos = 146,
-    LPush = 147,
-    LPushX = 148,
-    LRange = 149,
-    LRem = 150,
-    LSet = 151,
-    LTrim = 152,
-    RPop = 153,
-    RPopLPush = 154,
-    RPush = 155,
-    RPushX = 156,
-
-    ZAdd = 160,
-    ZCard = 161,
-    ZCount = 162,
-    ZDiff = 163,
-    ZDiffStore = 164,
-    ZIncrBy = 165,
-    ZInter = 166,
-    ZInterCard = 167,
-    ZInterStore = 168,
-    ZLexCount = 169,
-    ZMPop = 170,
-    ZMScore = 171,
-    ZPopMax = 172,
-    ZPopMin = 173,
-    ZRandMember = 174,
-    ZRange = 175,
-    ZRangeByLex = 176,
-    ZRangeByScore = 177,
-    ZRangeStore = 178,
-    ZRank = 179,
-    ZRem = 180,
-    ZRemRangeByLex = 181,
-    ZRemRangeByRank = 182,
-    ZRemRangeByScore = 183,
-    ZRevRange = 184,
-    ZRevRangeByLex = 185,
-    ZRevRangeByScore = 186,
-    ZRevRank = 187,
-    ZScan = 188,
-    ZScore = 189,
-    ZUnion = 190,
-    ZUnionStore = 191,
-
-    BitCount = 195,
-    BitField = 196,
-    BitFieldRo = 197,
-    BitCombine = 198,
-    BitPos = 199,
-    GetBit = 200,
-    SetBit = 201,
-    Lcs = 202,
-
-    PfAdd = 205,
-    PfCount = 206,
-    PfMerge = 207,
-
-    GeoAdd = 210,
-    GeoDist = 211,
-    GeoHash = 212,
-    GeoPos = 213,
-    GeoRadius = 214,
-    GeoRadiusRo = 215,
-    GeoRadiusByMember = 216,
-    GeoRadiusByMemberRo = 217,
-    GeoSearch = 218,
-    GeoSearchStore = 219,
-
-    Memory = 225,
-
-    /// Internal: a blocking command, or its next attempt. See [`crate::blocking`].
-    Block = 230,
-    /// Internal: a blocking command has ended.
-    Unblock = 231,
-
-    /// A script by its text. See [`crate::scripts`], as for those below.
-    Eval = 240,
-    /// A script by its digest.
-    EvalSha = 241,
-    /// Internal: the texts of scripts.
-    Script = 242,
-    FCall = 243,
-    /// Internal: the libraries of functions.
-    Library = 244,
-    /// Internal: a list of hash tags that are of this partition, and a request whose scripts may touch their keys.
-    Approved = 245,
-}
-
-impl Op {
-    /// True for operations on collections, bitmaps and the like, on streams, and SORT and DUMP.
-    pub(crate) fn is_on_collections(self) -> bool {
-        let number = self as u8;
-        number >= Op::HDel as u8
-            || (Op::XAdd as u8..=Op::XInfo as u8).contains(&number)
-            || (Op::Sort as u8..=Op::RestorePayload as u8).contains(&number)
-    }
-}
+pub(crate) use self::op::Op;
+use crate::keyspace::databases::DATABASES;
 
 /// Flag: the client speaks RESP3.
 const FLAG_RESP3: u8 = 1;
@@ -263,17 +30,118 @@ pub(crate) const BOUNDED_REPLY_BYTES_MAX: usize = 16 << 10;
 /// The answer to a bounded read whose reply is larger: the listener asks for it again, alone. No reply begins with it.
 pub(crate) const ASK_ALONE: u8 = 0;
 
+/// What a bounded write is rejected with whose reply is larger: the listener sends it again, alone.
+pub(crate) const REJECTED_ALONE: &str = "ALONE";
 /// What a batch is rejected with when a key has another version than it should. `WATCH` and `EXEC` live by it.
 pub(crate) const REJECTED_CHANGED: &str = "CHANGED";
 /// What a batch is rejected with when a key exists that should not.
 pub(crate) const REJECTED_EXISTS: &str = "EXISTS";
 
+/// How keys find their partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub(crate) enum Routing {
+    /// By the hash tag of the key.
+    #[default]
+    Key = 0,
+    /// All keys of a database are on one partition.
+    Database = 1,
+}
+
+impl Routing {
+    /// As the setting has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Routing::Key => "key",
+            Routing::Database => "database",
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        [Routing::Key, Routing::Database].into_iter().find(|routing| *routing as u8 == number)
+    }
+}
+
+/// Whose keys a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Scope {
+    pub(crate) database: u8,
+    /// By what the partition was found.
+    pub(crate) routing: Routing,
+}
+
+/// Bit of a scope's byte: routing is by database.
+const SCOPE_BY_DATABASE: u8 = 0x80;
+
+impl Scope {
+    fn to_byte(self) -> u8 {
+        self.database | if self.routing == Routing::Database { SCOPE_BY_DATABASE } else { 0 }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        let routing = if byte & SCOPE_BY_DATABASE == 0 { Routing::Key } else { Routing::Database };
+        let database = byte & !SCOPE_BY_DATABASE;
+        (database < DATABASES).then_some(Scope { database, routing })
+    }
+}
+
+/// What the requests of one command have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Style {
+    /// The client speaks RESP3.
+    pub(crate) resp3: bool,
+    pub(crate) scope: Scope,
+}
+
+impl Style {
+    /// Of requests whose answers the listener reads itself and that are not about keys.
+    pub(crate) const INTERNAL: Style = Style { resp3: false, scope: Scope { database: 0, routing: Routing::Key } };
+
+    /// The same keys, for an answer that the listener reads itself.
+    pub(crate) fn internal(self) -> Self {
+        Style { resp3: false, ..self }
+    }
+}
+
 /// The start of a request; arguments follow by [`push_bytes`].
-pub(crate) fn begin(op: Op, resp3: bool, bounded: bool, capacity: usize) -> Vec<u8> {
-    let mut request = Vec::with_capacity(capacity + 2);
-    request.push(op as u8);
-    request.push(if resp3 { FLAG_RESP3 } else { 0 } | if bounded { FLAG_BOUNDED } else { 0 });
+pub(crate) fn begin(op: Op, style: Style, bounded: bool, capacity: usize) -> Vec<u8> {
+    let mut request = Vec::with_capacity(capacity + 4);
+    let flags = if style.resp3 { FLAG_RESP3 } else { 0 } | if bounded { FLAG_BOUNDED } else { 0 };
+    if style.scope == Scope::default() {
+        request.extend_from_slice(&[op as u8, flags]);
+    } else {
+        request.extend_from_slice(&[Op::Scoped as u8, flags, style.scope.to_byte(), op as u8]);
+    }
     request
+}
+
+/// Whose keys a request is about.
+pub(crate) fn scope_of(request: &[u8]) -> Scope {
+    match request {
+        [op, _, scope, ..] if *op == Op::Scoped as u8 => Scope::from_byte(*scope).unwrap_or_default(),
+        _ => Scope::default(),
+    }
+}
+
+/// The same request for another scope; what is not a request stays as it is.
+pub(crate) fn rescoped(request: &[u8], scope: Scope) -> Vec<u8> {
+    let (op, flags, rest) = match request {
+        [op, flags, _, inner, rest @ ..] if *op == Op::Scoped as u8 => (*inner, *flags, rest),
+        [op, flags, rest @ ..] => (*op, *flags, rest),
+        other => return other.to_vec(),
+    };
+    let head = match scope == Scope::default() {
+        true => vec![op, flags],
+        false => vec![Op::Scoped as u8, flags, scope.to_byte(), op],
+    };
+    [&head[..], rest].concat()
+}
+
+/// Bound a request's reply.
+pub(crate) fn bound(request: &mut [u8]) {
+    if let Some(flags) = request.get_mut(1) {
+        *flags |= FLAG_BOUNDED;
+    }
 }
 
 /// Take the bound off a request's reply.
@@ -284,8 +152,8 @@ pub(crate) fn unbound(request: &mut [u8]) {
 }
 
 /// A whole request.
-pub(crate) fn encode<'a>(op: Op, resp3: bool, arguments: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut request = begin(op, resp3, false, 64);
+pub(crate) fn encode<'a>(op: Op, style: Style, arguments: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut request = begin(op, style, false, 64);
     for argument in arguments {
         push_bytes(&mut request, argument);
     }
@@ -297,17 +165,23 @@ pub(crate) struct Request<'a> {
     pub(crate) op: Op,
     pub(crate) resp3: bool,
     pub(crate) bounded: bool,
+    pub(crate) scope: Scope,
     pub(crate) arguments: Arguments<'a>,
 }
 
 impl<'a> Request<'a> {
     pub(crate) fn decode(input: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(input);
-        let number = reader.u8()?;
+        let (mut number, flags) = (reader.u8()?, reader.u8()?);
+        let mut scope = Scope::default();
+        if number == Op::Scoped as u8 {
+            scope = Scope::from_byte(reader.u8()?).ok_or_else(|| reader.error("there are 16 databases"))?;
+            number = reader.u8()?;
+        }
         let op = Op::from_number(number).ok_or_else(|| reader.error("an operation that this version does not know"))?;
-        let flags = reader.u8()?;
         Ok(Request {
             op,
+            scope,
             resp3: flags & FLAG_RESP3 != 0,
             bounded: flags & FLAG_BOUNDED != 0,
             arguments: Arguments(reader),
@@ -353,13 +227,39 @@ pub(crate) struct Condition<'a> {
     pub(crate) version: u64,
 }
 
-/// Append conditions and commands to a request of [`Op::Batch`].
+/// Conditions and commands of one partition, that become a batch.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Of keys in database 0.
+    conditions: Vec<(Vec<u8>, u64)>,
+    /// Of others.
+    expectations: Vec<Vec<u8>>,
+    pub(crate) requests: Vec<Vec<u8>>,
+}
+
+impl Batch {
+    /// The key must have this version.
+    pub(crate) fn expect(&mut self, scope: Scope, key: &[u8], version: u64) {
+        if scope == Scope::default() {
+            self.conditions.push((key.to_vec(), version));
+        } else {
+            self.expectations.push(encode_expectation(scope, key, version));
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let requests: Vec<&Vec<u8>> = self.expectations.iter().chain(&self.requests).collect();
+        encode_batch(&self.conditions, &requests)
+    }
+}
+
+/// Append conditions and commands to a request of [`Op::Batch`]. The conditions are about database 0; see [`Op::Expect`].
 pub(crate) fn encode_batch<C, R>(conditions: &[(C, u64)], requests: &[R]) -> Vec<u8>
 where
     C: AsRef<[u8]>,
     R: AsRef<[u8]>,
 {
-    let mut batch = begin(Op::Batch, false, false, 64);
+    let mut batch = begin(Op::Batch, Style::INTERNAL, false, 64);
     push_count(&mut batch, conditions.len() as u64);
     for (key, version) in conditions {
         push_bytes(&mut batch, key.as_ref());
@@ -369,6 +269,11 @@ where
         push_bytes(&mut batch, request.as_ref());
     }
     batch
+}
+
+/// The request of [`Op::Expect`].
+fn encode_expectation(scope: Scope, key: &[u8], version: u64) -> Vec<u8> {
+    encode(Op::Expect, Style { resp3: false, scope }, [key, &version.to_le_bytes()])
 }
 
 /// The conditions of a batch; its requests are the arguments that are left.
@@ -387,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_request_survives_and_damage_is_an_error() {
-        let encoded = encode(Op::Set, true, [&b"key"[..], b"", &[7; 300]]);
+        let encoded = encode(Op::Set, Style { resp3: true, ..Style::INTERNAL }, [&b"key"[..], b"", &[7; 300]]);
         let mut request = Request::decode(&encoded).unwrap();
         assert_eq!((request.op, request.resp3, request.bounded), (Op::Set, true, false));
         assert_eq!(request.arguments.required(), Ok(&b"key"[..]));
@@ -402,9 +307,30 @@ mod tests {
         assert!(cut.arguments.next().is_err());
     }
 
+    /// Fails if a request reaches another database or another routing than its sender meant.
+    #[test]
+    fn a_scope_survives_and_costs_database_0_nothing() {
+        let plain = encode(Op::Get, Style::INTERNAL, [&b"key"[..]]);
+        assert_eq!(plain, b"\x01\x00\x03key");
+        for (database, routing) in [(1, Routing::Key), (15, Routing::Database), (0, Routing::Database)] {
+            let scope = Scope { database, routing };
+            let scoped = encode(Op::Get, Style { resp3: true, scope }, [&b"key"[..]]);
+            let mut request = Request::decode(&scoped).unwrap();
+            assert_eq!((request.op, request.resp3, request.scope), (Op::Get, true, scope));
+            assert_eq!(request.arguments.required(), Ok(&b"key"[..]));
+            let moved = rescoped(&plain, scope);
+            assert_eq!(Request::decode(&moved).unwrap().scope, scope);
+            assert_eq!(rescoped(&moved, Scope::default()), plain);
+        }
+        assert!(Request::decode(&[Op::Scoped as u8, 0, 16, Op::Get as u8]).is_err());
+        assert!(
+            Request::decode(&[Op::Scoped as u8, 0, 0, Op::Scoped as u8]).is_ok_and(|request| request.op == Op::Scoped)
+        );
+    }
+
     #[test]
     fn a_batch_survives() {
-        let encoded = encode_batch(&[(b"a", 0), (b"b", u64::MAX)], &[encode(Op::Get, false, [&b"a"[..]])]);
+        let encoded = encode_batch(&[(b"a", 0), (b"b", u64::MAX)], &[encode(Op::Get, Style::INTERNAL, [&b"a"[..]])]);
         let mut request = Request::decode(&encoded).unwrap();
         let conditions = decode_conditions(&mut request.arguments).unwrap();
         assert_eq!(

@@ -159,7 +159,9 @@ pub(crate) fn sort(call: &mut Call<'_, '_>, may_store: bool) -> Outcome {
     let mut sort = Sort::parse(&options, may_store)?;
     let stored = call.keyspace.load(key)?;
     let mut found = stored.as_ref().map_or(Ok(Vec::new()), |stored| elements(call.keyspace, stored))?;
-    let place = Place { tag: hash_tag(key), alone: call.keyspace.transaction.place().count == 1 };
+    let database = call.keyspace.database();
+    let alone = call.keyspace.transaction.place().count == 1 || call.keyspace.holds_whole(database);
+    let place = Place { tag: hash_tag(key), alone };
     let mut keeps_order = sort.keeps_order();
     if keeps_order && sort.store.is_some() && stored.as_ref().is_some_and(|stored| stored.kind == Kind::Set) {
         // What is stored must not depend on how a set is kept.

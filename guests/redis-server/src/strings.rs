@@ -42,17 +42,34 @@ fn invalid_expire(command: &str) -> Failure {
     format!("ERR invalid expire time in '{command}' command").into()
 }
 
+/// Bit of a key's time of expiry: it is beyond what microseconds have room for, and the other bits are milliseconds. Such a time
+/// never comes, but clients set it and ask for it again.
+const FAR_US: u64 = 1 << 63;
+
+/// The time of expiry that a row has for milliseconds since the Unix epoch, at most `i64::MAX`.
+pub(crate) fn expiry_of_ms(at_ms: i128) -> i128 {
+    let at_us = at_ms * 1000;
+    if at_us < i128::from(FAR_US) { at_us } else { at_ms | i128::from(FAR_US) }
+}
+
+/// The milliseconds from a moment to a row's time of expiry, both in microseconds and the latter in the future.
+pub(crate) fn ms_until(expire_at_us: u64, from_us: u64) -> u64 {
+    if expire_at_us & FAR_US == 0 {
+        return (expire_at_us - from_us).div_ceil(1000);
+    }
+    (expire_at_us & !FAR_US) - from_us / 1000
+}
+
 /// The time that `value` means, in microseconds since the Unix epoch. One that is not after the epoch answers 0 or less.
 pub(crate) fn expire_at(call: &mut Call<'_, '_>, unit: TimeUnit, value: &[u8], command: &str) -> Result<i128, Failure> {
     let value = parse_i64(value).ok_or(NOT_AN_INTEGER)?;
     let milliseconds = i128::from(value) * if unit.milliseconds { 1 } else { 1000 };
     let now_ms = i128::from(call.keyspace.now_us() / 1000);
     let at_ms = if unit.absolute { milliseconds } else { now_ms + milliseconds };
-    // Redis holds milliseconds in 64 bits, a row microseconds: the smaller of both is the end of time.
-    if milliseconds < i128::from(i64::MIN) || at_ms > i128::from(u64::MAX / 1000) {
+    if milliseconds < i128::from(i64::MIN) || at_ms > i128::from(i64::MAX) {
         return Err(invalid_expire(command));
     }
-    Ok(at_ms * 1000)
+    Ok(expiry_of_ms(at_ms))
 }
 
 /// Like [`expire_at`], for commands that refuse a time that is not positive.

@@ -6,6 +6,7 @@ mod blocking;
 mod blocking_streams;
 mod cluster;
 mod collections;
+mod databases;
 mod differential;
 mod dump;
 mod errors;

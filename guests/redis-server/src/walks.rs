@@ -1,4 +1,4 @@
-//! Walks over the keys of a partition: SCAN, KEYS, DBSIZE, RANDOMKEY, FLUSHALL.
+//! Walks over the keys of a database on a partition: SCAN, KEYS, DBSIZE, RANDOMKEY, FLUSHALL.
 //!
 //! Keys lie in hash order (see [`crate::keyspace`]), and a position in that order is a number of 40 bits that depends on
 //! the key alone. A walk from position `p` looks at the keys whose position is `p` or later, and stops only between two
@@ -10,15 +10,15 @@
 //! share a position, which are always done together; two keys in 2^40 do by chance, and nobody can choose them without
 //! breaking SipHash or trying some 2^40 keys for each.
 
+use recoil_sdk::encoding::{DecodeError, Reader, push_bytes};
+use recoil_sdk::storage::prefix_end;
 use recoil_sdk::{Entry, KeyRange};
 
 use crate::executor::Call;
 use crate::glob;
-use crate::keyspace::{Failure, HASH_BITS, Outcome, ROW_KEY, Stored, key_of_row, row_prefix};
-use crate::pubsub::ROW_PATTERNS;
+use crate::keyspace::databases::DATABASES;
+use crate::keyspace::{Failure, HASH_BITS, Outcome, Stored, key_of_row, row_prefix, space_prefix};
 use crate::resp::push_simple;
-use crate::scripts::{ROW_FUNCTION, ROW_SCRIPT};
-use recoil_sdk::encoding::{DecodeError, Reader, push_bytes};
 
 /// Rows that one request looks at, at most.
 const ROWS_MAX: u64 = 10_000;
@@ -38,7 +38,8 @@ fn walk(
     mut visit: impl FnMut(&[u8], &Stored) -> bool,
 ) -> Result<u64, Failure> {
     let now_us = call.keyspace.now_us();
-    let mut range = KeyRange { start: row_prefix(from).to_vec(), end: Some(vec![ROW_KEY + 1]) };
+    let space = call.keyspace.space()?;
+    let mut range = KeyRange { start: row_prefix(space, from), end: prefix_end(&space_prefix(space)) };
     let (mut rows, mut enough, mut last) = (0, false, None);
     loop {
         let page_rows = (rows_max.saturating_sub(rows) + 1).min(PAGE_ROWS) as u32;
@@ -131,9 +132,14 @@ pub(crate) struct Counted {
 impl Counted {
     pub(crate) fn decode(answer: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(answer);
-        let counted = Counted { next: reader.u64()?, keys: reader.u64()?, expiring: reader.u64()? };
+        let counted = Counted::read(&mut reader)?;
         reader.finish()?;
         Ok(counted)
+    }
+
+    /// Take one off the front.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Counted { next: reader.u64()?, keys: reader.u64()?, expiring: reader.u64()? })
     }
 
     /// How many the whole partition has, if this part, counted from its start, is like the rest. Exact when it is whole.
@@ -165,16 +171,37 @@ pub(crate) fn random(call: &mut Call<'_, '_>) -> Outcome {
     Ok(())
 }
 
-/// `Op::Flush`: every row goes but those of scripts and functions; timers that are left fire for nothing.
-pub(crate) fn flush(call: &mut Call<'_, '_>) -> Outcome {
-    crate::blocking::wake_all(call.keyspace)?;
-    // All but the rows of scripts and functions, and that of patterns, whose listeners go on.
-    for (start, end) in [
-        (vec![], Some(vec![ROW_SCRIPT])),
-        (vec![ROW_FUNCTION + 1], Some(vec![ROW_PATTERNS])),
-        (vec![ROW_PATTERNS + 1], None),
-    ] {
-        call.keyspace.transaction.remove_range(&KeyRange { start, end })?;
+/// `Op::CountDatabases`: the argument is how many rows of each to look at. The answer is a [`Counted`] for each database.
+pub(crate) fn count_databases(call: &mut Call<'_, '_>) -> Outcome {
+    let rows_max = call.arguments.number()?.clamp(1, ROWS_MAX);
+    let occupied = call.keyspace.occupied_databases()?;
+    for database in 0..DATABASES {
+        let (mut next, mut keys, mut expiring) = (END, 0u64, 0u64);
+        if occupied.contains(&database) {
+            call.keyspace.select(database);
+            next = walk(call, 0, rows_max, |_, stored| {
+                keys += 1;
+                expiring += u64::from(stored.expire_at_us != 0);
+                false
+            })?;
+        }
+        for number in [next, keys, expiring] {
+            call.reply.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// `Op::Flush` and `Op::FlushDatabase`: the keys of some databases go, whoever waits looks again, and scripts, functions and
+/// what is known of connections stay.
+pub(crate) fn flush(call: &mut Call<'_, '_>, databases: std::ops::Range<u8>) -> Outcome {
+    call.keyspace.accept_any_routing();
+    crate::blocking::wake(call.keyspace, |database| databases.contains(&database))?;
+    for database in call.keyspace.occupied_databases()? {
+        if databases.contains(&database) {
+            call.keyspace.select(database);
+            call.keyspace.flush_database()?;
+        }
     }
     push_simple(&mut call.reply, "OK");
     Ok(())

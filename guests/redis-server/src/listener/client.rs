@@ -285,7 +285,7 @@ impl Session<'_> {
     fn client_line(&self) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         format!(
-            "id={} addr={} laddr=0.0.0.0:6379 fd=-1 name={} age={} idle=0 flags={} db=0 sub={} psub={} ssub={} multi=-1 watch={} \
+            "id={} addr={} laddr=0.0.0.0:6379 fd=-1 name={} age={} idle=0 flags={} db={} sub={} psub={} ssub={} multi=-1 watch={} \
              qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem=0 events=r cmd=client user=default \
              redir=-1 resp={} lib-name={} lib-ver={}\n",
             self.id,
@@ -293,6 +293,7 @@ impl Session<'_> {
             text(&self.name),
             self.opened.elapsed().as_secs(),
             if self.channels.is_empty() { "N" } else { "P" },
+            self.database,
             self.channels.counts()[0],
             self.channels.counts()[1],
             self.channels.counts()[2],

@@ -15,7 +15,7 @@ const PARAMETERS: [(&str, &str); 43] = [
     ("bind", "*"),
     ("cluster-enabled", "no"),
     ("daemonize", "no"),
-    ("databases", "1"),
+    ("databases", "16"),
     ("dbfilename", ""),
     ("dir", ""),
     ("hash-max-listpack-entries", "512"),

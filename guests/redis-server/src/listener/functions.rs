@@ -6,7 +6,7 @@ use recoil_sdk::{Mode, RoutedCall};
 use super::scripts::NOT_BUSY;
 use super::{Session, call_error, quoted, unknown_subcommand, wrong_arity};
 use crate::glob;
-use crate::request::{self, Op, push_number};
+use crate::request::{self, Op, Style, push_number};
 use crate::resp::{Arguments, push_array, push_bulk, push_integer, push_map, push_null, push_set, push_simple};
 use crate::scripts::shebang::{self, FLAG_NAMES};
 use crate::scripts::{Library, LibraryOp};
@@ -186,7 +186,7 @@ fn push_library(out: &mut Vec<u8>, library: &Library, resp3: bool, with_code: bo
 }
 
 fn library_request(which: LibraryOp, arguments: &[&[u8]]) -> Vec<u8> {
-    let mut request = request::begin(Op::Library, false, false, 64);
+    let mut request = request::begin(Op::Library, Style::INTERNAL, false, 64);
     push_number(&mut request, which as u64);
     arguments.iter().for_each(|argument| push_bytes(&mut request, argument));
     request

@@ -5,8 +5,9 @@
 
 use super::session::REDIS_VERSION;
 use crate::keyspace::siphash;
+use crate::request::Routing;
 
-fn server(partitions: u32, uptime: u64) -> String {
+fn server(partitions: u32, routing: Routing, uptime: u64) -> String {
     let run_id: String = (0..3).map(|part| format!("{:016x}", siphash(part, 0, b"redis-server"))).collect();
     let (package, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     format!(
@@ -14,9 +15,11 @@ fn server(partitions: u32, uptime: u64) -> String {
          recoil_package:{package} {version}\r\nredis_mode:standalone\r\nos:wasi\r\narch_bits:64\r\nmonotonic_clock:wasi\r\n\
          multiplexing_api:wasi\r\nprocess_id:1\r\nprocess_supervised:no\r\nrun_id:{}\r\ntcp_port:6379\r\n\
          uptime_in_seconds:{uptime}\r\nuptime_in_days:{}\r\nhz:10\r\nconfigured_hz:10\r\nlru_clock:0\r\nexecutable:\r\nconfig_file:\r\n\
-         io_threads_active:0\r\nrecoil_partitions:{partitions}\r\n",
+         io_threads_active:0\r\nrecoil_partitions:{partitions}\r\n\
+         recoil_routing:{}\r\n",
         &run_id[..40],
         uptime / 86_400,
+        routing.name(),
     )
 }
 
@@ -53,14 +56,19 @@ const CPU: &str = "used_cpu_sys:0.000000\r\nused_cpu_user:0.000000\r\nused_cpu_s
     used_cpu_user_children:0.000000\r\n";
 
 /// The sections of INFO that need no partition, in their order; `asked` says which are wanted.
-pub(super) fn info_sections(client_id: u64, partitions: u32, uptime: u64, asked: impl Fn(&str) -> bool) -> String {
+pub(super) fn info_sections(
+    client_id: u64,
+    (partitions, routing): (u32, Routing),
+    uptime: u64,
+    asked: impl Fn(&str) -> bool,
+) -> String {
     let clients = format!(
         "connected_clients:1\r\ncluster_connections:0\r\nmaxclients:10000\r\nclient_recent_max_input_buffer:0\r\n\
          client_recent_max_output_buffer:0\r\nblocked_clients:0\r\ntracking_clients:0\r\nclients_in_timeout_table:0\r\n\
          recoil_client_id:{client_id}\r\n"
     );
     let sections: [(&str, &str); 10] = [
-        ("Server", &server(partitions, uptime)),
+        ("Server", &server(partitions, routing, uptime)),
         ("Clients", &clients),
         ("Memory", MEMORY),
         ("Persistence", PERSISTENCE),

@@ -9,11 +9,14 @@
 use recoil_sdk::encoding::push_bytes;
 use recoil_sdk::{Address, CallError, Mode, RoutedCall};
 
+use super::places::wanted_routing;
+use super::scripts::{Invocation, ScriptRun};
 use super::{REPLY_BYTES_MAX, Session, Step, WRITE_BYTES, call_error, crossslot};
-use crate::command::{Command, LARGE_REPLY};
+use crate::command::{Command, LARGE_REPLY, PUBSUB};
+use crate::keyspace::databases::ROUTING_CHANGED;
 use crate::keyspace::hash_tag;
 use crate::numbers::parse_i64;
-use crate::request::{self, ASK_ALONE, BOUNDED_REPLY_BYTES_MAX, Op};
+use crate::request::{self, ASK_ALONE, BOUNDED_REPLY_BYTES_MAX, Op, Routing, Style};
 use crate::resp::{Arguments, push_array, push_error, push_integer};
 
 /// Calls in one crossing.
@@ -41,6 +44,8 @@ enum Slot {
     Text(Vec<u8>),
     /// The reply to the next call.
     One,
+    /// The reply to the next call, of a script.
+    Script(ScriptRun),
     /// The replies to the next calls, as many as said.
     Many(usize, Combine),
 }
@@ -53,6 +58,8 @@ pub(super) struct Pipeline {
     request_bytes: usize,
     answer_weight: usize,
     read: ReadKeys,
+    /// Partitions whose last call here is a script's.
+    sealed: Vec<u32>,
 }
 
 impl Pipeline {
@@ -103,10 +110,14 @@ impl ReadKeys {
     }
 }
 
+/// What such a request comes to, at most.
+fn request_bytes(arguments: Arguments<'_>) -> usize {
+    arguments.bytes() + 4 * arguments.len()
+}
+
 /// A request of a command, all of whose arguments go along.
-pub(super) fn whole_request(op: Op, resp3: bool, bounded: bool, arguments: Arguments<'_>) -> Vec<u8> {
-    let capacity = arguments.bytes() + 4 * arguments.len();
-    let mut request = request::begin(op, resp3, bounded, capacity);
+pub(super) fn whole_request(op: Op, style: Style, bounded: bool, arguments: Arguments<'_>) -> Vec<u8> {
+    let mut request = request::begin(op, style, bounded, request_bytes(arguments));
     arguments.from(1).for_each(|argument| push_bytes(&mut request, argument));
     request
 }
@@ -128,13 +139,20 @@ impl Session<'_> {
         let key = arguments.at(usize::from(command.keys.0.max(1).unsigned_abs()));
         let bounded = is_bounded_read(command, op);
         let weight = weight(command, op, arguments);
-        let request = whole_request(op, self.resp3, bounded, arguments);
-        self.make_room(1, request.len(), weight, command.writes().then_some(key))?;
+        self.make_room(1, request_bytes(arguments), weight, command.writes().then_some(key))?;
+        self.unseal(|session| session.partition_at(&session.address_of(key)))?;
+        // Only now, since making room may have taught the session another rule for keys.
+        let request = whole_request(op, self.style(), bounded, arguments);
         if bounded {
             self.pipeline.read.insert(key);
         }
         let mode = if command.writes() { Mode::Write } else { Mode::Read };
-        self.push_call(RoutedCall { to: Address::Key(hash_tag(key).to_vec()), request, mode }, weight);
+        // Messages of a channel come from one partition, whatever database publishes them.
+        let to = match command.flags & PUBSUB {
+            0 => self.address_of(key),
+            _ => Address::Key(hash_tag(key).to_vec()),
+        };
+        self.push_call(RoutedCall { to, request, mode }, weight);
         self.pipeline.slots.push(Slot::One);
         Ok(())
     }
@@ -147,6 +165,7 @@ impl Session<'_> {
         }
         let weight = if writes { LARGE_WEIGHT } else { BOUNDED_REPLY_BYTES_MAX };
         self.make_room(1, call.request.len(), weight, None)?;
+        self.unseal(|session| session.partition_at(&call.to))?;
         if !writes {
             keys.iter().for_each(|key| self.pipeline.read.insert(key));
         }
@@ -158,38 +177,30 @@ impl Session<'_> {
     /// A command on the one partition that owns all of its keys.
     pub(super) fn together(&mut self, command: &Command, op: Op, arguments: Arguments<'_>) -> Step {
         let places = command.key_places(arguments.len(), |at| arguments.at(at));
-        let Some(tag) = self.common_tag(arguments, &places) else {
-            self.fail(&crossslot(command.name));
-            return Ok(());
-        };
         let keys = || places.iter().map(|place| arguments.at(*place));
         let bounded = is_bounded_read(command, op);
         let weight = weight(command, op, arguments);
-        let request = whole_request(op, self.resp3, bounded, arguments);
         let must_wait = command.writes() && keys().any(|key| self.pipeline.read.may_contain(key));
         if must_wait {
             self.flush()?;
         }
-        self.make_room(1, request.len(), weight, None)?;
+        self.make_room(1, request_bytes(arguments), weight, None)?;
+        self.unseal(|session| {
+            let to = session.common_address(arguments, &places);
+            to.map_or(0, |to| session.partition_at(&to))
+        })?;
+        let Some(to) = self.common_address(arguments, &places) else {
+            self.fail(&crossslot(command.name));
+            return Ok(());
+        };
+        let request = whole_request(op, self.style(), bounded, arguments);
         if bounded {
             keys().for_each(|key| self.pipeline.read.insert(key));
         }
         let mode = if command.writes() { Mode::Write } else { Mode::Read };
-        self.push_call(RoutedCall { to: Address::Key(tag.to_vec()), request, mode }, weight);
+        self.push_call(RoutedCall { to, request, mode }, weight);
         self.pipeline.slots.push(Slot::One);
         Ok(())
-    }
-
-    /// What decides the partition of all these keys; none if they have several owners. A command whose keys are not to be
-    /// found goes to the partition of its first argument, which refuses it.
-    pub(super) fn common_tag<'k>(&self, arguments: Arguments<'k>, places: &[usize]) -> Option<&'k [u8]> {
-        let mut tags = places.iter().map(|place| hash_tag(arguments.at(*place)));
-        let first = tags.next().unwrap_or_else(|| hash_tag(arguments.at(1)));
-        let mut owner = None;
-        let together = tags.all(|tag| {
-            tag == first || *owner.get_or_insert_with(|| self.router.locate(first).id) == self.router.locate(tag).id
-        });
-        together.then_some(first)
     }
 
     /// A command that is one call for each of its keys.
@@ -201,14 +212,16 @@ impl Session<'_> {
         }
         let bounded = is_bounded_read(command, op);
         self.make_room(count, arguments.bytes() + 4 * count, count * BOUNDED_REPLY_BYTES_MAX, None)?;
-        if command.writes() && arguments.from(1).any(|key| self.pipeline.read.may_contain(key)) {
+        let must_wait = command.writes() && arguments.from(1).any(|key| self.pipeline.read.may_contain(key));
+        if must_wait || !self.pipeline.sealed.is_empty() {
             self.flush()?;
         }
         for key in arguments.from(1) {
             if bounded {
                 self.pipeline.read.insert(key);
             }
-            self.push_call(key_call(op, self.resp3, mode, bounded, key), BOUNDED_REPLY_BYTES_MAX);
+            let call = self.key_call(op, mode, bounded, key);
+            self.push_call(call, BOUNDED_REPLY_BYTES_MAX);
         }
         self.pipeline.slots.push(Slot::Many(count, combine));
         Ok(())
@@ -224,7 +237,7 @@ impl Session<'_> {
         let mut keys = arguments.from(1);
         loop {
             let calls: Vec<_> =
-                keys.by_ref().take(CALLS_MAX).map(|key| key_call(op, self.resp3, mode, bounded, key)).collect();
+                keys.by_ref().take(CALLS_MAX).map(|key| self.key_call(op, mode, bounded, key)).collect();
             if calls.is_empty() {
                 break;
             }
@@ -243,10 +256,69 @@ impl Session<'_> {
         if must_wait || !self.pipeline.has_room(calls, request_bytes, weight) { self.flush() } else { Ok(()) }
     }
 
+    /// A script, whose call may have to be made again: nothing follows it to its partition in this crossing.
+    pub(super) fn push_script(&mut self, call: RoutedCall, run: ScriptRun) -> Step {
+        // What it writes is not known, so reads that may be asked again must have been answered.
+        if self.pipeline.read.any && matches!(call.mode, Mode::Write) {
+            self.flush()?;
+        }
+        self.make_room(1, call.request.len(), BOUNDED_REPLY_BYTES_MAX, None)?;
+        let partition = self.partition_at(&call.to);
+        self.unseal(|_| partition)?;
+        self.push_call(call, BOUNDED_REPLY_BYTES_MAX);
+        self.pipeline.sealed.push(partition);
+        self.pipeline.slots.push(Slot::Script(run));
+        Ok(())
+    }
+
+    /// Empty the pipeline if a script is the last call to this partition.
+    fn unseal(&mut self, partition: impl Fn(&Self) -> u32) -> Step {
+        let sealed = &self.pipeline.sealed;
+        if sealed.is_empty() || !sealed.contains(&partition(self)) { Ok(()) } else { self.flush() }
+    }
+
     fn push_call(&mut self, call: RoutedCall, weight: usize) {
         self.pipeline.request_bytes += call.request.len();
         self.pipeline.answer_weight += weight;
         self.pipeline.calls.push(call);
+    }
+
+    fn push_script_reply(&mut self, call: &RoutedCall, run: &ScriptRun, answer: Result<Vec<u8>, CallError>) {
+        let partition = self.partition_at(&call.to);
+        let invocation = Invocation { partition, request: call.request.clone(), mode: call.mode };
+        match self.finish_script(invocation, run, answer) {
+            Ok(reply) => self.out.extend_from_slice(&reply),
+            Err(text) => self.answer_error(&text),
+        }
+    }
+
+    /// Partitions have another rule for keys than calls were made by, and have not evaluated those: learn it, and make them again.
+    fn route_again(&mut self, calls: &mut [RoutedCall], answers: &mut [Result<Vec<u8>, CallError>]) {
+        self.routing_is_known = false;
+        let is_stale = |call: &RoutedCall| request::scope_of(&call.request).routing == Routing::Key;
+        // What was made by the right rule may have been behind what was not.
+        let all_stale = calls.iter().all(is_stale);
+        let resolved = wanted_routing().and_then(|wanted| self.resolve_routing(wanted));
+        // Where keys were is in their calls no more if the rule was by database.
+        if !all_stale || resolved.is_err() || self.routing != Routing::Database {
+            return;
+        }
+        let rejected: Vec<usize> = (0..calls.len()).filter(|at| is_routing_changed(&answers[*at])).collect();
+        for at in &rejected {
+            let scope = self.scope_of(request::scope_of(&calls[*at].request).database);
+            let request = request::rescoped(&calls[*at].request, scope);
+            calls[*at] = RoutedCall::to_partition(self.place_in(scope.database, b""), request, calls[*at].mode);
+        }
+        let again: Vec<_> = rejected.iter().map(|at| calls[*at].clone()).collect();
+        for (at, answer) in rejected.into_iter().zip(self.router.call_many(&again)) {
+            answers[at] = answer;
+        }
+    }
+
+    fn key_call(&self, op: Op, mode: Mode, bounded: bool, key: &[u8]) -> RoutedCall {
+        let mut request = request::begin(op, self.style(), bounded, key.len() + 3);
+        push_bytes(&mut request, key);
+        RoutedCall { to: self.address_of(key), request, mode }
     }
 
     /// Make the calls that wait, and write their replies in order.
@@ -255,7 +327,13 @@ impl Session<'_> {
             return Ok(());
         }
         let mut pipeline = std::mem::take(&mut self.pipeline);
-        let answers = self.router.call_many(&pipeline.calls);
+        let mut answers = self.router.call_many(&pipeline.calls);
+        if answers.iter().any(is_routing_changed) {
+            self.route_again(&mut pipeline.calls, &mut answers);
+        } else {
+            // Good enough: a partition that has another rule will say so.
+            self.routing_is_known = true;
+        }
         let mut answers = pipeline.calls.iter().zip(answers);
         for slot in pipeline.slots.drain(..) {
             match slot {
@@ -268,6 +346,11 @@ impl Session<'_> {
                     Some((_, answer)) => push_answer(&mut self.out, answer),
                     None => {}
                 },
+                Slot::Script(run) => {
+                    if let Some((call, answer)) = answers.next() {
+                        self.push_script_reply(call, &run, answer);
+                    }
+                }
                 Slot::Many(count, combine) => {
                     let start = self.out.len();
                     let mut combined = Combined::new(combine, count, &mut self.out);
@@ -288,10 +371,8 @@ impl Session<'_> {
     }
 }
 
-fn key_call(op: Op, resp3: bool, mode: Mode, bounded: bool, key: &[u8]) -> RoutedCall {
-    let mut request = request::begin(op, resp3, bounded, key.len() + 3);
-    push_bytes(&mut request, key);
-    RoutedCall { to: Address::Key(hash_tag(key).to_vec()), request, mode }
+fn is_routing_changed(answer: &Result<Vec<u8>, CallError>) -> bool {
+    matches!(answer, Err(CallError::Rejected(why)) if why == ROUTING_CHANGED)
 }
 
 fn is_ask_alone(answer: &Result<Vec<u8>, CallError>) -> bool {

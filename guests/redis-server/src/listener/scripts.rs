@@ -1,20 +1,24 @@
 //! EVAL, FCALL and SCRIPT: the listener's half. The other, with what is kept where, is [`crate::scripts`].
 //!
-//! A script is one call to the partition of its keys, which must all be on one. It is not part of a pipeline's crossing, because
-//! it may have to be sent again: with its text, or with the tags of keys that it touches and has not declared. A rejected
-//! attempt has written nothing. A script without keys runs where the first key is that it touches; one that touches none, on the
+//! A script is one call to the partition of its keys, which must all be on one. It may have to be sent again: with its text, or
+//! with the tags of keys that it touches and has not declared, or alone, because its reply is large. A rejected attempt has
+//! written nothing. So EVAL and EVALSHA are the last calls to their partition in a crossing of the pipeline, and those of
+//! different partitions run side by side; functions have crossings of their own. A script without keys runs where the first key is that it touches; one that touches none, on the
 //! home of its digest, or of its function's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use recoil_sdk::encoding::push_bytes;
-use recoil_sdk::{CallError, Mode, RoutedCall};
+use recoil_sdk::{CallError, ConnectionError, Mode, RoutedCall};
 
+use super::places::wanted_routing;
 use super::{Session, Step, WRITE_BYTES, call_error, crossslot, quoted, unknown_subcommand, wrong_arity};
 use crate::command::{Command, Script as ScriptCommand};
+use crate::keyspace::databases::ROUTING_CHANGED;
 use crate::numbers::parse_i64;
-use crate::request::{self, Op, push_number};
-use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_simple};
+use crate::request::{self, ASK_ALONE, Op, REJECTED_ALONE, Routing, Style, push_number};
+use crate::resp::{Arguments, push_array, push_bulk, push_integer, push_simple};
+use crate::scripts::engine::Digest;
 use crate::scripts::shebang;
 use crate::scripts::{
     FLAG_IN_TRANSACTION, FLAG_READ_ONLY, FOUND, NEW_SCRIPT, NO_SCRIPT, SEND_SCRIPT, Script, UNDECLARED,
@@ -34,6 +38,52 @@ pub(super) struct Invocation {
     pub(super) mode: Mode,
 }
 
+/// What there is to know of a run of EVAL or EVALSHA when it is answered.
+pub(super) struct ScriptRun {
+    digest: Digest,
+    /// None of EVALSHA.
+    text: Option<Vec<u8>>,
+    /// The partition that keeps the text for the others.
+    home: u32,
+}
+
+/// Texts of scripts that this session has sent lately, and their digests: clients send the same few again and again.
+#[derive(Default)]
+pub(super) struct Digests(VecDeque<(Vec<u8>, Digest)>);
+
+impl Digests {
+    const TEXTS_MAX: usize = 8;
+    const TEXT_BYTES_MAX: usize = 16 << 10;
+
+    fn get(&self, text: &[u8]) -> Option<Digest> {
+        self.0.iter().find(|(known, _)| known == text).map(|(_, digest)| *digest)
+    }
+
+    /// False if it was there.
+    fn insert(&mut self, text: &[u8], digest: Digest) -> bool {
+        if self.get(text).is_some() {
+            return false;
+        }
+        if text.len() <= Digests::TEXT_BYTES_MAX {
+            self.0.truncate(Digests::TEXTS_MAX - 1);
+            self.0.push_front((text.to_vec(), digest));
+        }
+        true
+    }
+}
+
+/// How a step says that the connection has ended.
+const GONE: &str = "";
+
+fn gone(_: ConnectionError) -> String {
+    GONE.to_owned()
+}
+
+/// True for a call that has written nothing, and may succeed when it is sent again alone.
+fn is_worth_another_attempt(error: &CallError) -> bool {
+    Undeclared::parse(error).is_some() || matches!(error, CallError::Rejected(why) if why == REJECTED_ALONE)
+}
+
 /// Hash tags by partition that scripts may touch without declaring a key of them.
 #[derive(Default)]
 pub(super) struct Approved(BTreeMap<u32, Vec<Vec<u8>>>);
@@ -44,7 +94,7 @@ impl Approved {
         let Some(tags) = self.0.get(&partition) else { return request };
         let mut list = Vec::new();
         tags.iter().for_each(|tag| push_bytes(&mut list, tag));
-        request::encode(Op::Approved, false, [&list[..], &request])
+        request::encode(Op::Approved, Style::INTERNAL, [&list[..], &request])
     }
 }
 
@@ -70,17 +120,36 @@ impl Undeclared {
 
 impl Session<'_> {
     pub(super) fn script_command(&mut self, which: ScriptCommand, command: &Command, arguments: Arguments<'_>) -> Step {
-        self.flush()?;
-        let result = match which {
+        if !matches!(which, ScriptCommand::Eval { .. }) {
+            self.flush()?;
+        }
+        let mut result = self.run_script_command(which, command, arguments);
+        if !self.routing_is_known && matches!(&result, Err(text) if text == ROUTING_CHANGED) {
+            // The first of the session: nothing has been done yet.
+            result = wanted_routing().and_then(|wanted| self.resolve_routing(wanted));
+            result = result.and_then(|()| self.run_script_command(which, command, arguments));
+        }
+        if let Err(text) = result {
+            if text == GONE {
+                return Err(ConnectionError::Closed);
+            }
+            self.answer_error(&text);
+        }
+        self.write_out(WRITE_BYTES)
+    }
+
+    fn run_script_command(
+        &mut self,
+        which: ScriptCommand,
+        command: &Command,
+        arguments: Arguments<'_>,
+    ) -> Result<(), String> {
+        match which {
             ScriptCommand::Eval { by_digest, read_only } => self.eval(command, by_digest, read_only, arguments),
             ScriptCommand::FCall { read_only } => self.fcall(command, read_only, arguments),
             ScriptCommand::Texts => self.script(arguments),
             ScriptCommand::Function => self.function(arguments),
-        };
-        if let Err(text) = result {
-            push_error(&mut self.out, &text);
         }
-        self.write_out(WRITE_BYTES)
     }
 
     /// Make calls until no script among them touches a key that is not known to be of its partition.
@@ -111,26 +180,78 @@ impl Session<'_> {
         }
     }
 
-    /// Run a script; one without keys goes where the first key is that it touches.
-    fn invoke(&self, invocation: &mut Invocation, has_keys: bool) -> Result<Vec<u8>, CallError> {
-        let send = |invocation: &Invocation| {
-            self.with_approval(|approved| {
-                let request = approved.wrap(invocation.partition, invocation.request.clone());
-                self.router.call(&RoutedCall::to_partition(invocation.partition, request, invocation.mode))
-            })
-        };
-        if has_keys {
-            return send(invocation);
-        }
+    /// Run a script on its partition, and again as long as it touches keys that are there and that it has not declared.
+    fn send_script(&self, invocation: &Invocation) -> Result<Vec<u8>, CallError> {
+        self.with_approval(|approved| {
+            let request = approved.wrap(invocation.partition, invocation.request.clone());
+            self.router.call(&RoutedCall::to_partition(invocation.partition, request, invocation.mode))
+        })
+    }
+
+    /// Run a script without keys: where the first key is that it touches.
+    fn invoke(&self, invocation: &mut Invocation) -> Result<Vec<u8>, CallError> {
         let first = RoutedCall::to_partition(invocation.partition, invocation.request.clone(), invocation.mode);
         let answer = self.router.call(&first);
         match answer.as_ref().err().and_then(Undeclared::parse) {
             None => answer,
             Some(undeclared) => {
                 invocation.partition = self.router.locate(&undeclared.tag).id;
-                send(invocation)
+                self.send_script(invocation)
             }
         }
+    }
+
+    /// Put a script into the pipeline. Nothing follows it there to its partition, so that it can be sent again.
+    fn script_in_pipeline(&mut self, mut invocation: Invocation, run: ScriptRun) -> Result<(), String> {
+        let routing = self.routing;
+        request::bound(&mut invocation.request);
+        let call = RoutedCall::to_partition(invocation.partition, invocation.request, invocation.mode);
+        self.push_script(call, run).map_err(gone)?;
+        // Making room may have taught the session another rule for keys.
+        if self.routing == routing { Ok(()) } else { self.flush().map_err(gone) }
+    }
+
+    /// The reply of a script whose first attempt was answered so.
+    pub(super) fn finish_script(
+        &self,
+        mut invocation: Invocation,
+        run: &ScriptRun,
+        first: Result<Vec<u8>, CallError>,
+    ) -> Result<Vec<u8>, String> {
+        request::unbound(&mut invocation.request);
+        let text_of = |error: CallError| call_error(&error);
+        let mut answer = match first {
+            Ok(answer) if answer == [ASK_ALONE] => self.send_script(&invocation).map_err(text_of)?,
+            Ok(answer) => answer,
+            Err(error) if is_worth_another_attempt(&error) => self.send_script(&invocation).map_err(text_of)?,
+            Err(error) => return Err(call_error(&error)),
+        };
+        if answer == [SEND_SCRIPT] {
+            let text = match &run.text {
+                Some(text) => text.clone(),
+                None => self.fetch_script(&run.digest).map_err(text_of)?.ok_or(NO_SCRIPT)?,
+            };
+            let error = self.put_script(invocation.partition, &text).map_err(text_of)?;
+            if !error.is_empty() {
+                return Ok(error); // the text is no script
+            }
+            answer = self.send_script(&invocation).map_err(text_of)?;
+            if answer == [SEND_SCRIPT] {
+                return Err(NO_SCRIPT.to_owned()); // removed meanwhile
+            }
+        }
+        if let Some(reply) = answer.strip_prefix(&[NEW_SCRIPT]) {
+            // The script has run whatever becomes of these: without them EVALSHA may answer NOSCRIPT, and clients send it again.
+            for partition in [run.home, invocation.partition] {
+                if let Some(text) = &run.text
+                    && (partition != invocation.partition || invocation.mode == Mode::Read)
+                {
+                    drop(self.put_script(partition, text));
+                }
+            }
+            return Ok(reply.to_vec());
+        }
+        Ok(answer)
     }
 
     fn eval(
@@ -141,33 +262,25 @@ impl Session<'_> {
         arguments: Arguments<'_>,
     ) -> Result<(), String> {
         let (digest, has_keys) = self.checked(command, by_digest, arguments)?;
-        let script = if by_digest { &digest[..] } else { arguments.at(1) };
+        let text = (!by_digest).then(|| arguments.at(1));
+        // A text that this session has sent before is known where it has run.
+        let known = text.is_some_and(|text| !self.digests.insert(text, digest));
+        let (op, script) = match text {
+            Some(text) if !known => (Op::Eval, text),
+            _ => (Op::EvalSha, &digest[..]),
+        };
         let flags = if read_only { FLAG_READ_ONLY } else { 0 };
         let home = self.router.locate(hexadecimal(&digest).as_bytes()).id;
-        let mut invocation = self.invocation(Op::Eval, (flags, script), home, command, arguments)?;
-        invocation.mode = eval_mode(read_only, (!by_digest).then_some(script));
-        if by_digest {
-            invocation.request[0] = Op::EvalSha as u8;
+        let mut invocation = self.invocation(op, (flags, script), home, command, arguments)?;
+        invocation.mode = eval_mode(read_only, text);
+        let run = ScriptRun { digest, text: text.map(<[u8]>::to_vec), home };
+        if has_keys || self.routing == Routing::Database {
+            return self.script_in_pipeline(invocation, run);
         }
-        let mut answer = self.invoke(&mut invocation, has_keys).map_err(|error| call_error(&error))?;
-        if answer == [SEND_SCRIPT] {
-            let text = self.fetch_script(&digest).map_err(|error| call_error(&error))?.ok_or(NO_SCRIPT)?;
-            self.put_script(invocation.partition, &text).map_err(|error| call_error(&error))?;
-            answer = self.invoke(&mut invocation, has_keys).map_err(|error| call_error(&error))?;
-            if answer == [SEND_SCRIPT] {
-                return Err(NO_SCRIPT.to_owned()); // removed meanwhile
-            }
-        }
-        let reply = answer.strip_prefix(&[NEW_SCRIPT]).unwrap_or(&answer);
-        if reply.len() < answer.len() {
-            // The script has run whatever becomes of these: without them EVALSHA may answer NOSCRIPT, and clients send it again.
-            for partition in [home, invocation.partition] {
-                if partition != invocation.partition || invocation.mode == Mode::Read {
-                    drop(self.put_script(partition, script));
-                }
-            }
-        }
-        self.out.extend_from_slice(reply);
+        self.flush().map_err(gone)?;
+        let answer = self.invoke(&mut invocation);
+        let reply = self.finish_script(invocation, &run, answer)?;
+        self.out.extend_from_slice(&reply);
         Ok(())
     }
 
@@ -180,7 +293,7 @@ impl Session<'_> {
     ) -> Result<([u8; 20], bool), String> {
         let digest = match by_digest {
             true => from_hexadecimal(arguments.at(1)).and_then(|digest| digest.try_into().ok()).ok_or(NO_SCRIPT)?,
-            false => sha1_of(arguments.at(1)),
+            false => self.digests.get(arguments.at(1)).unwrap_or_else(|| sha1_of(arguments.at(1))),
         };
         let count = key_count(arguments, "ERR value is not an integer or out of range")?;
         debug_assert!(command.accepts(arguments.len()));
@@ -198,14 +311,14 @@ impl Session<'_> {
     ) -> Result<Invocation, String> {
         let count = parse_i64(arguments.at(2)).and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
         let places: Vec<usize> = (3..3 + count as usize).collect();
-        let partition = match places.is_empty() {
+        let partition = match places.is_empty() && self.routing == Routing::Key {
             true => home,
             false => {
-                let tag = self.common_tag(arguments, &places).ok_or_else(|| crossslot(command.name))?;
-                self.router.locate(tag).id
+                let address = self.common_address(arguments, &places).ok_or_else(|| crossslot(command.name))?;
+                self.partition_at(&address)
             }
         };
-        let mut request = request::begin(op, self.resp3, false, arguments.bytes() + 4 * arguments.len() + 32);
+        let mut request = request::begin(op, self.style(), false, arguments.bytes() + 4 * arguments.len() + 32);
         push_number(&mut request, flags);
         push_bytes(&mut request, script);
         push_number(&mut request, count);
@@ -263,7 +376,8 @@ impl Session<'_> {
         let flags = if read_only { FLAG_READ_ONLY } else { 0 };
         let mut invocation = self.invocation(Op::FCall, (flags, name), home, command, arguments)?;
         invocation.mode = eval_mode(read_only, None);
-        let reply = self.invoke(&mut invocation, has_keys).map_err(|error| call_error(&error))?;
+        let reply = if has_keys { self.send_script(&invocation) } else { self.invoke(&mut invocation) };
+        let reply = reply.map_err(|error| call_error(&error))?;
         self.out.extend_from_slice(&reply);
         Ok(())
     }
@@ -308,7 +422,7 @@ impl Session<'_> {
             if arguments.len() > 3 || arguments.from(2).any(|option| !known(option)) {
                 return Err("ERR SCRIPT FLUSH only support SYNC|ASYNC option".to_owned());
             }
-            let mut request = request::begin(Op::Script, false, false, 12);
+            let mut request = request::begin(Op::Script, Style::INTERNAL, false, 12);
             push_number(&mut request, Script::Flush as u64);
             self.write_everywhere(&request)?;
             push_simple(&mut self.out, "OK");
@@ -382,7 +496,7 @@ fn eval_mode(read_only: bool, text: Option<&[u8]>) -> Mode {
 }
 
 fn script_request(which: Script, argument: &[u8]) -> Vec<u8> {
-    let mut request = request::begin(Op::Script, false, false, argument.len() + 16);
+    let mut request = request::begin(Op::Script, Style::INTERNAL, false, argument.len() + 16);
     push_number(&mut request, which as u64);
     push_bytes(&mut request, argument);
     request

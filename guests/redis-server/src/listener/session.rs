@@ -6,6 +6,7 @@ use super::config::config_reply;
 use super::introspection::command_reply;
 use super::{Session, administration, quoted, wrong_arity};
 use crate::command::Session as SessionCommand;
+use crate::keys::parse_database;
 use crate::numbers::{parse_i64, push_u64};
 use crate::resp::{Arguments, push_array, push_bulk, push_error, push_integer, push_map, push_simple};
 
@@ -138,10 +139,12 @@ impl Session<'_> {
     }
 
     fn select(&mut self, index: &[u8]) {
-        match parse_i64(index) {
-            Some(0) => push_simple(self.reply(), "OK"),
-            Some(_) => self.refuse("ERR DB index is out of range"),
-            None => self.refuse("ERR value is not an integer or out of range"),
+        match parse_database(index) {
+            Ok(database) => {
+                self.database = database;
+                push_simple(self.reply(), "OK");
+            }
+            Err(text) => self.refuse(text),
         }
     }
 
@@ -149,6 +152,7 @@ impl Session<'_> {
         self.end_transaction();
         self.channels.clear();
         self.resp3 = false;
+        self.database = 0;
         self.name.clear();
         push_simple(self.reply(), "RESET");
     }

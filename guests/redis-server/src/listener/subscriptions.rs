@@ -12,7 +12,7 @@ use super::{Session, Step, WRITE_BYTES, call_error};
 use crate::command::Subscription;
 use crate::glob;
 use crate::pubsub::{RENEW_MS, TOPIC_OF_ALL, shard_topic};
-use crate::request::{self, Op};
+use crate::request::{self, Op, Style};
 use crate::resp::{Arguments, push_bulk, push_integer, push_null, push_push};
 
 /// Channels that one connection may listen to, and patterns; the host allows an instance 1,024 subscriptions.
@@ -156,7 +156,7 @@ impl Session<'_> {
 
     /// Tell every partition that somebody listens to patterns.
     fn lease_patterns(&self) -> Result<(), String> {
-        let request = request::begin(Op::Patterns, false, false, 0);
+        let request = request::begin(Op::Patterns, Style::INTERNAL, false, 0);
         for answer in self.router.scatter(&request, Mode::Write) {
             answer.map_err(|error| call_error(&error))?;
         }

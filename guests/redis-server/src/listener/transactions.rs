@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use recoil_sdk::encoding::{Reader, push_bytes};
 use recoil_sdk::{CallError, Mode, RoutedCall};
 
-use super::keys::request_on_one_partition;
+use super::keys::{request_on_one_partition, target_database};
 use super::pipeline::{Combine, Combined, whole_request};
 use super::scripts::{ANYWHERE, Invocation};
 use super::{Session, Step, WRITE_BYTES, call_error, crossslot, transaction_error};
-use crate::command::{Command, Run, Script, Session as SessionCommand, Transaction};
-use crate::keyspace::hash_tag;
-use crate::request::{self, Op, REJECTED_CHANGED, REJECTED_EXISTS};
+use crate::command::{Command, Keys as KeysCommand, PUBSUB, Run, Script, Session as SessionCommand, Transaction};
+use crate::keys::parse_database;
+use crate::request::{self, Batch, Op, REJECTED_CHANGED, REJECTED_EXISTS};
 use crate::resp::{Arguments, COMMAND_BYTES_MAX, OwnedArguments, push_array, push_error, push_null_array, push_simple};
 
 /// Commands that wait for EXEC.
@@ -40,8 +40,17 @@ impl Queue {
     }
 }
 
+/// A key that WATCH has seen.
+pub(super) struct Watched {
+    database: u8,
+    key: Vec<u8>,
+    version: u64,
+}
+
 /// What a queued command waits for.
 enum Planned {
+    /// Nothing: its arguments are wrong, and this is its reply.
+    Error(String),
     /// Nothing: it is run when its turn comes.
     Session(SessionCommand, OwnedArguments),
     /// Nothing: UNWATCH within MULTI.
@@ -60,8 +69,7 @@ struct Part {
 /// A partition's share of a transaction.
 #[derive(Default)]
 struct Share {
-    conditions: Vec<(Vec<u8>, u64)>,
-    requests: Vec<Vec<u8>>,
+    batch: Batch,
     /// The parts that the requests are of.
     parts: Vec<usize>,
 }
@@ -124,27 +132,30 @@ impl Session<'_> {
 
     fn watch(&mut self, arguments: Arguments<'_>) -> Step {
         self.flush()?;
-        let keys: Vec<&[u8]> =
-            arguments.from(1).filter(|key| !self.watched.iter().any(|(watched, _)| watched == key)).collect();
-        let held: usize = self.watched.iter().map(|(key, _)| key.len() + QUEUED_BYTES).sum();
+        let keys: Vec<&[u8]> = arguments.from(1).filter(|key| !self.watches(key)).collect();
+        let held: usize = self.watched.iter().map(|watched| watched.key.len() + QUEUED_BYTES).sum();
         if held + keys.iter().map(|key| key.len() + QUEUED_BYTES).sum::<usize>() > COMMAND_BYTES_MAX {
             self.fail(&format!("ERR the keys of WATCH may come to {COMMAND_BYTES_MAX} bytes at most"));
             return Ok(());
         }
+        let (style, database) = (self.style().internal(), self.database);
         let calls: Vec<_> = keys
             .iter()
-            .map(|key| RoutedCall::read(hash_tag(key), request::encode(Op::Version, false, [*key])))
+            .map(|key| {
+                let request = request::encode(Op::Version, style, [*key]);
+                RoutedCall { to: self.address_of(key), request, mode: Mode::Read }
+            })
             .collect();
         let mut seen = Vec::with_capacity(keys.len());
         for (key, answer) in keys.iter().zip(self.router.call_many(&calls)) {
             match answer.map(|version| version.try_into().map(u64::from_le_bytes)) {
-                Ok(Ok(version)) => seen.push((key.to_vec(), version)),
+                Ok(Ok(version)) => seen.push(Watched { database, key: key.to_vec(), version }),
                 Ok(Err(_)) => {
                     self.fail("ERR a partition answered something that is not a version");
                     return Ok(());
                 }
                 Err(error) => {
-                    self.fail(&call_error(&error));
+                    self.answer_error(&call_error(&error));
                     return Ok(());
                 }
             }
@@ -152,6 +163,10 @@ impl Session<'_> {
         self.watched.append(&mut seen);
         push_simple(&mut self.out, "OK");
         Ok(())
+    }
+
+    fn watches(&self, key: &[u8]) -> bool {
+        self.watched.iter().any(|watched| watched.database == self.database && watched.key == key)
     }
 
     fn exec(&mut self) -> Step {
@@ -167,51 +182,55 @@ impl Session<'_> {
         }
         let mut parts = Vec::new();
         let mut planned = Vec::with_capacity(queue.commands.len());
+        // SELECT takes effect for the commands behind it, and for the session once the transaction is done.
+        let database = self.database;
         for (command, arguments) in queue.commands {
             match self.plan(command, arguments, &mut parts) {
                 Ok(plan) => planned.push(plan),
+                // As in Redis, wrong arguments are that command's own affair.
+                Err(text) if is_own_error(&text) => planned.push(Planned::Error(text)),
                 Err(text) => {
-                    push_error(&mut self.out, &text);
+                    self.database = database;
+                    self.answer_error(&text);
                     return Ok(());
                 }
             }
         }
-        place_scripts_without_keys(&mut parts, watched.first().map(|(key, _)| self.router.locate(hash_tag(key)).id));
+        self.database = database;
+        place_anywhere(&mut parts, watched.first().map(|watched| self.place_in(watched.database, &watched.key)));
         match self.run_transaction(watched, parts) {
             Ok(replies) => self.push_results(planned, replies),
             Err(CallError::Rejected(why)) if why == REJECTED_CHANGED || why == REJECTED_EXISTS => {
                 push_null_array(&mut self.out, self.resp3);
             }
-            Err(error) => push_error(&mut self.out, &transaction_error(&error)),
+            Err(error) => self.answer_error(&transaction_error(&error)),
         }
         self.write_out(WRITE_BYTES)
     }
 
     /// The parts of a command, each for one partition.
     fn plan(
-        &self,
+        &mut self,
         command: &'static Command,
         arguments: OwnedArguments,
         parts: &mut Vec<Part>,
     ) -> Result<Planned, String> {
         let borrowed = arguments.borrow();
-        let place = |key: &[u8]| self.router.locate(hash_tag(key)).id;
+        let (style, place) = (self.style(), |key: &[u8]| self.place(key));
         let writes = command.writes();
         Ok(match command.run {
             Run::Partition(op) => {
                 let key = borrowed.at(usize::from(command.keys.0.max(1).unsigned_abs()));
-                parts.push(Part {
-                    partition: place(key),
-                    request: whole_request(op, self.resp3, false, borrowed),
-                    writes,
-                });
+                // A message may come from any partition.
+                let partition = if command.flags & PUBSUB == 0 { place(key) } else { ANYWHERE };
+                parts.push(Part { partition, request: whole_request(op, style, false, borrowed), writes });
                 Planned::Parts(1, None)
             }
             Run::Together(op) => {
                 let places = command.key_places(borrowed.len(), |at| borrowed.at(at));
-                let tag = self.common_tag(borrowed, &places).ok_or_else(|| crossslot(command.name))?;
-                let request = whole_request(op, self.resp3, false, borrowed);
-                parts.push(Part { partition: self.router.locate(tag).id, request, writes });
+                let address = self.common_address(borrowed, &places).ok_or_else(|| crossslot(command.name))?;
+                let request = whole_request(op, style, false, borrowed);
+                parts.push(Part { partition: self.partition_at(&address), request, writes });
                 Planned::Parts(1, None)
             }
             Run::Blocking(which) => {
@@ -221,23 +240,29 @@ impl Session<'_> {
             }
             Run::SumOverKeys(op) | Run::ArrayOverKeys(op) => {
                 for key in borrowed.from(1) {
-                    parts.push(Part { partition: place(key), request: request::encode(op, self.resp3, [key]), writes });
+                    parts.push(Part { partition: place(key), request: request::encode(op, style, [key]), writes });
                 }
                 let combine = if matches!(command.run, Run::SumOverKeys(_)) { Combine::Sum } else { Combine::Array };
                 Planned::Parts(borrowed.len() - 1, Some(combine))
             }
             Run::Keys(which) => {
-                let request = request_on_one_partition(which, self.resp3, command, borrowed)?;
+                let request = request_on_one_partition(which, style, command, borrowed)?;
                 let key_places = command.key_places(borrowed.len(), |at| borrowed.at(at));
+                let target = target_database(which, borrowed)?.unwrap_or(self.database);
+                let last = key_places.last().map_or(0, |at| self.place_in(target, borrowed.at(*at)));
                 let mut places = key_places.iter().map(|at| place(borrowed.at(*at)));
                 let first = places.next().unwrap_or(0);
-                if places.all(|other| other == first) {
+                let in_one_place = match which {
+                    KeysCommand::Copy | KeysCommand::Move => first == last,
+                    _ => places.all(|other| other == first),
+                };
+                if in_one_place {
                     parts.push(Part { partition: first, request, writes });
                     Planned::Parts(1, None)
-                } else if which == crate::command::Keys::MSet {
+                } else if which == KeysCommand::MSet {
                     // The transaction around it makes it atomic.
                     for at in key_places {
-                        let mut request = request::begin(Op::MSet, self.resp3, false, 64);
+                        let mut request = request::begin(Op::MSet, style, false, 64);
                         push_bytes(&mut request, borrowed.at(at));
                         push_bytes(&mut request, borrowed.at(at + 1));
                         parts.push(Part { partition: place(borrowed.at(at)), request, writes });
@@ -251,7 +276,14 @@ impl Session<'_> {
                     ));
                 }
             }
-            Run::Session(which) => Planned::Session(which, arguments),
+            Run::Session(which) => {
+                if which == SessionCommand::Select
+                    && let Ok(database) = parse_database(borrowed.at(1))
+                {
+                    self.database = database;
+                }
+                Planned::Session(which, arguments)
+            }
             Run::Script(which) => {
                 let Invocation { partition, request, mode } =
                     self.invocation_in_transaction(which, command, borrowed)?;
@@ -263,17 +295,17 @@ impl Session<'_> {
     }
 
     /// Run all parts as one transaction, under the condition that nothing watched has changed. Answers the parts' replies.
-    fn run_transaction(&self, watched: Vec<(Vec<u8>, u64)>, parts: Vec<Part>) -> Result<Vec<Vec<u8>>, CallError> {
+    fn run_transaction(&self, watched: Vec<Watched>, parts: Vec<Part>) -> Result<Vec<Vec<u8>>, CallError> {
         let mut shares: BTreeMap<u32, Share> = BTreeMap::new();
-        for (key, version) in watched {
-            let partition = self.router.locate(hash_tag(&key)).id;
-            shares.entry(partition).or_default().conditions.push((key, version));
+        for Watched { database, key, version } in watched {
+            let share = shares.entry(self.place_in(database, &key)).or_default();
+            share.batch.expect(self.scope_of(database), &key, version);
         }
         let mut replies = vec![Vec::new(); parts.len()];
         let writes = parts.iter().any(|part| part.writes);
         for (at, part) in parts.into_iter().enumerate() {
             let share = shares.entry(part.partition).or_default();
-            share.requests.push(part.request);
+            share.batch.requests.push(part.request);
             share.parts.push(at);
         }
         let alone = shares.len() == 1;
@@ -282,8 +314,7 @@ impl Session<'_> {
             let calls: Vec<_> = shares
                 .iter()
                 .map(|(partition, share)| {
-                    let batch = request::encode_batch(&share.conditions, &share.requests);
-                    RoutedCall::to_partition(*partition, approved.wrap(*partition, batch), mode)
+                    RoutedCall::to_partition(*partition, approved.wrap(*partition, share.batch.encode()), mode)
                 })
                 .collect();
             match &calls[..] {
@@ -307,6 +338,7 @@ impl Session<'_> {
         let mut replies = replies.into_iter();
         for plan in planned {
             match plan {
+                Planned::Error(text) => push_error(&mut self.out, &text),
                 Planned::Ok => push_simple(&mut self.out, "OK"),
                 Planned::Session(which, arguments) => self.session_command(which, arguments.borrow()),
                 Planned::Parts(count, None) => {
@@ -323,8 +355,13 @@ impl Session<'_> {
     }
 }
 
-/// Scripts that name no key run where the first command does that has a place, or where the first watched key is.
-fn place_scripts_without_keys(parts: &mut [Part], watched: Option<u32>) {
+/// True for the error of a command's arguments, which spoils no other command.
+fn is_own_error(text: &str) -> bool {
+    ["ERR ", "NOSCRIPT "].iter().any(|code| text.starts_with(code))
+}
+
+/// Scripts that name no key, and messages, run where the first command does that has a place, or where the first watched key is.
+fn place_anywhere(parts: &mut [Part], watched: Option<u32>) {
     let place = parts.iter().map(|part| part.partition).find(|place| *place != ANYWHERE).or(watched).unwrap_or(0);
     parts.iter_mut().filter(|part| part.partition == ANYWHERE).for_each(|part| part.partition = place);
 }

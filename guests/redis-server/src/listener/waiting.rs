@@ -12,13 +12,13 @@
 //! not read until the command ends.
 
 use recoil_sdk::encoding::{Reader, push_bytes};
-use recoil_sdk::{Address, CallError, Event, Mode, RoutedCall};
+use recoil_sdk::{CallError, Event, Mode, RoutedCall};
 
 use super::{READ_BYTES_MAX, Session, Step, WRITE_BYTES, call_error, crossslot};
 use crate::blocking::{Blocking, Parsed, Take, WAIT, topic};
 use crate::command::Command;
-use crate::keyspace::{Failure, hash_tag};
-use crate::request::{self, Op, push_number};
+use crate::keyspace::Failure;
+use crate::request::{self, Op, Style, push_number};
 use crate::resp::{Arguments, push_error};
 use crate::streams::read::merge;
 
@@ -33,12 +33,12 @@ struct Wait<'k> {
     /// The keys of each partition, in the order of the first of them.
     places: Vec<(u32, Vec<&'k [u8]>)>,
     connection: u64,
-    resp3: bool,
+    style: Style,
 }
 
 impl Wait<'_> {
     fn request(&self, may_wait: bool, bounded: bool, keys: &[&[u8]]) -> Vec<u8> {
-        let mut request = request::begin(Op::Block, self.resp3, bounded, 64);
+        let mut request = request::begin(Op::Block, self.style, bounded, 64);
         push_number(&mut request, self.connection);
         push_number(&mut request, u64::from(may_wait));
         let mut take = Vec::new();
@@ -53,7 +53,7 @@ impl Wait<'_> {
     }
 
     fn unblock(&self, partition: u32, give_back: bool) -> RoutedCall {
-        let mut request = request::begin(Op::Unblock, self.resp3, false, 20);
+        let mut request = request::begin(Op::Unblock, self.style, false, 20);
         push_number(&mut request, self.connection);
         push_number(&mut request, u64::from(give_back));
         RoutedCall::to_partition(partition, request, Mode::Write)
@@ -84,7 +84,7 @@ impl Session<'_> {
         let words: Vec<&[u8]> = arguments.from(1).collect();
         let parsed = Parsed::parse(which, &words).map_err(text_of)?;
         let timeout_ms = parsed.waits.then_some(parsed.timeout_ms);
-        let place = |key: &[u8]| self.router.locate(hash_tag(key)).id;
+        let place = |key: &[u8]| self.place(key);
         let mut places: Vec<(u32, Vec<&[u8]>)> = Vec::new();
         for key in parsed.keys {
             let partition = place(key);
@@ -98,7 +98,7 @@ impl Session<'_> {
         {
             return Err(crossslot(name));
         }
-        let wait = Wait { take: parsed.take, places, connection: self.waiting_id, resp3: self.resp3 };
+        let wait = Wait { take: parsed.take, places, connection: self.waiting_id, style: self.style() };
         Ok((wait, timeout_ms))
     }
 
@@ -143,7 +143,7 @@ impl Session<'_> {
         match reply {
             Ok(Some(reply)) => self.out.extend_from_slice(&reply),
             Ok(None) => nothing.push_nothing(&mut self.out, self.resp3),
-            Err(text) => push_error(&mut self.out, &text),
+            Err(text) => self.answer_error(&text),
         }
         self.write_out(WRITE_BYTES)
     }
@@ -151,7 +151,7 @@ impl Session<'_> {
     /// Read the streams of one partition.
     fn read_in_pipeline(&mut self, wait: &Wait<'_>, keys: &[&[u8]], writes: bool) -> Step {
         let request = wait.request(false, !writes, keys);
-        let to = Address::Key(hash_tag(keys.first().copied().unwrap_or_default()).to_vec());
+        let to = self.address_of(keys.first().copied().unwrap_or_default());
         let mode = if writes { Mode::Write } else { Mode::Read };
         self.one_of_keys(RoutedCall { to, request, mode }, keys)
     }
@@ -162,7 +162,7 @@ impl Session<'_> {
         let mode = if read.is_for_group() { Mode::Write } else { Mode::Read };
         let mut calls = Vec::new();
         for key in read.keys() {
-            let partition = self.router.locate(hash_tag(key)).id;
+            let partition = self.place(key);
             calls.push(RoutedCall::to_partition(partition, wait.request(false, false, &[key]), mode));
         }
         let mut replies = Vec::with_capacity(calls.len());

@@ -12,10 +12,10 @@ use super::value::{Value, from_reply};
 use crate::blocking::{Blocking, Parsed};
 use crate::command::{self, Command, Keys, Run, Session};
 use crate::executor::{self, Call};
-use crate::keys::CopyOptions;
+use crate::keys::{CopyOptions, parse_database};
 use crate::keyspace::{Failure, Keyspace, hash_tag};
 use crate::numbers::{parse_i64, push_u64};
-use crate::request::{Op, Request, begin, push_number};
+use crate::request::{Op, Request, Style, begin, push_number};
 use crate::resp::{push_array, push_bulk, push_integer, push_simple};
 
 /// The commands of one run.
@@ -26,6 +26,11 @@ pub(super) struct Commands<'a, 'b> {
     read_only: bool,
     /// Why the run must be rolled back.
     aborted: Option<Error>,
+}
+
+/// Requests of scripts say nothing of databases: they are run where the script is.
+fn style(resp3: bool) -> Style {
+    Style { resp3, ..Style::INTERNAL }
 }
 
 /// An error reply, or a reason to roll back.
@@ -77,8 +82,20 @@ impl<'a, 'b> Commands<'a, 'b> {
         }
     }
 
+    /// Refuse a database whose keys are on another partition.
+    fn check_database(&self, database: u8) -> Result<(), Failure> {
+        let mine = self.keyspace.database();
+        if database == mine || !self.keyspace.holds_whole(mine) || self.keyspace.holds_whole(database) {
+            return Ok(());
+        }
+        Err("ERR with the setting routing = database a script has one database, that of its connection".into())
+    }
+
     /// Refuse a key that may be of another partition.
     fn check_key(&mut self, key: &[u8]) -> Result<(), Failure> {
+        if self.keyspace.holds_whole(self.keyspace.database()) {
+            return Ok(());
+        }
         let tag = hash_tag(key);
         if self.tags.binary_search_by(|known| known.as_slice().cmp(tag)).is_ok() {
             return Ok(());
@@ -102,7 +119,7 @@ impl<'a, 'b> Commands<'a, 'b> {
     }
 
     fn operation(&mut self, op: Op, resp3: bool, arguments: &[&[u8]]) -> Replied {
-        let mut request = begin(op, resp3, false, 64);
+        let mut request = begin(op, style(resp3), false, 64);
         arguments.iter().for_each(|argument| push_bytes(&mut request, argument));
         self.request(&request)
     }
@@ -130,7 +147,7 @@ impl<'a, 'b> Commands<'a, 'b> {
 
     fn without_waiting(&mut self, which: Blocking, resp3: bool, arguments: &[&[u8]]) -> Replied {
         let parsed = Parsed::parse(which, arguments)?;
-        let mut request = begin(Op::Block, resp3, false, 64);
+        let mut request = begin(Op::Block, style(resp3), false, 64);
         push_number(&mut request, 0);
         push_number(&mut request, 0);
         let mut take = Vec::new();
@@ -151,11 +168,15 @@ impl<'a, 'b> Commands<'a, 'b> {
             Keys::RenameNx => Op::RenameNx,
             Keys::Copy => {
                 let options = CopyOptions::parse(words[3..].iter().copied())?;
-                let mut arguments = vec![words[1], words[2]];
-                if options.replace {
-                    arguments.push(b"REPLACE");
+                if let Some(database) = options.database {
+                    self.check_database(database)?;
                 }
-                return self.operation(Op::Copy, resp3, &arguments);
+                let options = options.encode(self.keyspace.database());
+                return self.operation(Op::Copy, resp3, &[words[1], words[2], &options]);
+            }
+            Keys::Move => {
+                self.check_database(parse_database(words[2])?)?;
+                Op::Move
             }
         };
         self.operation(op, resp3, &words[1..])
@@ -176,11 +197,12 @@ impl<'a, 'b> Commands<'a, 'b> {
                     push_bulk(&mut reply, &text);
                 }
             }
-            (Session::Select, [_, index]) => match parse_i64(index) {
-                Some(0) => push_simple(&mut reply, "OK"),
-                Some(_) => return Err("ERR DB index is out of range".into()),
-                None => return Err("ERR value is not an integer or out of range".into()),
-            },
+            (Session::Select, [_, index]) => {
+                let database = parse_database(index)?;
+                self.check_database(database)?;
+                self.keyspace.select(database);
+                push_simple(&mut reply, "OK");
+            }
             (Session::Command, _) => {
                 return Err(format!("ERR {} is not supported in scripts", command.name.to_ascii_uppercase()).into());
             }

@@ -235,8 +235,8 @@ fn of_two_partitions_that_serve_one_is_answered_and_the_other_keeps_its_own() {
 
 /// A request as a listener would send it, whose connection never comes back.
 fn register(cluster: &FakeCluster, key: &[u8], connection: u64) -> Vec<u8> {
-    use crate::request::{self, Op, push_number};
-    let mut request = request::begin(Op::Block, false, false, 0);
+    use crate::request::{self, Op, Style, push_number};
+    let mut request = request::begin(Op::Block, Style::INTERNAL, false, 0);
     push_number(&mut request, connection);
     push_number(&mut request, 1);
     let mut take = Vec::new();

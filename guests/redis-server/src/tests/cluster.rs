@@ -102,16 +102,18 @@ fn randomkey_finds_every_key_sooner_or_later() {
 
 #[test]
 fn walks_go_on_where_they_stopped() {
-    use crate::request::{self, Op, push_number};
+    use crate::request::{self, Op, Style, push_number};
     use crate::walks::{Counted, Walked};
     use recoil_sdk::fake::FakePartition;
     let mut partition = FakePartition::new();
     for number in 0..25_000u32 {
-        partition.write::<Redis>(&request::encode(Op::Set, false, [number.to_string().as_bytes(), b"v"])).unwrap();
+        partition
+            .write::<Redis>(&request::encode(Op::Set, Style::INTERNAL, [number.to_string().as_bytes(), b"v"]))
+            .unwrap();
     }
     let (mut next, mut keys, mut calls) = (0, BTreeSet::new(), 0);
     loop {
-        let mut walk = request::begin(Op::Walk, false, false, 0);
+        let mut walk = request::begin(Op::Walk, Style::INTERNAL, false, 0);
         push_number(&mut walk, next);
         push_number(&mut walk, u64::MAX);
         walk.extend_from_slice(&[0, 0]);
@@ -125,7 +127,7 @@ fn walks_go_on_where_they_stopped() {
         }
     }
     assert_eq!((keys.len(), calls), (25_000, 3), "10,000 rows at a time");
-    let mut count = request::begin(Op::Count, false, false, 0);
+    let mut count = request::begin(Op::Count, Style::INTERNAL, false, 0);
     push_number(&mut count, 0);
     push_number(&mut count, 5000);
     let counted = Counted::decode(&partition.read::<Redis>(&count).unwrap()).unwrap();

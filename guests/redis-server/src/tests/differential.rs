@@ -5,6 +5,7 @@
 //! not a cluster in memory that is compared, but the node that serves there, whose keys are removed. Deliberately absent: what 7.0 and 7.2
 //! answer differently, and what is random.
 
+mod databases;
 mod streams;
 
 use std::io::{Read as _, Write as _};
@@ -14,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::*;
+use databases::DATABASES;
 use streams::STREAM;
 
 /// A real server, which ends with this value.
@@ -142,7 +144,9 @@ fn sorted(command: &str, reply: Reply) -> Reply {
             pairs.sort();
             replies = pairs.concat();
         }
-        "HKEYS" | "HVALS" | "SMEMBERS" | "SINTER" | "SUNION" | "SDIFF" | "GEORADIUS" | "GEOSEARCH" => replies.sort(),
+        "KEYS" | "HKEYS" | "HVALS" | "SMEMBERS" | "SINTER" | "SUNION" | "SDIFF" | "GEORADIUS" | "GEOSEARCH" => {
+            replies.sort()
+        }
         _ => {}
     }
     Reply::Many(kind, replies)
@@ -185,6 +189,7 @@ impl Course {
             },
             "D" => format!("7-{}", self.below(2 * domain)),
             "P" => self.of(&["", "("]).to_owned() + &self.word("D", kind, domain),
+            "Z" => self.of(&["0", "1", "2", "3", "15", "16", "x"]).to_owned(),
             "W" => self.of(&["LEFT", "RIGHT"]).to_owned(),
             "T" => self.of(&["u8", "i5", "u1", "i64", "u63", "i33", "u64"]).to_owned(),
             "O" => self.of(&["0", "3", "#1", "100", "17"]).to_owned(),
@@ -592,6 +597,7 @@ fn replies_are_those_of_a_real_server() {
             ("sketch", SKETCH),
             ("script", SCRIPT),
             ("stream", STREAM),
+            ("string", DATABASES),
         ] {
             // Few elements stay inline, many become rows.
             for domain in [12, 400] {

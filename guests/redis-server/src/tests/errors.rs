@@ -12,7 +12,7 @@ fn mistakes_are_named_as_redis_names_them() {
         ping a b                    => -ERR wrong number of arguments for 'ping' command
         FOO                         => -ERR unknown command 'FOO', with args beginning with:
         foo bar 'b z'               => -ERR unknown command 'foo', with args beginning with: 'bar' 'b z'
-        SELECT 1                    => -ERR DB index is out of range
+        SELECT 16                   => -ERR DB index is out of range
         SELECT x                    => -ERR value is not an integer or out of range
         SELECT 0                    => +OK
         AUTH pw                     => -ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?

@@ -124,8 +124,7 @@ fn timers_follow_what_happens_to_the_key() {
     assert_eq!(timers_after("SET {t}k v EX 5\nRENAME {t}k {t}l"), 1);
     assert_eq!(timers_after("GETDEL {t}l"), 0);
     assert_eq!(timers_after("SET far v EXAT 10000000000"), 0, "beyond what a timer can be set to");
-    // A timer that flushing forgot does no harm to the next life of the key.
-    assert_eq!(timers_after("SET k v EX 5\nFLUSHALL\nSET k again"), 1);
+    assert_eq!(timers_after("SET k v EX 5\nFLUSHALL\nSET k again"), 0);
     cluster.advance::<Redis>(6 * SECOND_US);
     assert_eq!((run(&cluster, "GET k"), timers(&cluster)), ("$5 again".to_owned(), 0));
 }
@@ -140,4 +139,28 @@ fn a_timer_that_comes_early_is_set_again() {
         assert_eq!(partition.timers().len(), 1);
         assert_eq!(partition.rows().len(), 1);
     });
+}
+
+/// Fails if a time that is too far for the microseconds of a row is refused, comes, or is forgotten.
+#[test]
+fn times_without_end_are_kept() {
+    let cluster = cluster();
+    check_session(
+        &cluster,
+        r#"
+        SET k v                            => +OK
+        PEXPIREAT k 9223372036854775807    => :1
+        PEXPIRETIME k                      => :9223372036854775807
+        PEXPIREAT k 9223372036854775808    => -ERR value is not an integer or out of range
+        PEXPIRE k 9223372036854775807      => -ERR invalid expire time in 'pexpire' command
+        EXPIREAT k 9223372036854776        => -ERR invalid expire time in 'expireat' command
+        PEXPIREAT k 9223372036854775 LT    => :1
+        PEXPIRETIME k                      => :9223372036854775
+        PEXPIREAT k 9223372036854776 GT    => :1
+        PEXPIRETIME k                      => :9223372036854776
+        SET k w PXAT 9223372036854775806   => +OK
+        "#,
+    );
+    cluster.advance::<Redis>(1_000 * SECOND_US);
+    assert_eq!(run(&cluster, "GET k\nPEXPIRETIME k"), "$1 w :9223372036854775806");
 }

@@ -363,9 +363,9 @@ fn collections_are_keys_like_others() {
     assert_eq!(run(&cluster, "HSET h g w\nHGETALL h\nTTL h\nLPUSHX l x"), ":1 *2 $1 g $1 w :-1 :0");
     fill(&cluster, "t");
     assert_eq!(run(&cluster, "FLUSHALL\nDBSIZE"), "+OK :0");
+    cluster.advance::<Redis>(SECOND_US);
     let left: usize = (0..13).map(|id| cluster.with_partition(id, |partition| partition.rows().len())).sum();
     assert_eq!(left, 0);
-    cluster.advance::<Redis>(SECOND_US);
     fill(&cluster, "t");
     assert_eq!(run(&cluster, "SCARD {t}set"), ":200");
 }
@@ -439,6 +439,7 @@ fn the_rows_of_collections_stay_as_they_are() {
     };
     assert_eq!(element(0), (generation.to_vec(), vec![0x80, 0, 0, 0, 0, 0, 0, 0], 513));
     run(&cluster, "FLUSHALL");
+    cluster.advance::<Redis>(SECOND_US);
     cluster.with_partition(0, |partition| partition.now_us = 0x0102_0303);
     run(&cluster, &format!("ZADD z -1.5 {long}"));
     let (_, place, value) = element(0);

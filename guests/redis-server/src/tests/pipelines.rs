@@ -186,3 +186,41 @@ fn large_collections_in_a_pipeline_are_read_before_what_comes_after() {
     let heads: Vec<&str> = reply.split(' ').filter(|word| word.starts_with(['*', ':', '+'])).collect();
     assert_eq!(heads, ["*5000", ":1", ":0", "*6000", ":1", "*3000", "*2999", "+PONG"]);
 }
+
+/// Fails if scripts of a pipeline are evaluated one after the other, out of order on a partition, or twice, or if one that must be sent
+/// again (an unknown digest, an undeclared key, a large reply) is overtaken by what follows it.
+#[test]
+fn scripts_of_a_pipeline_keep_their_order() {
+    let cluster = cluster();
+    let set = "return redis.call('set', KEYS[1], ARGV[1])";
+    let sha = crate::scripts::hexadecimal(&crate::scripts::sha1_of(set.as_bytes()));
+    let mut input = encode(&[b"SCRIPT", b"LOAD", set.as_bytes()]);
+    let mut expected = format!("$40 {sha}");
+    for number in 0..60 {
+        let (key, value) = (format!("key:{}", number % 7), number.to_string());
+        input.extend(encode(&[b"EVALSHA", sha.as_bytes(), b"1", key.as_bytes(), value.as_bytes()]));
+        input.extend(encode(&[b"GET", key.as_bytes()]));
+        expected.push_str(&format!(" +OK ${} {value}", value.len()));
+    }
+    assert_eq!(text(&send(&cluster, &input)), expected);
+    // Of keys on different partitions nothing waits for anything, so that there are fewer crossings than scripts.
+    let long = "local n=redis.call('incr', KEYS[1]) redis.call('incr', 'other') return string.rep('x', tonumber(ARGV[1])) .. n";
+    let eval = |bytes: &str| encode(&[b"EVAL", long.as_bytes(), b"1", b"{other}", bytes.as_bytes()]);
+    let input =
+        [eval("1"), eval("40000"), encode_words("GET {other}"), eval("2"), encode_words("MGET {other} other")].concat();
+    let output = text(&send(&cluster, &input));
+    let large = format!("$40001 {}2", "x".repeat(40_000));
+    assert_eq!(output, format!("$2 x1 {large} $1 2 $3 xx3 *2 $1 3 $1 3"));
+    let bad =
+        "EVAL \"return redis.call('nosuch'\" 1 k\nSET k v\nEVALSHA 0000000000000000000000000000000000000000 1 k\nGET k";
+    let output = run(&cluster, bad);
+    assert!(output.starts_with("-ERR Error compiling script") && output.contains(" +OK -NOSCRIPT "), "{output}");
+    assert!(output.ends_with("$1 v"), "{output}");
+    // A second time the session sends the digest only, which another session may have flushed.
+    let again = || {
+        assert_eq!(run(&cluster, "SCRIPT FLUSH"), "+OK");
+        [eval("1"), encode_words("GET other")].concat()
+    };
+    let output = serve_steps(&cluster, vec![Box::new(|| eval("1")), Box::new(again)]);
+    assert_eq!(text(&output), "$2 x4 $2 x5 $1 5");
+}

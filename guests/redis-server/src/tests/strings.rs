@@ -178,7 +178,7 @@ fn one_group_makes_msetnx_rename_and_copy_work_between_partitions() {
         COPY c b REPLACE            => :1
         GET b                       => $1 3
         COPY nope b                 => :0
-        COPY a z DB 1               => -ERR DB index is out of range
+        COPY a z DB 16              => -ERR DB index is out of range
         COPY a z NONSENSE           => -ERR syntax error
         TTL a                       => :100
         "#,

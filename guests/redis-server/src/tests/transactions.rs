@@ -48,8 +48,8 @@ fn a_transaction_answers_all_replies_in_order() {
             RENAME {t}a {t}c        => +QUEUED
             COPY {t}c {t}d          => +QUEUED
             MSET {t}e 1 {t}f        => +QUEUED
-            EXEC                    => -ERR wrong number of arguments for 'mset' command
-            EXISTS {t}a             => :0
+            EXEC                    => *4 :1 +OK :1 -ERR wrong number of arguments for 'mset' command
+            DEL {t}a {t}b {t}c {t}d => :3
             MULTI                   => +OK
             MSETNX {t}a 1 {t}b 2    => +QUEUED
             RENAME {t}a {t}c        => +QUEUED
