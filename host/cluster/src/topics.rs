@@ -4,14 +4,16 @@
 //! which too much waits to be sent. The messages of one call travel together: one by one, a call that publishes thousands would
 //! hold up everything else that the nodes have to say to each other.
 //!
+//! Messages are data of their app: those of an app whose keyspace has a rule go to the nodes that it allows, and to no others.
+//!
 //! On the wire: `app u32 | (topic bytes | message bytes)*`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use recoil_base::{AppId, DecodeError, Reader, Writer};
+use recoil_base::{AppId, DecodeError, NodeId, Reader, Writer};
 use tokio::sync::mpsc;
 
 use crate::peer::Service;
@@ -34,12 +36,19 @@ pub struct Topics {
     peers: Peers,
     /// Of apps that have any.
     subscribers: Arc<Mutex<HashMap<AppId, Subscribers>>>,
+    /// Of apps that not every node may run: those that may.
+    fences: Arc<Mutex<HashMap<AppId, BTreeSet<NodeId>>>>,
 }
 
 impl Topics {
     /// No subscriptions yet.
     pub fn new(peers: Peers) -> Self {
-        Topics { peers, subscribers: Arc::default() }
+        Topics { peers, subscribers: Arc::default(), fences: Arc::default() }
+    }
+
+    /// From now on messages of these apps go to these nodes alone.
+    pub fn set_fences(&self, fences: HashMap<AppId, BTreeSet<NodeId>>) {
+        *self.fences.lock() = fences;
     }
 
     /// Messages from now on; dropping the receiver unsubscribes.
@@ -57,16 +66,25 @@ impl Topics {
         receiver
     }
 
-    /// Sends what [`encode`] made to all nodes.
-    pub fn publish(&self, batches: Vec<Bytes>) {
+    /// Sends what [`encode`] made of an app's messages to all nodes that may run it.
+    pub fn publish(&self, app: AppId, batches: Vec<Bytes>) {
+        let others = self.recipients(app, self.peers.known());
         for batch in batches {
             if let Err(error) = self.receive(batch.clone()) {
                 tracing::error!(%error, "messages that this node has written cannot be read");
             }
-            for node in self.peers.known() {
-                self.peers.tell(node, Service::Publish, batch.clone());
+            for node in &others {
+                self.peers.tell(*node, Service::Publish, batch.clone());
             }
         }
+    }
+
+    /// Those of `known` that may run an app.
+    fn recipients(&self, app: AppId, mut known: Vec<NodeId>) -> Vec<NodeId> {
+        if let Some(allowed) = self.fences.lock().get(&app) {
+            known.retain(|node| allowed.contains(node));
+        }
+        known
     }
 
     /// Takes what a node published.
