@@ -156,6 +156,20 @@ mod tests {
         (Bytes::from_static(topic.as_bytes()), vec![7; size].into())
     }
 
+    /// Fails if what an app publishes goes to a node that may not run it, or if another app's does not go to all.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn messages_go_to_nodes_that_may_run_their_app() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = crate::evaluate::world::World::new(folder.path()).await;
+        let known = [1, 2, 3].map(NodeId).to_vec();
+        world.topics.set_fences(HashMap::from([(AppId(7), BTreeSet::from([NodeId(2), NodeId(9)]))]));
+        assert_eq!(world.topics.recipients(AppId(7), known.clone()), [NodeId(2)]);
+        assert_eq!(world.topics.recipients(AppId(8), known.clone()), known);
+        world.topics.set_fences(HashMap::new());
+        assert_eq!(world.topics.recipients(AppId(7), known.clone()), known);
+        world.stop().await;
+    }
+
     #[test]
     fn messages_travel_together_in_their_order_and_every_cut_is_an_error_or_fewer_messages() {
         let sent: Vec<Message> = (0..10_000).map(|_| message("t", 10)).chain([message("large", 1 << 20)]).collect();

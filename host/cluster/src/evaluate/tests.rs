@@ -42,6 +42,24 @@ async fn only_the_group_that_owns_the_copy_evaluates() {
     world.stop().await;
 }
 
+/// Fails if an app is evaluated on a partition of a keyspace that is not its own, where its data must not be: the caller names both.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_is_evaluated_in_its_keyspace_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path()).await;
+    let strange = PartitionRef { keyspace: KeyspaceId(2), ..PARTITION };
+    let other = world.open_group(GroupId(2)).await;
+    world.bear(&other, &[strange]).await;
+    world.host.add_group(other, &[strange], strange.keyspace, (&"other".into(), 1));
+    let refused = world.ask(strange, Mode::Write, put(), id()).await;
+    assert!(
+        matches!(&refused, Err(Miss::Error(CallError::Rejected(why))) if why.contains("in keyspace 1")),
+        "{refused:?}"
+    );
+    assert!(world.ask(PARTITION, Mode::Write, put(), id()).await.is_ok());
+    world.stop().await;
+}
+
 async fn change(group: &Group, change: OwnershipChange) {
     assert!(group.session().unwrap().change_ownership_to_the_end(vec![(PARTITION, change)]).await);
 }
