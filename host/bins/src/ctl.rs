@@ -12,6 +12,7 @@ mod dev;
 mod dotnet;
 mod inspect;
 mod install;
+mod keyspace;
 mod list;
 mod logs;
 mod make;
@@ -95,6 +96,8 @@ enum Verb {
     Status(status::StatusArguments),
     /// List the members of the cluster, show one, drain one for a while, and take one out for good.
     Node(node::Node),
+    /// List keyspaces, make one with rules of where its data may be, change and delete one.
+    Keyspace(keyspace::Keyspace),
     /// List partitions, show one, and move them to other nodes.
     Partition(partition::Partition),
     /// Show the partitions that are being moved, and what they wait for.
@@ -192,6 +195,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Verb::Logs(logs) => logs.run(&client, &mut output).await,
         Verb::Status(status) => status.run(&client, &mut output).await,
         Verb::Node(node) => node.run(&client, &mut output).await,
+        Verb::Keyspace(keyspace) => keyspace.run(&client, &mut output).await,
         Verb::Partition(partition) => partition.run(&client, &mut output).await,
         Verb::Moves(moves) => moves.run(&client, &mut output).await,
         Verb::Cluster(cluster) => cluster.run(&client, &mut output).await,

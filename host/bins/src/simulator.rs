@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use recoil_base::Shutdown;
+use recoil_node::Locality;
 
 use crate::process::{Log, LogLevel, stop_on_signals};
 
@@ -20,6 +21,10 @@ Example:
   recoil_simulator --number-of-nodes=3 --install redis-server
   redis-cli -p 6379 set greeting hello
   redis-cli -p 6381 get greeting
+
+Example, nine nodes in three regions:
+  recoil_simulator --number-of-nodes=9 --locality region=eu:3,region=us:3,region=ap:3
+  recoilctl keyspace create eu-data --require region=eu
 
 At a terminal it has a prompt, with history and completion: help, status, kill N, restart N, add, remove N, drain N, isolate N, heal, quit.";
 
@@ -32,6 +37,10 @@ pub(crate) struct Arguments {
     /// Nodes to run.
     #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=100))]
     number_of_nodes: u16,
+    /// Where the nodes are, in their order, each place with the number of nodes there: region=eu:3,region=us,zone=a:2. The numbers add up to
+    /// --number-of-nodes.
+    #[arg(long, value_name = "KEY=VALUE,...:COUNT,...", value_parser = places)]
+    locality: Option<Places>,
     /// Partitions of a new cluster.
     #[arg(long, default_value_t = 265, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     partitions: u32,
@@ -53,6 +62,36 @@ pub(crate) struct Arguments {
     /// Write a JSON file here once every partition has a leader and the apps asked for are serving.
     #[arg(long, value_name = "PATH")]
     ready_file: Option<PathBuf>,
+}
+
+/// Places, and how many nodes are at each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Places(Vec<(Locality, u16)>);
+
+impl Places {
+    /// Where each node is.
+    fn of_nodes(&self) -> Vec<Locality> {
+        self.0.iter().flat_map(|(place, count)| vec![place.clone(); usize::from(*count)]).collect()
+    }
+}
+
+fn places(text: &str) -> Result<Places, String> {
+    let (mut places, mut tiers) = (Vec::new(), Vec::new());
+    for part in text.split(',') {
+        let Some((tier, count)) = part.rsplit_once(':') else {
+            tiers.push(part);
+            continue;
+        };
+        tiers.push(tier);
+        let count = count.parse::<u16>().ok().filter(|count| (1..=100).contains(count));
+        let count = count.ok_or_else(|| format!("'{part}' has no number of nodes from 1 to 100 behind its colon"))?;
+        places.push((tiers.join(",").parse()?, count));
+        tiers.clear();
+    }
+    match tiers.is_empty() {
+        true => Ok(Places(places)),
+        false => Err(format!("'{}' has no number of nodes: write region=eu:3,region=us,zone=a:2", tiers.join(","))),
+    }
 }
 
 /// Runs the program.
@@ -89,5 +128,24 @@ async fn serve(cluster: &mut cluster::Cluster, arguments: &Arguments) -> anyhow:
         prompt::run(cluster).await
     } else {
         cluster.report_failures().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails if a node is said to be at another place than its operator wrote, or if text that names none is taken.
+    #[test]
+    fn places_are_read_with_their_numbers_of_nodes() {
+        let read = places("region=eu:2,region=us,zone=a:1").unwrap().of_nodes();
+        assert_eq!(
+            read.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["region=eu", "region=eu", "region=us,zone=a"]
+        );
+        for wrong in ["", "region=eu", "region=eu:0", "region=eu:101", "region=eu:x", "region:2", "region=eu:2,zone=a"]
+        {
+            assert!(places(wrong).is_err(), "{wrong}");
+        }
     }
 }

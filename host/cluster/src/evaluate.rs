@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use recoil_base::{AppId, Clock, Digest, GroupId, NodeId, Runtime};
+use recoil_base::{AppId, Clock, Digest, GroupId, KeyspaceId, NodeId, Runtime};
 use recoil_consensus::session::CallWrites;
 use recoil_consensus::{Group, Local, Locals, Origin, Outcome, PartitionRef, Session, Versions, machine};
 use recoil_engine::{
@@ -123,6 +123,8 @@ impl Call {
 pub struct EvaluatedApp {
     /// Its id.
     pub id: AppId,
+    /// Where its data are: it is evaluated on partitions of this keyspace alone.
+    pub keyspace: KeyspaceId,
     /// Its name.
     pub name: Arc<str>,
     /// Its version.
@@ -240,8 +242,8 @@ pub struct Host {
     numbers: Arc<RwLock<HashMap<NodeId, u32>>>,
     departed: Mutex<Departed>,
     leaving: Leaving,
-    /// The keyspace's name and its number of partitions, once a group has opened.
-    keyspace: RwLock<Option<(Arc<str>, u32)>>,
+    /// The names of keyspaces and their numbers of partitions, of which a group has opened.
+    keyspaces: RwLock<FxHashMap<KeyspaceId, (Arc<str>, u32)>>,
     timers: Timers,
     waiting_bytes: AtomicUsize,
     instances: AtomicUsize,
@@ -263,7 +265,7 @@ impl Host {
             numbers: Arc::default(),
             departed: Mutex::default(),
             leaving: Leaving::default(),
-            keyspace: RwLock::default(),
+            keyspaces: RwLock::default(),
             timers,
             waiting_bytes: AtomicUsize::new(0),
             instances: AtomicUsize::new(0),
@@ -278,11 +280,17 @@ impl Host {
         host
     }
 
-    /// A group has opened here, with these partitions by the map.
-    pub fn add_group(&self, group: Arc<Group>, partitions: &[PartitionRef], keyspace_name: &Arc<str>, count: u32) {
+    /// A group of a keyspace has opened here, with these partitions by the map.
+    pub fn add_group(
+        &self,
+        group: Arc<Group>,
+        partitions: &[PartitionRef],
+        keyspace: KeyspaceId,
+        (name, count): (&Arc<str>, u32),
+    ) {
         let id = group.id();
         self.groups.write().insert(id, group);
-        *self.keyspace.write() = Some((keyspace_name.clone(), count));
+        self.keyspaces.write().insert(keyspace, (name.clone(), count));
         // By its log it may have others by now.
         let known = self.parts.locals.states_of(id).into_keys();
         for key in partitions.iter().copied().chain(known).collect::<BTreeSet<_>>() {
@@ -312,6 +320,12 @@ impl Host {
         // Shares are only made of apps that are there: ids come from other nodes and must not fill the memory.
         let apps = self.apps.read();
         let known = apps.get(&app).ok_or_else(not_ready)?;
+        if known.keyspace != key.keyspace {
+            return Err(Miss::Error(CallError::Rejected(format!(
+                "partition {} of keyspace {} has no data of app {app}, which is in keyspace {}",
+                key.partition, key.keyspace, known.keyspace
+            ))));
+        }
         let made = held
             .shares
             .write()
@@ -428,8 +442,9 @@ impl Host {
     fn wake_all(self: &Arc<Self>, keys: &[PartitionRef]) {
         let serving = self.serving.read().clone();
         let has_timers = |app: &&Arc<EvaluatedApp>| app.code.roles().timer && serving.contains(&app.id);
-        let apps: Vec<_> = self.apps.read().values().filter(has_timers).map(|app| app.id).collect();
-        for (key, app) in keys.iter().flat_map(|key| apps.iter().map(move |app| (*key, *app))) {
+        let apps: Vec<_> = self.apps.read().values().filter(has_timers).map(|app| (app.id, app.keyspace)).collect();
+        let pairs = keys.iter().flat_map(|key| apps.iter().map(move |app| (*key, *app)));
+        for (key, (app, _)) in pairs.filter(|(key, (_, keyspace))| key.keyspace == *keyspace) {
             if let Ok(share) = self.share(key, app) {
                 self.put_own(share, Mode::Read, Work::Wake);
             }

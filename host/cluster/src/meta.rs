@@ -22,6 +22,7 @@ mod apps;
 mod command;
 mod departures;
 mod error;
+mod keyspaces;
 mod members;
 mod moves;
 mod partition_map;
@@ -37,9 +38,12 @@ use std::sync::Arc;
 
 use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 
-pub use command::{Displaced, ENTRY_BYTES_MAX, Join, MetaCommand, check_proposal};
+pub use command::{Displaced, ENTRY_BYTES_MAX, Join, KEYSPACES_LEVEL, MetaCommand, check_proposal};
 pub use departures::{removed, state_name};
 pub use error::MetaError;
+pub use keyspaces::{
+    GROUPS_OF_ALL_MAX, KEYSPACE_NAME_BYTES_MAX, KEYSPACES_MAX, KeyspaceChange, NewKeyspace, REPLICAS_MAX, Rules,
+};
 pub use members::{old_copy, supersedes};
 pub use moves::{GROUPS_A_NODE_MAX, MOVES_AN_ENTRY_MAX, MOVES_MAX, MoveRecord, MoveState};
 pub use partition_map::PartitionMap;
@@ -54,7 +58,7 @@ pub use upkeep::{ClusterChange, ClusterSettings, LostStart, MOVE_RATE_BYTES, REP
 
 /// The largest package, bytes.
 pub const PACKAGE_BYTES_MAX: u64 = 64 << 20;
-/// Partitions a keyspace may have.
+/// Partitions that a keyspace, and all keyspaces together, may have.
 pub const PARTITIONS_MAX: u32 = 100_000;
 /// Nodes a cluster may have.
 pub const MEMBERS_MAX: usize = 1024;
@@ -172,9 +176,9 @@ impl MetaState {
                 }
                 Ok(())
             }
-            MetaCommand::Install { name, digest, size, source, manifest, settings } => {
+            MetaCommand::Install { name, digest, size, source, manifest, settings, keyspace } => {
                 let package = (digest, PackageRecord { size, source });
-                self.install(name, package, *manifest, settings, changes)
+                self.install(name, package, *manifest, (settings, keyspace), changes)
             }
             MetaCommand::Set { name, settings } => self.set(name, settings, changes),
             MetaCommand::Ready { app, install, node, error } => self.ready(app, node, install, error, changes),
@@ -196,6 +200,9 @@ impl MetaState {
             MetaCommand::Decommission { node, successor } => self.decommission(node, successor, changes),
             MetaCommand::RemoveMember { node } => self.remove_member(node, changes),
             MetaCommand::Recover { lost, groups } => self.recover(&lost, &groups, changes),
+            MetaCommand::CreateKeyspace(new) => self.create_keyspace(*new, changes),
+            MetaCommand::SetKeyspace { name, change } => self.set_keyspace(&name, change, changes),
+            MetaCommand::DeleteKeyspace { name } => self.delete_keyspace(&name, changes),
             MetaCommand::RaiseLevel { level } => {
                 if level == self.header.level {
                     return Ok(());
@@ -282,7 +289,10 @@ impl MetaState {
         self.header.next_group += sets.len() as u32;
         for (place, members) in sets.into_iter().enumerate() {
             let id = GroupId(first + place as u32);
-            self.groups.insert_mut(id, GroupRecord { members: members.into(), initialised: false });
+            self.groups.insert_mut(
+                id,
+                GroupRecord { members: members.into(), initialised: false, keyspace: DEFAULT_KEYSPACE },
+            );
             changes.push(RowKey::Group(id));
         }
         let partitions: PartitionMap =
@@ -290,7 +300,8 @@ impl MetaState {
         let ids = (0..partitions.len()).map(|partition| PartitionId(partition as u32));
         changes.extend(ids.map(|partition| RowKey::Placement(DEFAULT_KEYSPACE, partition)));
         changes.push(RowKey::Keyspace(DEFAULT_KEYSPACE));
-        let keyspace = Keyspace { name: "default".into(), replication: self.header.replication, partitions };
+        let (name, replication) = ("default".into(), self.header.replication);
+        let keyspace = Keyspace { name, replication, rules: Rules::default(), partitions };
         self.keyspaces.insert_mut(DEFAULT_KEYSPACE, keyspace);
         self.index_groups();
         self.routing_changed();

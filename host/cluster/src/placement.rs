@@ -14,6 +14,8 @@ use recoil_base::NodeId;
 
 /// Sets that a node leads.
 const SETS_A_LEADER: usize = 3;
+/// Sets that a node should be in: with many replicas it leads fewer.
+const SETS_A_NODE: usize = 12;
 
 /// A node that partitions may be placed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,17 @@ pub struct Candidate {
     pub capacity: u32,
     /// Where it is: replicas are spread over these.
     pub zone: String,
+    /// It should lead, rather than those of which this is not said.
+    pub is_preferred: bool,
+    /// Replicas of other keyspaces on it: of nodes that are alike otherwise, the emptier one gets more.
+    pub held: usize,
+}
+
+impl Candidate {
+    /// A node without a zone and without anything on it.
+    pub fn of(node: NodeId, capacity: u32) -> Self {
+        Candidate { node, capacity, zone: String::new(), is_preferred: true, held: 0 }
+    }
 }
 
 /// A partition map: replica sets, and the set of each partition.
@@ -42,15 +55,24 @@ pub fn place(nodes: &[Candidate], partitions: u32, replication: u32) -> Map {
     let ring = ring(nodes);
     let replicas = (replication as usize).clamp(1, ring.len());
     let sets: Vec<Vec<Vec<usize>>> = (0..ring.len()).map(|leader| sets(&ring, leader, replicas)).collect();
+    // Nodes that should lead do so alone; the others follow.
+    let leaders: Vec<usize> = (0..ring.len()).filter(|place| ring[*place].is_preferred).collect();
+    let leaders = if leaders.is_empty() { (0..ring.len()).collect() } else { leaders };
     let (mut led, mut held) = (vec![0usize; ring.len()], vec![0usize; ring.len()]);
     let ratio = |count: usize, place: usize| count as f64 / f64::from(ring[place].capacity.max(1));
     let mut map = Map { sets: vec![], partitions: vec![] };
     let mut places: HashMap<Vec<usize>, u32> = HashMap::new();
     for _ in 0..partitions {
-        let least = |a: &usize, b: &usize| ratio(led[*a] + 1, *a).total_cmp(&ratio(led[*b] + 1, *b));
-        let leader = (0..ring.len()).min_by(least).expect("there are nodes");
+        let least = |a: &usize, b: &usize| {
+            let emptier = ratio(ring[*a].held, *a).total_cmp(&ratio(ring[*b].held, *b));
+            ratio(led[*a] + 1, *a).total_cmp(&ratio(led[*b] + 1, *b)).then(emptier)
+        };
+        let leader = leaders.iter().copied().min_by(least).expect("there are nodes");
         let load = |set: &Vec<usize>| set.iter().map(|place| ratio(held[*place], *place)).sum::<f64>();
-        let set = sets[leader].iter().min_by(|a, b| load(a).total_cmp(&load(b))).expect("a node leads a set");
+        let other = |set: &Vec<usize>| set.iter().map(|place| ratio(ring[*place].held, *place)).sum::<f64>();
+        let emptiest =
+            |a: &&Vec<usize>, b: &&Vec<usize>| load(a).total_cmp(&load(b)).then(other(a).total_cmp(&other(b)));
+        let set = sets[leader].iter().min_by(emptiest).expect("a node leads a set");
         led[leader] += 1;
         set.iter().for_each(|place| held[*place] += 1);
         let next = map.sets.len() as u32;
@@ -83,7 +105,7 @@ fn ring(nodes: &[Candidate]) -> Vec<&Candidate> {
 fn sets(ring: &[&Candidate], leader: usize, replicas: usize) -> Vec<Vec<usize>> {
     let step = ((ring.len() - 1) / SETS_A_LEADER).max(1);
     let mut sets: Vec<Vec<usize>> = Vec::new();
-    for number in 0..SETS_A_LEADER {
+    for number in 0..(SETS_A_NODE / replicas.max(1)).clamp(1, SETS_A_LEADER) {
         let walk = || (0..ring.len()).map(|hop| (leader + 1 + number * step + hop) % ring.len());
         let mut set = vec![leader];
         while set.len() < replicas {
@@ -106,7 +128,7 @@ mod tests {
 
     fn nodes(count: u32) -> Vec<Candidate> {
         let node = |n: u32| NodeId(n.wrapping_mul(0x9e37_79b9).wrapping_add(17));
-        (0..count).map(|n| Candidate { node: node(n), capacity: 100, zone: String::new() }).collect()
+        (0..count).map(|n| Candidate::of(node(n), 100)).collect()
     }
 
     fn loads(map: &Map, node: NodeId) -> (usize, usize) {
@@ -167,6 +189,35 @@ mod tests {
         for set in place(nodes, 265, 3).sets {
             let zones: std::collections::BTreeSet<_> = set.iter().map(zone).collect();
             assert_eq!(zones.len(), 3, "{set:?}");
+        }
+    }
+
+    /// Fails if another node leads than those that should, if these do not share it, or if a keyspace of one partition goes to a full node.
+    #[test]
+    fn preferred_nodes_lead_alone_and_empty_nodes_come_first() {
+        let mut nodes = nodes(9);
+        nodes.iter_mut().enumerate().for_each(|(place, node)| {
+            node.zone = format!("z{}", place % 3);
+            node.is_preferred = place % 3 == 0;
+            node.held = if place == 4 || place == 6 { 0 } else { 100 };
+        });
+        let map = place(&nodes, 90, 3);
+        let led: Vec<usize> = nodes.iter().map(|node| loads(&map, node.node).0).collect();
+        assert_eq!(led, [30, 0, 0, 30, 0, 0, 30, 0, 0]);
+        assert_eq!(place(&nodes, 1, 1).sets, [vec![nodes[6].node]]);
+        nodes.iter_mut().for_each(|node| node.is_preferred = false);
+        nodes[6].held = 1;
+        assert_eq!(place(&nodes, 1, 1).sets, [vec![nodes[4].node]], "nobody is preferred");
+    }
+
+    /// Fails if many replicas put nodes into more groups than they may have.
+    #[test]
+    fn many_replicas_make_few_sets() {
+        for replicas in 1..=9 {
+            let map = place(&nodes(20), 1000, replicas);
+            let most =
+                nodes(20).iter().map(|node| map.sets.iter().filter(|set| set.contains(&node.node)).count()).max();
+            assert!(most <= Some(SETS_A_NODE), "{replicas} replicas: {most:?}");
         }
     }
 }

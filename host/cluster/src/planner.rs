@@ -1,6 +1,6 @@
 //! Which partitions should move where, so that every node carries its share and no partition stays short of a replica.
 //!
-//! [`plan`] is a pure function of a [`View`]: members, replica sets, partitions, moves under way. It answers a list of moves, the most
+//! [`plan`] is a pure function of the [`View`] of one keyspace: members, replica sets, partitions, moves under way. It answers a list of moves, the most
 //! urgent first, cut to what the budget allows; whoever runs it begins them and asks again. Nothing is remembered between two calls.
 //!
 //! 1. **Repair** ([`repair`]): partitions with a replica on a node that is lost or has to leave, and partitions with too few or too many
@@ -23,8 +23,15 @@
 //!
 //! Hysteresis: steps 2 and 3 do nothing while every load is within its bounds, and step 4 leaves it there.
 //!
+//! Each keyspace is planned by itself, over the nodes that its rule allows: a node that the rule forbids is one that must hold none of its
+//! replicas, whatever else it is. So every keyspace is even in itself, and a plan for one cannot undo what a plan for another has done.
+//! [`plan_all`] puts the plans together, repairs before everything else. Nodes that a keyspace prefers as leaders share its leadership
+//! alone, as far as they are in its replica sets.
+//!
 //! Deliberately absent: what partitions store and how busy they are (each counts as one), and a memory of earlier plans.
 
+#[cfg(test)]
+mod keyspaces_tests;
 mod leaders;
 mod load;
 mod repair;
@@ -74,8 +81,10 @@ pub struct Node {
     pub role: Role,
     /// How much it should carry, relative to others.
     pub capacity: u32,
-    /// The value of the first tier of its locality. Replicas of a partition are spread over these.
+    /// The value of the tier of its locality by which the keyspace is spread. Replicas of a partition are spread over these.
     pub zone: String,
+    /// The keyspace prefers it as a leader, as it does all nodes if it says nothing.
+    pub is_preferred: bool,
     /// It answers now.
     pub is_live: bool,
     /// The node that is to take its replicas over when it leaves or is lost.
@@ -106,16 +115,16 @@ pub struct Budget {
     pub node: usize,
 }
 
-/// What a plan is made of.
+/// What a plan is made of: one keyspace, and the nodes as they are for it.
 #[derive(Clone, Debug)]
 pub struct View {
     /// All members.
     pub nodes: BTreeMap<NodeId, Node>,
-    /// All groups with their replica sets, the unused ones too: nodes have them until they are removed.
+    /// All groups of the keyspace with their replica sets, the unused ones too: nodes have them until they are removed.
     pub groups: BTreeMap<GroupId, Arc<[NodeId]>>,
-    /// All partitions.
+    /// All partitions of the keyspace.
     pub partitions: Vec<Partition>,
-    /// Source and target of the moves under way.
+    /// Source and target of the keyspace's moves under way.
     pub moves: Vec<(GroupId, GroupId)>,
     /// What may be under way.
     pub budget: Budget,
@@ -144,7 +153,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::Lost(node) => write!(f, "node {node} is lost"),
-            Why::Leaving(node) => write!(f, "node {node} must hold no replicas"),
+            Why::Leaving(node) => write!(f, "node {node} leaves, or the keyspace's rule keeps replicas from it"),
             Why::Replicas => write!(f, "its number of replicas is not what it should be"),
             Why::Load => write!(f, "nodes hold uneven numbers of replicas"),
             Why::Leaders => write!(f, "nodes lead uneven numbers of partitions"),
@@ -176,6 +185,24 @@ pub fn plan(view: &View) -> Vec<Planned> {
         tidy::run(&mut work);
     }
     work.within(view)
+}
+
+impl Why {
+    /// True if data are at stake, or where they must not be.
+    fn is_repair(self) -> bool {
+        matches!(self, Why::Lost(_) | Why::Leaving(_) | Why::Replicas)
+    }
+}
+
+/// The moves that should begin now in all keyspaces: what repairs before what evens out, and no more in all than one keyspace may have.
+pub fn plan_all(views: &[View]) -> Vec<Planned> {
+    let under_way: usize = views.iter().map(|view| view.moves.len()).sum();
+    let most = views.iter().map(|view| view.budget.cluster).max().unwrap_or(0).saturating_sub(under_way);
+    let mut planned: Vec<Planned> = views.iter().flat_map(plan).collect();
+    // Stable, so that within a keyspace the order stays.
+    planned.sort_by_key(|planned| !planned.why.is_repair());
+    planned.truncate(most);
+    planned
 }
 
 /// The most that a node whose share is `share` may carry.

@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
-use recoil_base::{AppId, Clock, GroupId, NodeId, PartitionId, Tasks};
+use recoil_base::{AppId, Clock, GroupId, KeyspaceId, NodeId, PartitionId, Tasks};
 use recoil_consensus::{Origin, PartitionRef, TransportError};
 use recoil_engine::{Address, CallError, Mode, PartitionInfo, RoutedCall};
 use rustc_hash::FxHashMap;
@@ -107,9 +107,9 @@ impl Router {
         self.inner.table.borrow().clone()
     }
 
-    /// The router as the listeners of one app have it.
-    pub fn of_app(&self, app: AppId) -> Arc<dyn recoil_engine::Router> {
-        Arc::new(AppRouter { router: self.clone(), app })
+    /// The router as the listeners of one app have it, whose data are in `keyspace`: it reaches no other partitions.
+    pub fn of_app(&self, app: AppId, keyspace: KeyspaceId) -> Arc<dyn recoil_engine::Router> {
+        Arc::new(AppRouter { router: self.clone(), app, keyspace })
     }
 
     /// The node that leads `group`, as far as this one knows.
@@ -383,23 +383,31 @@ impl Router {
         })
     }
 
-    fn call_many(&self, app: AppId, calls: Vec<RoutedCall>) -> BoxFuture<'static, Vec<Result<Bytes, CallError>>> {
+    fn call_many(
+        &self,
+        (app, keyspace): (AppId, KeyspaceId),
+        calls: Vec<RoutedCall>,
+    ) -> BoxFuture<'static, Vec<Result<Bytes, CallError>>> {
         let Some(table) = self.table() else {
             return Box::pin(async move { calls.iter().map(|_| Err(no_map())).collect() });
         };
         let asked = calls.into_iter().map(|call| {
-            let partition = resolve(&table, &call.to)?;
+            let partition = resolve(&table, keyspace, &call.to)?;
             Ok((partition, call.mode, Request::One(call.body)))
         });
         self.ask(&table, app, asked.collect())
     }
 
-    async fn transact(&self, app: AppId, calls: Vec<RoutedCall>) -> Result<Vec<Bytes>, CallError> {
+    async fn transact(
+        &self,
+        (app, keyspace): (AppId, KeyspaceId),
+        calls: Vec<RoutedCall>,
+    ) -> Result<Vec<Bytes>, CallError> {
         let table = self.table().ok_or_else(no_map)?;
         let mut parts = Vec::with_capacity(calls.len());
         let mut groups: BTreeMap<GroupId, PartitionRef> = BTreeMap::new();
         for call in calls {
-            let partition = resolve(&table, &call.to)?;
+            let partition = resolve(&table, keyspace, &call.to)?;
             let placement = self.inner.redirects.lock().placement(&table, partition).ok_or_else(no_map)?;
             let lowest = groups.entry(placement.group).or_insert(partition);
             *lowest = partition.min(*lowest);
@@ -488,16 +496,21 @@ fn overloaded() -> CallError {
     CallError::Unavailable("this node has more unanswered requests than it may hold; slow down and retry".into())
 }
 
-fn resolve(table: &RoutingTable, address: &Address) -> Result<PartitionRef, CallError> {
+fn resolve(table: &RoutingTable, keyspace: KeyspaceId, address: &Address) -> Result<PartitionRef, CallError> {
+    let of = table.keyspace(keyspace).ok_or_else(no_keyspace)?;
     let partition = match address {
-        Address::Key(key) => table.partition(key),
-        Address::Partition(partition) if partition.0 < table.count() => *partition,
+        Address::Key(key) => of.partition(key),
+        Address::Partition(partition) if partition.0 < of.count() => *partition,
         Address::Partition(partition) => {
-            let text = format!("there is no partition {partition}; the keyspace has {}", table.count());
+            let text = format!("there is no partition {partition}; the keyspace has {}", of.count());
             return Err(CallError::Rejected(text));
         }
     };
-    Ok(PartitionRef { keyspace: table.keyspace, partition })
+    Ok(PartitionRef { keyspace, partition })
+}
+
+fn no_keyspace() -> CallError {
+    CallError::Unavailable("this node knows of no keyspace of the app: it was deleted, or the node is behind".into())
 }
 
 fn no_map() -> CallError {
@@ -508,28 +521,31 @@ fn no_map() -> CallError {
 struct AppRouter {
     router: Router,
     app: AppId,
+    keyspace: KeyspaceId,
 }
 
 impl recoil_engine::Router for AppRouter {
     fn call_many(&self, calls: Vec<RoutedCall>) -> BoxFuture<'static, Vec<Result<Bytes, CallError>>> {
-        self.router.call_many(self.app, calls)
+        self.router.call_many((self.app, self.keyspace), calls)
     }
 
     fn transact(&self, calls: Vec<RoutedCall>) -> BoxFuture<'static, Result<Vec<Bytes>, CallError>> {
-        let (router, app) = (self.router.clone(), self.app);
+        let (router, app) = (self.router.clone(), (self.app, self.keyspace));
         Box::pin(async move { router.transact(app, calls).await })
     }
 
     fn locate(&self, key: &[u8]) -> PartitionInfo {
         let table = self.router.table();
-        let partition = table.as_ref().map_or(PartitionId(0), |table| table.partition(key));
-        self.router.info(table.as_deref(), partition)
+        let of = table.as_ref().and_then(|table| table.keyspace(self.keyspace));
+        let partition = of.map_or(PartitionId(0), |of| of.partition(key));
+        self.router.info(table.as_deref(), PartitionRef { keyspace: self.keyspace, partition })
     }
 
     fn partitions(&self) -> Vec<PartitionInfo> {
         let table = self.router.table();
-        let count = table.as_ref().map_or(0, |table| table.count());
-        (0..count).map(|partition| self.router.info(table.as_deref(), PartitionId(partition))).collect()
+        let count = table.as_ref().and_then(|table| table.keyspace(self.keyspace)).map_or(0, |of| of.count());
+        let partition = |number| PartitionRef { keyspace: self.keyspace, partition: PartitionId(number) };
+        (0..count).map(|number| self.router.info(table.as_deref(), partition(number))).collect()
     }
 
     fn subscribe(&self, topic: Bytes) -> mpsc::Receiver<Bytes> {
@@ -538,14 +554,14 @@ impl recoil_engine::Router for AppRouter {
 }
 
 impl Router {
-    fn info(&self, table: Option<&RoutingTable>, partition: PartitionId) -> PartitionInfo {
-        let placement = table.and_then(|table| table.placement(partition));
+    fn info(&self, table: Option<&RoutingTable>, partition: PartitionRef) -> PartitionInfo {
+        let (placement, id) = (table.and_then(|table| table.placement_of(partition)), partition.partition);
         let (Some(table), Some(placement)) = (table, placement) else {
-            return PartitionInfo { id: partition, leader: None, replicas: vec![], epoch: 0 };
+            return PartitionInfo { id, leader: None, replicas: vec![], epoch: 0 };
         };
         let number = |node: &NodeId| table.numbers.get(node).copied();
         PartitionInfo {
-            id: partition,
+            id,
             leader: self.leader(placement.group).as_ref().and_then(number),
             replicas: table.members(placement.group).iter().filter_map(number).collect(),
             epoch: placement.epoch,

@@ -3,29 +3,46 @@
 //! A key belongs to partition `floor(xxh3_64(key) · count / 2^64)`, so that a partition owns one range of hashes. Changing this
 //! moves data.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
 use recoil_consensus::PartitionRef;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::meta::{MetaState, PartitionMap, Placement};
+use crate::meta::{Keyspace, MetaState, PartitionMap, Placement};
 
 /// The partition that owns `key` among `count`.
 pub fn partition_of_key(key: &[u8], count: u32) -> PartitionId {
     PartitionId(((u128::from(xxh3_64(key)) * u128::from(count)) >> 64) as u32)
 }
 
+/// What routing needs of a keyspace.
+#[derive(Clone, Debug)]
+pub struct KeyspaceTable {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its partitions are; shared with the meta state.
+    pub partitions: PartitionMap,
+}
+
+impl KeyspaceTable {
+    /// Its partitions.
+    pub fn count(&self) -> u32 {
+        self.partitions.len() as u32
+    }
+
+    /// The partition that owns `key`.
+    pub fn partition(&self, key: &[u8]) -> PartitionId {
+        partition_of_key(key, self.count())
+    }
+}
+
 /// What routing needs of the meta state, and no more.
 #[derive(Clone, Debug)]
 pub struct RoutingTable {
-    /// The default keyspace.
-    pub keyspace: KeyspaceId,
-    /// Its name.
-    pub keyspace_name: Arc<str>,
-    /// By partition; shared with the meta state.
-    pub partitions: PartitionMap,
+    /// All keyspaces.
+    pub keyspaces: BTreeMap<KeyspaceId, KeyspaceTable>,
     /// Ordered members of each group.
     pub groups: HashMap<GroupId, Arc<[NodeId]>>,
     /// The small counters by which guests know nodes.
@@ -37,38 +54,27 @@ pub struct RoutingTable {
 impl RoutingTable {
     /// None before the partition map is made. Costs a copy of the groups and members, but not of the partitions.
     pub fn of(state: &MetaState) -> Option<Arc<Self>> {
-        let (keyspace, map) = state.default_keyspace()?;
+        if state.keyspaces.is_empty() {
+            return None;
+        }
+        let table = |keyspace: &Keyspace| {
+            let (name, partitions) = (keyspace.name.as_str().into(), keyspace.partitions.clone());
+            KeyspaceTable { name, partitions }
+        };
+        let keyspaces = state.keyspaces.iter().map(|(id, keyspace)| (*id, table(keyspace))).collect();
         let groups = state.groups.iter().map(|(id, group)| (*id, group.members.clone())).collect();
         let numbers = state.members.iter().map(|(node, member)| (*node, member.number)).collect();
-        let partitions = map.partitions.clone();
-        Some(Arc::new(RoutingTable {
-            keyspace,
-            keyspace_name: map.name.as_str().into(),
-            partitions,
-            groups,
-            numbers,
-            index: state.header.routing_index,
-        }))
+        Some(Arc::new(RoutingTable { keyspaces, groups, numbers, index: state.header.routing_index }))
     }
 
-    /// Partitions of the keyspace.
-    pub fn count(&self) -> u32 {
-        self.partitions.len() as u32
-    }
-
-    /// The partition that owns `key`.
-    pub fn partition(&self, key: &[u8]) -> PartitionId {
-        partition_of_key(key, self.count())
+    /// A keyspace, if there is such a one.
+    pub fn keyspace(&self, keyspace: KeyspaceId) -> Option<&KeyspaceTable> {
+        self.keyspaces.get(&keyspace)
     }
 
     /// Where a partition is, if there is such a one.
-    pub fn placement(&self, partition: PartitionId) -> Option<Placement> {
-        self.partitions.get(partition)
-    }
-
-    /// Where a partition of any keyspace is, if the table has it.
     pub fn placement_of(&self, partition: PartitionRef) -> Option<Placement> {
-        if partition.keyspace == self.keyspace { self.placement(partition.partition) } else { None }
+        self.keyspaces.get(&partition.keyspace)?.partitions.get(partition.partition)
     }
 
     /// The group's members, first the preferred leader.

@@ -4,14 +4,16 @@
 //! which too much waits to be sent. The messages of one call travel together: one by one, a call that publishes thousands would
 //! hold up everything else that the nodes have to say to each other.
 //!
+//! Messages are data of their app: those of an app whose keyspace has a rule go to the nodes that it allows, and to no others.
+//!
 //! On the wire: `app u32 | (topic bytes | message bytes)*`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use recoil_base::{AppId, DecodeError, Reader, Writer};
+use recoil_base::{AppId, DecodeError, NodeId, Reader, Writer};
 use tokio::sync::mpsc;
 
 use crate::peer::Service;
@@ -34,12 +36,19 @@ pub struct Topics {
     peers: Peers,
     /// Of apps that have any.
     subscribers: Arc<Mutex<HashMap<AppId, Subscribers>>>,
+    /// Of apps that not every node may run: those that may.
+    fences: Arc<Mutex<HashMap<AppId, BTreeSet<NodeId>>>>,
 }
 
 impl Topics {
     /// No subscriptions yet.
     pub fn new(peers: Peers) -> Self {
-        Topics { peers, subscribers: Arc::default() }
+        Topics { peers, subscribers: Arc::default(), fences: Arc::default() }
+    }
+
+    /// From now on messages of these apps go to these nodes alone.
+    pub fn set_fences(&self, fences: HashMap<AppId, BTreeSet<NodeId>>) {
+        *self.fences.lock() = fences;
     }
 
     /// Messages from now on; dropping the receiver unsubscribes.
@@ -57,16 +66,25 @@ impl Topics {
         receiver
     }
 
-    /// Sends what [`encode`] made to all nodes.
-    pub fn publish(&self, batches: Vec<Bytes>) {
+    /// Sends what [`encode`] made of an app's messages to all nodes that may run it.
+    pub fn publish(&self, app: AppId, batches: Vec<Bytes>) {
+        let others = self.recipients(app, self.peers.known());
         for batch in batches {
             if let Err(error) = self.receive(batch.clone()) {
                 tracing::error!(%error, "messages that this node has written cannot be read");
             }
-            for node in self.peers.known() {
-                self.peers.tell(node, Service::Publish, batch.clone());
+            for node in &others {
+                self.peers.tell(*node, Service::Publish, batch.clone());
             }
         }
+    }
+
+    /// Those of `known` that may run an app.
+    fn recipients(&self, app: AppId, mut known: Vec<NodeId>) -> Vec<NodeId> {
+        if let Some(allowed) = self.fences.lock().get(&app) {
+            known.retain(|node| allowed.contains(node));
+        }
+        known
     }
 
     /// Takes what a node published.
@@ -136,6 +154,20 @@ mod tests {
 
     fn message(topic: &'static str, size: usize) -> Message {
         (Bytes::from_static(topic.as_bytes()), vec![7; size].into())
+    }
+
+    /// Fails if what an app publishes goes to a node that may not run it, or if another app's does not go to all.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn messages_go_to_nodes_that_may_run_their_app() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = crate::evaluate::world::World::new(folder.path()).await;
+        let known = [1, 2, 3].map(NodeId).to_vec();
+        world.topics.set_fences(HashMap::from([(AppId(7), BTreeSet::from([NodeId(2), NodeId(9)]))]));
+        assert_eq!(world.topics.recipients(AppId(7), known.clone()), [NodeId(2)]);
+        assert_eq!(world.topics.recipients(AppId(8), known.clone()), known);
+        world.topics.set_fences(HashMap::new());
+        assert_eq!(world.topics.recipients(AppId(7), known.clone()), known);
+        world.stop().await;
     }
 
     #[test]

@@ -26,8 +26,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::api::{
-    AdminApi, AdminError, AdminErrorCode, ClusterRequest, CollectRequest, CommandReply, CommandRequest,
-    DecommissionRequest, ErrorBody, InstallRequest, LogPage, MoveRequest, PullRequest, RecoverRequest, Version,
+    AdminApi, AdminError, AdminErrorCode, ClusterRequest, CollectRequest, CommandReply, CommandRequest, CreateKeyspace,
+    DecommissionRequest, ErrorBody, InstallRequest, LogPage, MoveRequest, PullRequest, RecoverRequest, SetKeyspace,
+    Version,
 };
 use crate::http::Transport;
 use crate::http::connection::{self, Asked, Door};
@@ -226,9 +227,30 @@ where
             let request: DecommissionRequest = read_json(request, r#"send {"dry_run": true} or {}"#).await?;
             Ok(ok(&api.decommission(node, request).await?))
         }
-        ["v1", "partitions"] if method == Method::GET => Ok(ok(&api.partitions().await?)),
+        ["v1", "keyspaces"] if method == Method::GET => Ok(ok(&api.keyspaces().await?)),
+        ["v1", "keyspaces"] if method == Method::POST => {
+            let hint = r#"send {"name": "eu-data", "partitions": 64, "replicas": 3, "require": "region=eu"}"#;
+            let request: CreateKeyspace = read_json(request, hint).await?;
+            keyspace_name(&request.name)?;
+            Ok(json(StatusCode::CREATED, &api.create_keyspace(request).await?))
+        }
+        ["v1", "keyspaces", name] if method == Method::GET => Ok(ok(&api.keyspace(keyspace_name(name)?).await?)),
+        ["v1", "keyspaces", name] if method == Method::PATCH => {
+            let name = keyspace_name(name)?;
+            let request: SetKeyspace =
+                read_json(request, r#"send {"replicas": 5} or {"require": "region=eu"}"#).await?;
+            Ok(ok(&api.set_keyspace(name, request).await?))
+        }
+        ["v1", "keyspaces", name] if method == Method::DELETE => {
+            api.delete_keyspace(keyspace_name(name)?).await?;
+            Ok(ok(&serde_json::json!({ "deleted": name })))
+        }
+        ["v1", "partitions"] if method == Method::GET => {
+            Ok(ok(&api.partitions(keyspace_of(request.uri().query())?).await?))
+        }
         ["v1", "partitions", number] if method == Method::GET => {
-            Ok(ok(&api.partition(decimal(number, "a partition's number")?).await?))
+            let keyspace = keyspace_of(request.uri().query())?;
+            Ok(ok(&api.partition(keyspace, decimal(number, "a partition's number")?).await?))
         }
         ["v1", "moves"] if method == Method::GET => Ok(ok(&api.moves().await?)),
         ["v1", "moves"] if method == Method::POST => {
@@ -267,7 +289,8 @@ fn unknown(segments: &[&str], method: &Method, path: &str) -> Failure {
         ["v1", "status" | "version" | "health" | "data" | "partitions"]
         | ["v1", "partitions" | "nodes", _]
         | ["v1", "apps", _, "logs"] => "GET",
-        ["v1", "apps" | "moves"] | ["v1", "apps", _, "commands"] => "GET, POST",
+        ["v1", "apps" | "moves" | "keyspaces"] | ["v1", "apps", _, "commands"] => "GET, POST",
+        ["v1", "keyspaces", _] => "GET, PATCH, DELETE",
         ["v1", "nodes", _, "drain" | "undrain" | "decommission"] => "POST",
         ["v1", "packages"]
         | ["v1", "packages", "pull"]
@@ -311,6 +334,21 @@ fn app_name(segment: &str) -> Result<&str, AdminError> {
     ))
 }
 
+/// A keyspace's name, which has the form of an app's.
+fn keyspace_name(text: &str) -> Result<&str, AdminError> {
+    app_name(text).map_err(|error| AdminError { message: error.message.replace("an app's", "a keyspace's"), ..error })
+}
+
+/// The keyspace that a query names, if any.
+fn keyspace_of(query: Option<&str>) -> Result<Option<&str>, AdminError> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
+    let name = query.strip_prefix("keyspace=").ok_or_else(|| {
+        let why = "the query has a parameter that partitions do not know";
+        AdminError::invalid(why, "use keyspace=NAME, or nothing")
+    })?;
+    keyspace_name(name).map(Some)
+}
+
 /// A node's id in a path.
 fn node_id(segment: &str) -> Result<NodeId, AdminError> {
     segment.parse().map_err(|_| {
@@ -337,6 +375,7 @@ where
     let hint = r#"send {"name": "redis-server"} or {"digest": "sha256:…"}; "app" names the app, "listen" its ports"#;
     let install: InstallRequest = read_json(request, hint).await?;
     install.app.as_deref().map(app_name).transpose()?;
+    install.keyspace.as_deref().map(keyspace_name).transpose()?;
     if install.name.is_some() == install.digest.is_some() {
         return Err(AdminError::invalid(
             "the request names no package, or two",

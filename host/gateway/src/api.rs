@@ -2,8 +2,10 @@
 //!
 //! These types are a public contract, read by `recoilctl` and by scripts: fields are added, never renamed.
 
+mod keyspaces;
 mod nodes;
 
+pub use keyspaces::{CreateKeyspace, KeyspaceDetail, KeyspaceStatus, SetKeyspace};
 pub use nodes::{
     DecommissionReply, DecommissionRequest, DepartingPartition, Membership, NodeDetail, RecoverReply, RecoverRequest,
     RecoveredGroup,
@@ -69,10 +71,20 @@ pub trait AdminApi: Send + Sync + 'static {
     async fn undrain(&self, node: NodeId) -> Result<NodeDetail, AdminError>;
     /// Has a member removed once its replicas are elsewhere, or says what that would mean. Returns once it is recorded.
     async fn decommission(&self, node: NodeId, request: DecommissionRequest) -> Result<DecommissionReply, AdminError>;
-    /// Where every partition is, in order.
-    async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError>;
-    /// Where one partition of the default keyspace is.
-    async fn partition(&self, partition: u32) -> Result<PartitionStatus, AdminError>;
+    /// All keyspaces.
+    async fn keyspaces(&self) -> Result<Vec<KeyspaceStatus>, AdminError>;
+    /// One keyspace in detail.
+    async fn keyspace(&self, name: &str) -> Result<KeyspaceDetail, AdminError>;
+    /// Makes a keyspace, and returns once its partitions have leaders, or after half a minute. Repeating it changes nothing.
+    async fn create_keyspace(&self, request: CreateKeyspace) -> Result<KeyspaceDetail, AdminError>;
+    /// Changes a keyspace, and returns once that is recorded; what is to move for it moves afterwards.
+    async fn set_keyspace(&self, name: &str, request: SetKeyspace) -> Result<KeyspaceDetail, AdminError>;
+    /// Deletes a keyspace that no app and no kept data use.
+    async fn delete_keyspace(&self, name: &str) -> Result<(), AdminError>;
+    /// Where every partition is, in order: of one keyspace, or of all.
+    async fn partitions(&self, keyspace: Option<&str>) -> Result<Vec<PartitionStatus>, AdminError>;
+    /// Where one partition is, of the default keyspace if none is named.
+    async fn partition(&self, keyspace: Option<&str>, partition: u32) -> Result<PartitionStatus, AdminError>;
     /// The moves that have not ended, by their ids.
     async fn moves(&self) -> Result<Vec<MoveStatus>, AdminError>;
     /// Begins to move partitions, and returns once that is recorded. Repeating it while they are being moved changes nothing.
@@ -235,7 +247,10 @@ pub enum MoveStateName {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MoveRequest {
-    /// Partitions of the default keyspace.
+    /// The keyspace; the default one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyspace: Option<String>,
+    /// Its partitions.
     pub partitions: Vec<u32>,
     /// The nodes that are to have replicas of them, first the one that is to lead.
     pub to: Vec<NodeId>,
@@ -266,6 +281,8 @@ pub enum ProblemKind {
     ReplicaBehind,
     /// An app cannot be made ready on some node.
     AppFailed,
+    /// The rule of a keyspace cannot be met, or is not met yet.
+    RuleUnmet,
 }
 
 /// One member of the cluster.
@@ -297,6 +314,9 @@ pub struct NodeStatus {
     pub is_meta_leader: bool,
     /// The version it runs; empty when not known.
     pub version: String,
+    /// Where it is: its tiers, the largest first, such as `region=eu,zone=a`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub locality: String,
     /// How the cluster counts it.
     #[serde(default)]
     pub membership: Membership,
@@ -315,26 +335,6 @@ pub enum NodeState {
     Down,
     /// The answering node cannot tell.
     Unknown,
-}
-
-/// One keyspace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyspaceStatus {
-    /// Its name.
-    pub name: String,
-    /// Number of partitions.
-    pub partitions: u32,
-    /// Copies of each partition.
-    pub replication: u32,
-    /// Partitions that have a leader now.
-    pub leaders_present: u32,
-    /// Partitions with fewer current replicas than they should have, as far as the answering node knows: on nodes that are down, far behind, or
-    /// that have yet to copy rows.
-    #[serde(default)]
-    pub under_replicated: u32,
-    /// Partitions that are being moved.
-    #[serde(default)]
-    pub moving: u32,
 }
 
 /// One Raft group.
@@ -366,6 +366,9 @@ pub struct AppSummary {
     pub version: String,
     /// The package that is pinned.
     pub digest: Digest,
+    /// The keyspace that its data are in.
+    #[serde(default)]
+    pub keyspace: String,
     /// What it is doing.
     pub state: AppState,
     /// Where it listens.
@@ -469,6 +472,9 @@ pub struct InstallRequest {
     /// The permissions that the operator grants: a package that asks for more is refused. Absent: whatever it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<BTreeSet<Permission>>,
+    /// The keyspace for its data, which also says on which nodes it runs. Absent: the default one, or that of its kept data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyspace: Option<String>,
 }
 
 impl InstallRequest {

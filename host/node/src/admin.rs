@@ -8,12 +8,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use recoil_base::{Digest, NodeId};
 use recoil_cluster::MetaCommand;
-use recoil_cluster::meta::{self, App, ClusterChange, MemberState, MetaState, Refusal, RefusalKind};
+use recoil_cluster::meta::{self, App, ClusterChange, KEYSPACES_LEVEL, MemberState, MetaState, Refusal, RefusalKind};
 use recoil_gateway::api::{
     AdminApi, AdminError, AppCommand, AppData, AppDetail, AppOnNode, AppState, AppSummary, ClusterRequest,
-    ClusterStatus, CollectReply, DecommissionReply, DecommissionRequest, Health, InstallRequest, LimitInForce,
-    ListenerSummary, LogLine, LogPage, MoveRequest, MoveStatus, NodeDetail, PackageSummary, PartitionStatus,
-    RecoverReply, RecoverRequest, Status,
+    ClusterStatus, CollectReply, CreateKeyspace, DecommissionReply, DecommissionRequest, Health, InstallRequest,
+    KeyspaceDetail, KeyspaceStatus, LimitInForce, ListenerSummary, LogLine, LogPage, MoveRequest, MoveStatus,
+    NodeDetail, PackageSummary, PartitionStatus, RecoverReply, RecoverRequest, SetKeyspace, Status,
 };
 use recoil_oci::{InvalidName, PackageReference};
 use recoil_package::{Manifest, Permission, SettingValue};
@@ -33,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 fn refused(Refusal { kind, message }: Refusal, hint: &str) -> AdminError {
     match kind {
         RefusalKind::NotFound => AdminError::not_found(message, hint),
-        RefusalKind::Conflict => AdminError::conflict(message, hint),
+        RefusalKind::Conflict | RefusalKind::Forbidden => AdminError::conflict(message, hint),
         RefusalKind::Invalid => AdminError::invalid(message, hint),
     }
 }
@@ -72,7 +72,10 @@ impl Parts {
             let address = |member: &meta::Member| {
                 Some(SocketAddr::new(member.address.ip(), port.checked_add(member.port_offset)?).to_string())
             };
-            let listening = ordered(state).into_iter().filter(|(_, member)| member.state == MemberState::Active);
+            let listens = |node: &NodeId, member: &meta::Member| {
+                member.state == MemberState::Active && state.may_hold(app.keyspace, *node)
+            };
+            let listening = ordered(state).into_iter().filter(|(node, member)| listens(node, member));
             listening.filter_map(|(_, member)| address(member)).collect()
         };
         let listeners = app
@@ -85,6 +88,7 @@ impl Parts {
             name: name.into(),
             version: app.manifest.version.clone(),
             digest: app.digest,
+            keyspace: state.keyspaces.get(&app.keyspace).map(|of| of.name.clone()).unwrap_or_default(),
             state: match app.state {
                 meta::AppState::Installing => AppState::Installing,
                 meta::AppState::Serving => AppState::Serving,
@@ -92,10 +96,11 @@ impl Parts {
             },
             listeners,
             nodes_ready: {
-                let reports = state.readiness_of(app).filter(|(node, _)| state.is_active(*node));
+                let counts = |node: NodeId| state.is_active(node) && state.may_hold(app.keyspace, node);
+                let reports = state.readiness_of(app).filter(|(node, _)| counts(*node));
                 reports.filter(|(_, report)| report.error.is_none()).count() as u32
             },
-            nodes: state.active_members().count() as u32,
+            nodes: state.active_members().filter(|(node, _)| state.may_hold(app.keyspace, **node)).count() as u32,
         }
     }
 
@@ -125,7 +130,7 @@ impl Parts {
         let settings = parse_settings(manifest, &request.set)?;
         let name = request.app.unwrap_or_else(|| manifest.name.clone());
         check_own(&name)?;
-        self.install_as(name, package, settings).await
+        self.install_as(name, package, (settings, request.keyspace)).await
     }
 
     /// Stores a package of the cluster's own registry on this node.
@@ -168,18 +173,21 @@ impl Parts {
             )
         })?;
         let package = self.upload_package(Bytes::from_static(bundled.archive)).await?;
-        self.install_as(registry::APP.into(), package, BTreeMap::new()).await.map(drop)
+        self.install_as(registry::APP.into(), package, (BTreeMap::new(), None)).await.map(drop)
     }
 
     async fn install_as(
         &self,
         name: String,
         package: Installable,
-        settings: BTreeMap<String, SettingValue>,
+        (settings, keyspace): (BTreeMap<String, SettingValue>, Option<String>),
     ) -> Result<AppSummary, AdminError> {
         let Installable { digest, size, manifest, pin, .. } = package;
         let (source, manifest) = (self.node, Box::new(manifest));
-        let command = MetaCommand::Install { name: name.clone(), digest, size, source, manifest, settings };
+        // The default one needs no naming, nor a feature level.
+        let keyspace =
+            keyspace.filter(|keyspace| keyspace != "default" || self.states.borrow().header.level >= KEYSPACES_LEVEL);
+        let command = MetaCommand::Install { name: name.clone(), digest, size, source, manifest, settings, keyspace };
         self.change(&command).await?;
         // From here on the state names it.
         drop(pin);
@@ -224,7 +232,9 @@ impl Parts {
     }
 
     async fn accepts_everywhere(&self, state: &MetaState, app: &App) -> bool {
-        let listens = |node: &NodeId| self.peers.is_live(*node) && !state.is_leaving(*node);
+        let listens = |node: &NodeId| {
+            self.peers.is_live(*node) && !state.is_leaving(*node) && state.may_hold(app.keyspace, *node)
+        };
         for (_, member) in state.members.iter().filter(|(node, _)| listens(node)) {
             for port in
                 app.manifest.listeners.iter().filter_map(|listener| listener.port.checked_add(member.port_offset))
@@ -366,7 +376,8 @@ impl AdminApi for Parts {
         let roles = self.apps.roles(app.id);
         let roles = roles.map(role_names).unwrap_or_default();
         let limits = apps::limits(&app.manifest.limits);
-        let on_nodes = ordered(&state).into_iter().map(|(node, _)| {
+        let on_nodes = ordered(&state).into_iter().filter(|(node, _)| state.may_hold(app.keyspace, **node));
+        let on_nodes = on_nodes.map(|(node, _)| {
             let said = state.readiness_on(app, *node);
             let mut error = said.and_then(|report| report.error.clone());
             if *node == self.node && error.is_none() {
@@ -454,7 +465,9 @@ impl AdminApi for Parts {
             loop {
                 let state = self.states.borrow().clone();
                 let mut open = false;
-                for (_, member) in state.members.iter().filter(|(node, _)| self.peers.is_live(**node)) {
+                // Elsewhere other apps may have the same ports.
+                let had = |node: &NodeId| self.peers.is_live(*node) && state.may_hold(app.keyspace, *node);
+                for (_, member) in state.members.iter().filter(|(node, _)| had(node)) {
                     for port in app
                         .manifest
                         .listeners
@@ -523,12 +536,32 @@ impl AdminApi for Parts {
         self.decommission_node(node, request).await
     }
 
-    async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError> {
-        Ok(self.partitions_now())
+    async fn keyspaces(&self) -> Result<Vec<KeyspaceStatus>, AdminError> {
+        Ok(self.keyspaces_now())
     }
 
-    async fn partition(&self, partition: u32) -> Result<PartitionStatus, AdminError> {
-        self.partition_now(partition)
+    async fn keyspace(&self, name: &str) -> Result<KeyspaceDetail, AdminError> {
+        self.keyspace_now(name)
+    }
+
+    async fn create_keyspace(&self, request: CreateKeyspace) -> Result<KeyspaceDetail, AdminError> {
+        self.create_keyspace_of(request).await
+    }
+
+    async fn set_keyspace(&self, name: &str, request: SetKeyspace) -> Result<KeyspaceDetail, AdminError> {
+        self.set_keyspace_of(name, request).await
+    }
+
+    async fn delete_keyspace(&self, name: &str) -> Result<(), AdminError> {
+        self.delete_keyspace_of(name).await
+    }
+
+    async fn partitions(&self, keyspace: Option<&str>) -> Result<Vec<PartitionStatus>, AdminError> {
+        self.partitions_now(keyspace)
+    }
+
+    async fn partition(&self, keyspace: Option<&str>, partition: u32) -> Result<PartitionStatus, AdminError> {
+        self.partition_now(keyspace, partition)
     }
 
     async fn moves(&self) -> Result<Vec<MoveStatus>, AdminError> {

@@ -5,6 +5,9 @@
 //! row by row, its data, unless that is kept for its next installation. The id of an app whose data is removed is never given to another, so
 //! removing rows late or twice harms nothing. While the node is drained or decommissioned its apps' ports are closed; connections that are
 //! open go on until their clients end them.
+//!
+//! An app runs where the rule of its keyspace allows: elsewhere its package is neither fetched nor run, and no port is opened for it. If
+//! the rule or the node's locality changes, it comes or goes as if it were installed or uninstalled here alone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use recoil_base::{AppId, Shutdown, task};
+use recoil_base::{AppId, NodeId, Shutdown, task};
 use recoil_cluster::meta::{App, AppState};
 use recoil_cluster::{EvaluatedApp, MetaCommand, MetaState, SharedInstances};
 use recoil_engine::{
@@ -114,10 +117,12 @@ impl Apps {
         }
     }
 
-    /// Apps that are loaded here in an installation that is over.
-    fn gone(&self, state: &MetaState) -> Vec<AppId> {
-        let is_present =
-            |id: &AppId, loaded: &Loaded| state.apps.values().any(|app| app.id == *id && app.install == loaded.install);
+    /// Apps that are loaded here in an installation that is over, or that the rule of their keyspace does not allow here any more.
+    fn gone(&self, state: &MetaState, here: NodeId) -> Vec<AppId> {
+        let is_present = |id: &AppId, loaded: &Loaded| {
+            let is_it = |app: &App| app.id == *id && app.install == loaded.install;
+            state.apps.values().any(|app| is_it(app) && state.may_hold(app.keyspace, here))
+        };
         self.loaded.lock().iter().filter(|(id, loaded)| !is_present(id, loaded)).map(|(id, _)| *id).collect()
     }
 
@@ -134,7 +139,8 @@ impl Apps {
 
 /// Brings this node's apps into line with the state.
 pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
-    for id in parts.apps.gone(state) {
+    parts.topics.set_fences(fences(state));
+    for id in parts.apps.gone(state, parts.node) {
         let loaded = parts.apps.loaded.lock().remove(&id);
         parts.host.remove_app(id);
         // Before its listeners are stopped, which wait for their calls.
@@ -146,7 +152,7 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
     // What a connection has asked meanwhile, and calls of apps that are not loaded here.
     retain_routes(parts);
     let leaves = state.is_leaving(parts.node);
-    for (name, app) in &state.apps {
+    for (name, app) in state.apps.iter().filter(|(_, app)| state.may_hold(app.keyspace, parts.node)) {
         let known = parts.apps.loaded.lock().contains_key(&app.id);
         let pauses = parts.apps.pauses(app, parts.clock.now());
         if !known && !pauses && app.state != AppState::Failed && parts.apps.loading.lock().insert(app.id) {
@@ -173,9 +179,26 @@ pub(crate) async fn follow(parts: &Arc<Parts>, state: &MetaState) {
     parts.context.data.set_removed_apps(state.removed_apps.keys().copied());
 }
 
-/// The router keeps what it has for the apps that there are now, and for no others.
+/// The nodes of apps that not every node may run.
+fn fences(state: &MetaState) -> HashMap<AppId, BTreeSet<NodeId>> {
+    let is_fenced =
+        |app: &App| state.keyspaces.get(&app.keyspace).is_some_and(|keyspace| !keyspace.rules.require.is_empty());
+    let nodes = |app: &App| state.members.keys().copied().filter(|node| state.may_hold(app.keyspace, *node)).collect();
+    state.apps.values().filter(|app| is_fenced(app)).map(|app| (app.id, nodes(app))).collect()
+}
+
+/// True while this installation of an app is there and may run here.
+fn is_current(parts: &Parts, app: &App) -> bool {
+    let state = parts.states.borrow();
+    let is_it = |now: &App| now.id == app.id && now.install == app.install;
+    state.apps.values().any(|now| is_it(now) && state.may_hold(now.keyspace, parts.node))
+}
+
+/// The router keeps what it has for the apps that run here now, and for no others.
 fn retain_routes(parts: &Parts) {
-    let present: BTreeSet<AppId> = parts.states.borrow().apps.values().map(|app| app.id).collect();
+    let state = parts.states.borrow().clone();
+    let runs_here = state.apps.values().filter(|app| state.may_hold(app.keyspace, parts.node));
+    let present: BTreeSet<AppId> = runs_here.map(|app| app.id).collect();
     parts.router.retain_apps(|app| present.contains(&app));
 }
 
@@ -211,8 +234,7 @@ async fn report(parts: &Parts, name: &str, app: &App, error: Option<String>) {
     let command = MetaCommand::Ready { app: app.id, install: app.install, node: parts.node, error };
     while let Err(error) = parts.change(&command).await {
         tracing::warn!(app = %name, %error, "cannot report the app's readiness");
-        let is_current = |now: &App| now.id == app.id && now.install == app.install;
-        if !parts.states.borrow().apps.values().any(is_current) {
+        if !is_current(parts, app) {
             return;
         }
         tokio::time::sleep(REPORT_PAUSE).await;
@@ -237,6 +259,7 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App) -> Result<(), String> {
     settings.replace(settings_in_force(&app.manifest, &app.settings));
     let evaluated = EvaluatedApp {
         id: app.id,
+        keyspace: app.keyspace,
         name: name.clone(),
         digest,
         code: code.clone(),
@@ -247,9 +270,8 @@ async fn load(parts: &Arc<Parts>, name: &str, app: &App) -> Result<(), String> {
         shared: (app.manifest.instances == Instances::Shared).then(SharedInstances::default),
     };
     let mut loaded = parts.apps.loaded.lock();
-    let is_current = parts.states.borrow().apps.values().any(|now| now.id == app.id && now.install == app.install);
-    if !is_current {
-        return Err("it was uninstalled meanwhile".to_owned());
+    if !is_current(parts, app) {
+        return Err("it was uninstalled meanwhile, or may not run here any more".to_owned());
     }
     parts.host.add_app(evaluated);
     let (listeners, drained) = (vec![], vec![]);
@@ -338,7 +360,7 @@ fn listen(parts: &Arc<Parts>, app: &App) {
         options.refused = Arc::new(move |text: &str| log.push(LogLevel::Warn, None, text));
         let environment = loaded.environment();
         let (code, router, room) =
-            (loaded.code.clone(), parts.router.of_app(app.id), parts.shared.connections().clone());
+            (loaded.code.clone(), parts.router.of_app(app.id, app.keyspace), parts.shared.connections().clone());
         let handler: Arc<dyn ConnectionHandler> = match listener.protocol {
             Protocol::Tcp => Arc::new(Serving { code, environment, router, room }),
             Protocol::Http => {

@@ -3,7 +3,7 @@
 //! Once a second the meta leader looks at the cluster. It
 //! - marks members that have been silent for too long as lost, and takes the mark back when they answer,
 //! - removes groups that nothing uses,
-//! - asks the planner which partitions should move, and begins the moves. What then drives them is the same as after an operator's
+//! - asks the planner which partitions of each keyspace should move, and begins the moves. What then drives them is the same as after an operator's
 //!   command ([`crate::moves`]).
 //!
 //! A member is marked as lost only if this node *and* a majority of the live members have seen it silent for
@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use recoil_base::{KeyspaceId, NodeId, PartitionId, task};
 use recoil_cluster::meta::{MEMBERS_MAX, MOVES_AN_ENTRY_MAX};
-use recoil_cluster::planner::{Budget, Planned, View, plan};
+use recoil_cluster::planner::{Budget, Planned, View, plan_all};
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -94,9 +94,9 @@ impl Balancer {
             return;
         }
         let budget = Budget { cluster: MOVES_MAX, node: MOVES_A_NODE_MAX };
-        let view = View::of(&state, |node| now.1.contains(&node), budget);
+        let views = View::all(&state, |node| now.1.contains(&node), budget);
         // With many partitions it takes a while.
-        let Ok(moves) = task::spawn_blocking(move || plan(&view)).await else { return };
+        let Ok(moves) = task::spawn_blocking(move || plan_all(&views)).await else { return };
         self.at_rest = moves.is_empty().then_some(now);
         for (planned, partitions) in together(moves) {
             let to = planned.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

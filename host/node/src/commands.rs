@@ -9,7 +9,7 @@ use recoil_engine::{AppCode, Environment, Router};
 use recoil_gateway::api::{AdminError, AppCommand};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::admin::not_installed;
+use crate::admin::{not_installed, ordered};
 use crate::node::Parts;
 
 /// What a command needs to run.
@@ -40,7 +40,19 @@ impl Parts {
     }
 
     fn place_of(&self, name: &str) -> Result<Place, AdminError> {
-        let app = self.states.borrow().apps.get(name).map(|app| app.id).ok_or_else(|| not_installed(name))?;
+        let state = self.states.borrow().clone();
+        let found = state.apps.get(name).ok_or_else(|| not_installed(name))?;
+        let (app, keyspace) = (found.id, found.keyspace);
+        if !state.may_hold(keyspace, self.node) {
+            let there = ordered(&state).into_iter().find(|(node, _)| state.may_hold(keyspace, **node));
+            let hint = there.map_or("recoilctl status shows where nodes are".to_owned(), |(_, member)| {
+                format!("ask one where it does: recoilctl --server {}", member.address)
+            });
+            return Err(AdminError::conflict(
+                format!("{name} does not run on node {}, where the rule of its keyspace keeps it from", self.node),
+                hint,
+            ));
+        }
         let (code, environment) = self.apps.instance(app).ok_or_else(|| {
             AdminError::unavailable(
                 format!("{name} is not ready on this node"),
@@ -51,7 +63,7 @@ impl Parts {
         let _room = room.map_err(|_| {
             AdminError::unavailable("this node's programs serve as many as they can", "ask another node, or retry")
         })?;
-        Ok(Place { code, environment, router: self.router.of_app(app), _room })
+        Ok(Place { code, environment, router: self.router.of_app(app, keyspace), _room })
     }
 }
 

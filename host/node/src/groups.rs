@@ -69,7 +69,9 @@ async fn open(
     });
     let group = Group::open(&parts.context, id, MachineKind::Partitions, applied).await.map_err(storage)?;
     let partitions: Vec<_> = placed(state, id).into_iter().map(|(partition, _)| partition).collect();
-    parts.host.add_group(group.clone(), &partitions, &table.keyspace_name, table.count());
+    // A group of a keyspace that has just been deleted is removed soon, and has nothing to evaluate.
+    let (name, count) = table.keyspace(record.keyspace).map(|of| (of.name.clone(), of.count())).unwrap_or_default();
+    parts.host.add_group(group.clone(), &partitions, record.keyspace, (&name, count));
     parts.tasks.spawn(follow(parts.clone(), group.clone()));
     if !record.initialised {
         parts.tasks.spawn(initialise(parts.clone(), group, record.members.clone()));

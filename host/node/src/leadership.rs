@@ -143,7 +143,8 @@ pub(crate) fn serve_may_lead(parts: &Parts, body: Bytes) -> Result<Bytes, String
     if let Some(partition) = parts.context.locals.lacked_by(group) {
         return Err(format!("this node lacks rows of partition {}", partition.partition));
     }
-    let serving = state.apps.iter().filter(|(_, app)| app.state == AppState::Serving);
+    let keyspace = state.groups.get(&group).map(|record| record.keyspace);
+    let serving = state.apps.iter().filter(|(_, app)| app.state == AppState::Serving && Some(app.keyspace) == keyspace);
     for (name, app) in serving {
         if parts.host.app(app.id).is_none() {
             return Err(format!("app {name} is not ready here"));

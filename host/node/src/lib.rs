@@ -24,6 +24,7 @@ mod follow;
 mod founding;
 mod groups;
 mod introductions;
+mod keyspaces;
 mod leaders;
 mod leadership;
 mod membership;

@@ -458,7 +458,15 @@ async fn due(
     }
     for app in state.apps.values().filter(|app| app.state == AppState::Installing) {
         let is_ready = |node: &NodeId| state.readiness_on(app, *node).is_some_and(|report| report.error.is_none());
-        if may_serve(&present, &numbers.voters, is_ready) {
+        let allowed = |node: &&NodeId| state.may_hold(app.keyspace, **node);
+        let on: Vec<NodeId> = present.iter().filter(allowed).copied().collect();
+        // The meta group's voters may be elsewhere: then a majority of the nodes that it runs on keeps the package.
+        let is_fenced = state.members.keys().any(|node| !state.may_hold(app.keyspace, *node));
+        let keepers = match is_fenced {
+            true => state.members.keys().filter(allowed).copied().collect(),
+            false => numbers.voters.clone(),
+        };
+        if may_serve(&on, &keepers, is_ready) {
             due.push(MetaCommand::Serve { app: app.id, install: app.install });
         }
     }

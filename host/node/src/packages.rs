@@ -163,7 +163,9 @@ pub(crate) async fn sweep(parts: Arc<Parts>) {
         // Before, what this node knows of the cluster's packages may be old.
         if parts.is_admitted(&state) {
             let (store, newest, now) = (parts.packages.store.clone(), parts.states.clone(), parts.clock.now());
-            let is_used = move |digest: &Digest| newest.borrow().packages.contains_key(digest);
+            // Where rules keep its apps from running, a package is not kept either.
+            let node = parts.node;
+            let is_used = move |digest: &Digest| newest.borrow().keeps_package(*digest, node);
             if let Err(error) = task::spawn_blocking(move || store.sweep(is_used, now)).await {
                 tracing::warn!(%error, "unused packages were not looked for; it is tried again");
             }

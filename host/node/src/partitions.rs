@@ -5,32 +5,35 @@ use recoil_cluster::MetaCommand;
 use recoil_cluster::meta::{DEFAULT_KEYSPACE, MOVES_AN_ENTRY_MAX, MetaState, MoveRecord, MoveState, Placement};
 use recoil_gateway::api::{AdminError, ClusterStatus, MoveRequest, MoveStateName, MoveStatus, PartitionStatus};
 
+use crate::keyspaces::find;
 use crate::moves;
 use crate::node::Parts;
 
 impl Parts {
-    /// Every partition, in order.
-    pub(crate) fn partitions_now(&self) -> Vec<PartitionStatus> {
+    /// Every partition, in order, of one keyspace or of all.
+    pub(crate) fn partitions_now(&self, only: Option<&str>) -> Result<Vec<PartitionStatus>, AdminError> {
         let state = self.states.borrow().clone();
+        let only = only.map(|name| find(&state, name).map(|(id, _)| id)).transpose()?;
         let mut all = Vec::new();
-        for (id, keyspace) in &state.keyspaces {
+        for (id, keyspace) in state.keyspaces.iter().filter(|(id, _)| only.is_none_or(|only| only == **id)) {
             for (number, placement) in (0..).zip(keyspace.partitions.iter()) {
                 all.push(self.partition_status(&state, (*id, PartitionId(number)), placement));
             }
         }
-        all
+        Ok(all)
     }
 
-    /// One partition of the default keyspace.
-    pub(crate) fn partition_now(&self, partition: u32) -> Result<PartitionStatus, AdminError> {
+    /// One partition, of the default keyspace if none is named.
+    pub(crate) fn partition_now(&self, keyspace: Option<&str>, partition: u32) -> Result<PartitionStatus, AdminError> {
         let state = self.states.borrow().clone();
-        let keyspace = state.keyspaces.get(&DEFAULT_KEYSPACE);
+        let id = keyspace.map_or(Ok(DEFAULT_KEYSPACE), |name| find(&state, name).map(|(id, _)| id))?;
+        let keyspace = state.keyspaces.get(&id);
         let placement = keyspace.and_then(|keyspace| keyspace.partitions.get(PartitionId(partition)));
         let placement = placement.ok_or_else(|| {
             let count = keyspace.map_or(0, |keyspace| keyspace.partitions.len());
             AdminError::not_found(format!("there is no partition {partition}: there are {count}, counted from 0"), "")
         })?;
-        Ok(self.partition_status(&state, (DEFAULT_KEYSPACE, PartitionId(partition)), placement))
+        Ok(self.partition_status(&state, (id, PartitionId(partition)), placement))
     }
 
     /// The moves that have not ended.
@@ -54,7 +57,9 @@ impl Parts {
 
     /// Begins to move partitions.
     pub(crate) async fn move_partitions(&self, request: MoveRequest) -> Result<Vec<MoveStatus>, AdminError> {
-        let MoveRequest { partitions, to } = request;
+        let MoveRequest { keyspace, partitions, to } = request;
+        let name = keyspace.as_deref();
+        let keyspace = name.map_or(Ok(DEFAULT_KEYSPACE), |name| find(&self.states.borrow(), name).map(|(id, _)| id))?;
         if partitions.len() > MOVES_AN_ENTRY_MAX {
             let text =
                 format!("{} partitions are to be moved at once; at most {MOVES_AN_ENTRY_MAX} may be", partitions.len());
@@ -65,11 +70,11 @@ impl Parts {
             return Err(AdminError::conflict(text, "recoilctl status shows which nodes are live"));
         }
         let partitions: Vec<PartitionId> = partitions.into_iter().map(PartitionId).collect();
-        let command = MetaCommand::Move { keyspace: DEFAULT_KEYSPACE, partitions: partitions.clone(), to };
+        let command = MetaCommand::Move { keyspace, partitions: partitions.clone(), to };
         let begun = self.change(&command).await;
         begun.map_err(|error| error.with_hint("recoilctl partition list shows where partitions are"))?;
         let state = self.states.borrow().clone();
-        let begun = partitions.into_iter().filter_map(|partition| state.move_of(DEFAULT_KEYSPACE, partition));
+        let begun = partitions.into_iter().filter_map(|partition| state.move_of(keyspace, partition));
         Ok(begun.map(|(id, record)| self.move_status(&state, id, record)).collect())
     }
 

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use hyper::{Request, Response};
 use parking_lot::Mutex;
 use recoil_base::{AppId, PartitionId, random};
-use recoil_cluster::meta::AppState;
+use recoil_cluster::meta::{AppState, DEFAULT_KEYSPACE};
 use recoil_engine::{Address, CallBody, CallError, RoutedCall, decode_values, relative_key};
 use recoil_gateway::admin::{Site, SiteBody};
 use recoil_registry_server::{Access, Builtin, Mode, Place, Registry, Store, StoreError};
@@ -118,7 +118,7 @@ impl ClusterStore {
     async fn call_many(&self, calls: Vec<RoutedCall>) -> Result<Option<Vec<Bytes>>, StoreError> {
         let parts = self.parts()?;
         let Some(app) = self.known_app(&parts).await? else { return Ok(None) };
-        let router = parts.router.of_app(app);
+        let router = parts.router.of_app(app, DEFAULT_KEYSPACE);
         let answers = repeat(&parts, || {
             let asked = router.call_many(calls.clone());
             async move { asked.await.into_iter().collect::<Result<Vec<_>, _>>() }
@@ -209,7 +209,7 @@ impl Store for ClusterStore {
 
     fn partitions(&self) -> u32 {
         let table = self.parts.upgrade().and_then(|parts| parts.router.table());
-        table.map_or(0, |table| table.count())
+        table.and_then(|table| table.keyspace(DEFAULT_KEYSPACE).map(|of| of.count())).unwrap_or(0)
     }
 
     fn background(&self, work: BoxFuture<'static, ()>) {

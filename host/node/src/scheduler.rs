@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use recoil_base::{Clock, Digest, NodeId, task};
-use recoil_cluster::meta::Locality;
+use recoil_cluster::meta::{Locality, Rules};
 use recoil_cluster::placement::{self, Candidate, Map};
 use recoil_cluster::{MetaState, plan};
 use recoil_engine::scheduler::Placement;
@@ -126,8 +126,8 @@ pub(crate) async fn make_map(
     }
     let candidate = |node: &NodeId| {
         let member = state.members.get(node)?;
-        let zone = member.locality.tiers().first().map(|(_, value)| value.clone()).unwrap_or_default();
-        Some(Candidate { node: *node, capacity: member.capacity, zone })
+        let zone = Rules::default().zone_of(&member.locality);
+        Some(Candidate { zone, ..Candidate::of(*node, member.capacity) })
     };
     let candidates: Vec<Candidate> = nodes.iter().filter_map(candidate).collect();
     (placement::place(&candidates, state.header.partitions, state.header.replication), false)

@@ -103,9 +103,9 @@ impl Node {
 
     /// The router as the listeners of an app have it, once the app can be called here.
     pub fn router_of(&self, app: &str) -> Option<Arc<dyn recoil_engine::Router>> {
-        let id = self.parts.states.borrow().apps.get(app)?.id;
+        let (id, keyspace) = self.parts.states.borrow().apps.get(app).map(|app| (app.id, app.keyspace))?;
         self.parts.router.table()?;
-        Some(self.parts.router.of_app(id))
+        Some(self.parts.router.of_app(id, keyspace))
     }
 
     /// The groups of partitions open here.
@@ -126,7 +126,8 @@ impl Node {
     pub fn move_partition(self: &Arc<Self>, partition: u32, to: Vec<NodeId>) -> BoxFuture<'static, Result<(), String>> {
         let node = self.clone();
         Box::pin(async move {
-            let begun = node.parts.move_partitions(MoveRequest { partitions: vec![partition], to }).await;
+            let begun =
+                node.parts.move_partitions(MoveRequest { keyspace: None, partitions: vec![partition], to }).await;
             begun.map(drop).map_err(|error| error.to_string())
         })
     }

@@ -17,6 +17,7 @@ use recoil_gateway::api::{
 };
 
 use crate::admin::ordered;
+use crate::keyspaces::unmet;
 use crate::node::Parts;
 
 /// Entries that a replica may lack and still count as current: a busy group commits as many within a second.
@@ -84,6 +85,7 @@ impl Parts {
                 replicas_current: replicas.current.get(id).copied().unwrap_or(0),
                 is_meta_leader: meta_leader == Some(*id),
                 version: member.version.clone(),
+                locality: member.locality.to_string(),
                 membership: membership(member.state),
                 successor: member.successor,
             })
@@ -96,6 +98,7 @@ impl Parts {
             name: name.clone(),
             version: kept.version.clone(),
             digest: kept.digest,
+            keyspace: state.keyspaces.get(&kept.keyspace).map(|of| of.name.clone()).unwrap_or_default(),
             state: AppState::Kept,
             listeners: vec![],
             nodes_ready: 0,
@@ -107,6 +110,11 @@ impl Parts {
             Status { cluster, node: self.node, nodes, keyspaces, groups, apps, ready, problems: Vec::new() };
         let not_ready = reason_not_ready(&status, state.header.expect);
         status.problems = problems(&status, not_ready, &|node| self.silent_for(node));
+        for (id, keyspace) in &state.keyspaces {
+            let rules = unmet(&state, *id, keyspace).into_iter();
+            let problem = |text| Problem { kind: ProblemKind::RuleUnmet, subject: keyspace.name.clone(), text };
+            status.problems.extend(rules.map(problem));
+        }
         status
     }
 
@@ -183,6 +191,9 @@ impl Replicas {
             leaders_present,
             under_replicated,
             moving: moving.len() as u32,
+            require: keyspace.rules.require.to_string(),
+            spread_by: keyspace.rules.spread_by.clone(),
+            prefer_leader: keyspace.rules.prefer_leader.to_string(),
         }
     }
 }
@@ -292,6 +303,7 @@ mod tests {
             replicas_current: 0,
             is_meta_leader: false,
             version: String::new(),
+            locality: String::new(),
             membership: Membership::Active,
             successor: None,
         }
@@ -336,6 +348,9 @@ mod tests {
                 leaders_present: 10,
                 under_replicated: 0,
                 moving: 0,
+                require: String::new(),
+                spread_by: String::new(),
+                prefer_leader: String::new(),
             }],
             groups: vec![group(0, Some(1), 0, &[]), group(7, Some(1), 10, &[])],
             apps: vec![],

@@ -273,8 +273,8 @@ fn with_journals(folder: &std::path::Path, change: impl Fn(&std::fs::File, &[u8]
 }
 
 async fn call(node: &Node, body: CallBody, mode: Mode) -> Bytes {
-    let app = node.parts.states.borrow().apps.values().next().unwrap().id;
-    let router = node.parts.router.of_app(app);
+    let app = node.parts.states.borrow().apps.values().next().unwrap().clone();
+    let router = node.parts.router.of_app(app.id, app.keyspace);
     let call = RoutedCall { to: Address::Key(Bytes::from_static(b"key")), body, mode };
     within("an answer", router.call_many(vec![call])).await.remove(0).unwrap()
 }

@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use recoil_base::AppId;
 use recoil_base::task::spawn_blocking;
+use recoil_base::{AppId, KeyspaceId};
+use recoil_cluster::meta::DEFAULT_KEYSPACE;
 use recoil_consensus::Local;
 use recoil_gateway::api::{AdminError, AppData, AppState};
 use recoil_storage::{Data, DataError, key};
@@ -61,7 +62,11 @@ impl Parts {
             let hint = "recoilctl data list shows the apps that have data";
             return Err(AdminError::not_found(format!("there is no app named {only}, and no data kept of one"), hint));
         }
-        let usage = self.count(apps.iter().map(|(id, _)| *id).collect()).await?;
+        let installed = state.apps.values().map(|app| (app.id, app.keyspace));
+        let places: HashMap<AppId, KeyspaceId> =
+            installed.chain(state.kept.values().map(|kept| (kept.id, kept.keyspace))).collect();
+        let place = |id: &AppId| places.get(id).copied().unwrap_or(DEFAULT_KEYSPACE);
+        let usage = self.count(apps.iter().map(|(id, _)| (*id, place(id))).collect()).await?;
         for (id, data) in &mut apps {
             let Usage { rows, bytes, partitions } = usage.get(id).copied().unwrap_or_default();
             (data.rows, data.bytes, data.partitions_counted) = (rows, bytes, partitions);
@@ -70,7 +75,7 @@ impl Parts {
         Ok(apps.into_iter().map(|(_, data)| data).collect())
     }
 
-    async fn count(&self, apps: Vec<AppId>) -> Result<HashMap<AppId, Usage>, AdminError> {
+    async fn count(&self, apps: Vec<(AppId, KeyspaceId)>) -> Result<HashMap<AppId, Usage>, AdminError> {
         let busy =
             || AdminError::unavailable("this node is counting rows for another request", "try again in a moment");
         let turn = self.counting.clone().try_acquire_owned().map_err(|_| busy())?;
@@ -80,7 +85,7 @@ impl Parts {
         for group in self.host.groups().into_iter().filter(|group| group.session().is_some()) {
             // Rows reach the data a moment after they are acknowledged.
             group.flush().await.map_err(|error| unread(error.to_string()))?;
-            led.extend(self.context.locals.of_group(group.id()).into_iter().map(|(_, local)| local));
+            led.extend(self.context.locals.of_group(group.id()).into_iter().map(|(key, local)| (key.keyspace, local)));
         }
         let data = self.context.data.clone();
         let clock = self.clock.clone();
@@ -94,17 +99,17 @@ impl Parts {
     }
 }
 
-/// Counts partition by partition, all apps of each, until `is_late`.
+/// Counts partition by partition, all apps of its keyspace, until `is_late`.
 fn count(
     data: &Data,
-    apps: &[AppId],
-    partitions: &[Local],
+    apps: &[(AppId, KeyspaceId)],
+    partitions: &[(KeyspaceId, Local)],
     is_late: &dyn Fn() -> bool,
 ) -> Result<HashMap<AppId, Usage>, DataError> {
     let mut usage: HashMap<AppId, Usage> = HashMap::new();
     let snapshot = data.snapshot();
-    for partition in partitions {
-        for app in apps {
+    for (keyspace, partition) in partitions {
+        for (app, _) in apps.iter().filter(|(_, of)| of == keyspace) {
             let (mut rows, mut bytes) = (0u64, 0u64);
             for length in snapshot.value_bytes(&key::full(partition.copy, *app, key::DATA, b"")) {
                 rows += 1;
@@ -148,8 +153,9 @@ mod tests {
             batch.put(key::full(CopyId(copy), AppId(app), kind, rest.as_bytes()), value.as_bytes().to_vec());
         }
         data.commit(batch).unwrap();
-        let led = [1, 2].map(|copy| Local { group: GroupId(1), epoch: 1, copy: CopyId(copy) });
-        let apps = [AppId(1), AppId(2)];
+        let local = |copy| Local { group: GroupId(1), epoch: 1, copy: CopyId(copy) };
+        let led = [(1, 1), (1, 2), (2, 3)].map(|(keyspace, copy)| (KeyspaceId(keyspace), local(copy)));
+        let apps = [AppId(1), AppId(2)].map(|app| (app, KeyspaceId(1)));
         let all = count(&data, &apps, &led, &|| false).unwrap();
         assert_eq!(all[&AppId(1)], Usage { rows: 3, bytes: 6, partitions: 2 });
         assert_eq!(all[&AppId(2)], Usage { rows: 1, bytes: 3, partitions: 2 });

@@ -50,12 +50,15 @@ pub(super) struct Wishes {
     /// May be repeated, or joined by commas.
     #[arg(long, value_name = "PERMISSION", value_delimiter = ',')]
     grant: Option<Vec<Permission>>,
+    /// The keyspace for the app's data. The app runs, and listens, only on nodes that the keyspace's rule allows.
+    #[arg(long, value_name = "NAME")]
+    keyspace: Option<String>,
 }
 
 impl Wishes {
     /// True if the app is to differ in anything but its name from what the package says.
     pub(super) fn has_any(&self) -> bool {
-        !self.listen.is_empty() || !self.set.is_empty() || self.grant.is_some()
+        !self.listen.is_empty() || !self.set.is_empty() || self.grant.is_some() || self.keyspace.is_some()
     }
 }
 
@@ -88,10 +91,10 @@ pub(super) async fn install(
     // Never more than the operator was shown.
     let granted = app.grant.as_ref().map(|granted| granted.iter().copied().collect());
     let grant = Some(granted.unwrap_or_else(|| package.manifest.permissions.clone()));
-    let request =
-        InstallRequest { name: None, digest: Some(package.digest), app: app.name.clone(), listen, set, grant };
+    let (name, keyspace) = (app.name.clone(), app.keyspace.clone());
+    let request = InstallRequest { name: None, digest: Some(package.digest), app: name, listen, set, grant, keyspace };
     let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
-    let progress = Progress::waiting("every node compiles it and makes ready");
+    let progress = Progress::waiting("every node that is to run it compiles it and makes ready");
     let app: AppSummary = client.post("/v1/apps", body).await?;
     drop(progress);
     if app.state != AppState::Serving {

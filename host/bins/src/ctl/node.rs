@@ -258,13 +258,14 @@ fn plan(reply: &DecommissionReply, output: &mut Output) -> Result<(), VerbError>
         let row = |partition: &DepartingPartition| {
             [
                 partition.partition.to_string(),
+                partition.keyspace.clone(),
                 partition.group.to_string(),
                 partition.replicas.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
                 if partition.is_led { "led here" } else { "" }.to_owned(),
             ]
         };
         let rows: Vec<_> = reply.partitions.iter().take(SHOWN_MAX).map(row).collect();
-        output.table(["PARTITION", "GROUP", "REPLICAS", ""], &rows)?;
+        output.table(["PARTITION", "KEYSPACE", "GROUP", "REPLICAS", ""], &rows)?;
         if count > rows.len() {
             output.line(&format!("… and {} more; -o json lists all", count - rows.len()))?;
         }

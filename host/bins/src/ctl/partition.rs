@@ -6,6 +6,7 @@ use std::time::Duration;
 use recoil_base::NodeId;
 use recoil_gateway::api::{MoveRequest, MoveStateName, MoveStatus, PartitionStatus, Status};
 
+use super::uninstall::path_segment;
 use super::{Format, Output, VerbError, nodes};
 use crate::client::Client;
 use crate::say::complain;
@@ -20,6 +21,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 Examples:
   recoilctl partition list --moving
   recoilctl partition show 17
+  recoilctl partition list --keyspace eu-data
   recoilctl partition move 17 --to 1,2,4
   recoilctl partition move 0-63,80 --to 1,2,4")]
 pub(super) struct Partition {
@@ -37,11 +39,17 @@ enum Verb {
         /// Only those that are being moved.
         #[arg(long)]
         moving: bool,
+        /// Only those of this keyspace.
+        #[arg(long, value_name = "NAME")]
+        keyspace: Option<String>,
     },
     /// Show where one partition is, and what its move waits for.
     Show {
         /// The partition's number.
         partition: u32,
+        /// Its keyspace, if that is not the default one.
+        #[arg(long, value_name = "NAME")]
+        keyspace: Option<String>,
     },
     /// Move partitions to other nodes. They are served all the time, but for a moment; returns once the move has been recorded.
     Move {
@@ -51,11 +59,17 @@ enum Verb {
         /// The nodes that are to have replicas, first the one that is to lead: ids, or member numbers, as `recoilctl status` shows them.
         #[arg(long, required = true, value_delimiter = ',', value_name = "NODE,…")]
         to: Vec<String>,
+        /// Their keyspace, if that is not the default one. Nodes that its rule forbids are refused.
+        #[arg(long, value_name = "NAME")]
+        keyspace: Option<String>,
     },
     /// Leave a partition where it is, unless it has moved already.
     Cancel {
         /// The partition's number.
         partition: u32,
+        /// Its keyspace, if that is not the default one.
+        #[arg(long, value_name = "NAME")]
+        keyspace: Option<String>,
     },
 }
 
@@ -91,8 +105,8 @@ pub(super) fn node(status: &Status, text: &str) -> Result<NodeId, VerbError> {
 impl Partition {
     pub(super) async fn run(&self, client: &Client, output: &mut Output) -> Result<(), VerbError> {
         match &self.verb {
-            Verb::List { under_replicated, moving } => {
-                let mut all: Vec<PartitionStatus> = client.get("/v1/partitions").await?;
+            Verb::List { under_replicated, moving, keyspace } => {
+                let mut all: Vec<PartitionStatus> = client.get(&path("", keyspace.as_deref())?).await?;
                 all.retain(|partition| {
                     (!under_replicated || partition.under_replicated) && (!moving || partition.moving.is_some())
                 });
@@ -100,16 +114,16 @@ impl Partition {
                     Format::Json | Format::Yaml => output.value(&all)?,
                     Format::Table if all.is_empty() => output.line("no such partitions")?,
                     Format::Table => output.table(
-                        ["PARTITION", "GROUP", "LEADER", "REPLICAS", "LIVE", "MOVING TO"],
+                        ["PARTITION", "KEYSPACE", "GROUP", "LEADER", "REPLICAS", "LIVE", "MOVING TO"],
                         &all.iter().map(row).collect::<Vec<_>>(),
                     )?,
                 }
             }
-            Verb::Show { partition } => show(client, *partition, output).await?,
-            Verb::Move { partitions, to } => {
+            Verb::Show { partition, keyspace } => show(client, *partition, keyspace.as_deref(), output).await?,
+            Verb::Move { partitions, to, keyspace } => {
                 let status: Status = client.get("/v1/status").await?;
                 let to = to.iter().map(|text| node(&status, text)).collect::<Result<_, _>>()?;
-                let request = MoveRequest { partitions: partitions.0.clone(), to };
+                let request = MoveRequest { keyspace: keyspace.clone(), partitions: partitions.0.clone(), to };
                 let body = serde_json::to_vec(&request).map_err(|error| VerbError::Local(error.to_string()))?;
                 let begun: Vec<MoveStatus> = client.post("/v1/moves", body).await?;
                 match output.format() {
@@ -124,8 +138,9 @@ impl Partition {
                     }
                 }
             }
-            Verb::Cancel { partition } => {
-                let found: PartitionStatus = client.get(&format!("/v1/partitions/{partition}")).await?;
+            Verb::Cancel { partition, keyspace } => {
+                let path = path(&format!("/{partition}"), keyspace.as_deref())?;
+                let found: PartitionStatus = client.get(&path).await?;
                 let Some(moving) = found.moving else {
                     return Err(VerbError::Local(format!("partition {partition} is not being moved")));
                 };
@@ -142,8 +157,14 @@ impl Partition {
     }
 }
 
-async fn show(client: &Client, partition: u32, output: &mut Output) -> Result<(), VerbError> {
-    let mut found: PartitionStatus = client.get(&format!("/v1/partitions/{partition}")).await?;
+/// The path of all partitions or of one, of a keyspace.
+fn path(partition: &str, keyspace: Option<&str>) -> Result<String, VerbError> {
+    let query = keyspace.map(|name| Ok::<_, VerbError>(format!("?keyspace={}", path_segment(name)?))).transpose()?;
+    Ok(format!("/v1/partitions{partition}{}", query.unwrap_or_default()))
+}
+
+async fn show(client: &Client, partition: u32, keyspace: Option<&str>, output: &mut Output) -> Result<(), VerbError> {
+    let mut found: PartitionStatus = client.get(&path(&format!("/{partition}"), keyspace)?).await?;
     if let Some(moving) = found.moving.take() {
         let all = with_reasons(client, vec![moving]).await?;
         found.moving = all.into_iter().next();
@@ -151,11 +172,11 @@ async fn show(client: &Client, partition: u32, output: &mut Output) -> Result<()
     if output.format() != Format::Table {
         return Ok(output.value(&found)?);
     }
-    let [number, group, leader, replicas, live, _] = row(&found);
+    let [number, _, group, leader, replicas, live, _] = row(&found);
     output.line(&format!("Partition {number} of keyspace {}, epoch {}", found.keyspace, found.epoch))?;
     output.line(&format!("  group     {group}\n  leader    {leader}\n  replicas  {replicas} ({live} live)"))?;
     if let Some(moving) = &found.moving {
-        let [_, state, from, to, waits_for] = move_row(moving);
+        let [_, _, state, from, to, waits_for] = move_row(moving);
         output.line(&format!("  {state} from {from} to {to}"))?;
         if !waits_for.is_empty() {
             output.line(&format!("  waits: {waits_for}"))?;
@@ -164,9 +185,10 @@ async fn show(client: &Client, partition: u32, output: &mut Output) -> Result<()
     Ok(())
 }
 
-fn row(partition: &PartitionStatus) -> [String; 6] {
+fn row(partition: &PartitionStatus) -> [String; 7] {
     [
         partition.partition.to_string(),
+        partition.keyspace.clone(),
         partition.group.to_string(),
         partition.leader.map_or("none".to_owned(), |leader| leader.to_string()),
         words(&partition.replicas),
@@ -198,7 +220,7 @@ impl Moves {
                 Format::Json | Format::Yaml => output.value(&moves)?,
                 Format::Table if moves.is_empty() => output.line("no partition is being moved")?,
                 Format::Table => output.table(
-                    ["PARTITION", "STATE", "FROM", "TO", "WAITS FOR"],
+                    ["PARTITION", "KEYSPACE", "STATE", "FROM", "TO", "WAITS FOR"],
                     &moves.iter().map(move_row).collect::<Vec<_>>(),
                 )?,
             }
@@ -230,14 +252,15 @@ async fn with_reasons(client: &Client, mut moves: Vec<MoveStatus>) -> Result<Vec
     Ok(moves)
 }
 
-fn move_row(moving: &MoveStatus) -> [String; 5] {
+fn move_row(moving: &MoveStatus) -> [String; 6] {
     let state = match moving.state {
         MoveStateName::Moving => "moving",
         MoveStateName::Cancelling => "cancelling",
         MoveStateName::Copying => "copying",
     };
     let waits_for = moving.waits_for.clone().unwrap_or_default();
-    [moving.partition.to_string(), state.to_owned(), words(&moving.from), words(&moving.to), waits_for]
+    let (number, keyspace) = (moving.partition.to_string(), moving.keyspace.clone());
+    [number, keyspace, state.to_owned(), words(&moving.from), words(&moving.to), waits_for]
 }
 
 #[cfg(test)]

@@ -134,12 +134,13 @@ pub fn print(status: &Status, output: &mut Output) -> std::io::Result<()> {
         output.line("")?;
     }
     output.table(
-        ["NODE", "MEMBER", "ADDRESS", "STATE", "LEADS", "REPLICAS", "VERSION", ""],
+        ["NODE", "MEMBER", "ADDRESS", "STATE", "LEADS", "REPLICAS", "VERSION", "LOCALITY", ""],
         &status.nodes.iter().map(node_row).collect::<Vec<_>>(),
     )?;
     output.line("")?;
     let keyspaces: Vec<_> = status.keyspaces.iter().map(keyspace_row).collect();
-    output.table(["KEYSPACE", "PARTITIONS", "REPLICATION", "WITH A LEADER", "UNDER-REPLICATED"], &keyspaces)?;
+    output
+        .table(["KEYSPACE", "PARTITIONS", "REPLICATION", "WITH A LEADER", "UNDER-REPLICATED", "REQUIRE"], &keyspaces)?;
     output.line("")?;
     output.table(
         ["GROUP", "LEADER", "TERM", "APPLIED", "PARTITIONS", "MEMBERS"],
@@ -152,11 +153,11 @@ pub fn print(status: &Status, output: &mut Output) -> std::io::Result<()> {
     Ok(())
 }
 
-fn keyspace_row(keyspace: &KeyspaceStatus) -> [String; 5] {
+fn keyspace_row(keyspace: &KeyspaceStatus) -> [String; 6] {
     let KeyspaceStatus { name, partitions, replication, leaders_present, under_replicated, .. } = keyspace;
     let [partitions, replication, leaders_present, under_replicated] =
         [partitions, replication, leaders_present, under_replicated].map(ToString::to_string);
-    [name.clone(), partitions, replication, leaders_present, under_replicated]
+    [name.clone(), partitions, replication, leaders_present, under_replicated, keyspace.require.clone()]
 }
 
 /// Whether a node answers, and what is unusual about its membership.
@@ -178,7 +179,7 @@ pub(super) fn node_state(node: &NodeStatus) -> String {
     }
 }
 
-fn node_row(node: &NodeStatus) -> [String; 8] {
+fn node_row(node: &NodeStatus) -> [String; 9] {
     let state = node_state(node);
     let replicas = match node.replicas_current {
         current if current == node.replicas => current.to_string(),
@@ -192,6 +193,7 @@ fn node_row(node: &NodeStatus) -> [String; 8] {
         node.partitions_led.to_string(),
         replicas,
         node.version.clone(),
+        node.locality.clone(),
         if node.is_meta_leader { "meta leader" } else { "" }.to_owned(),
     ]
 }
@@ -245,6 +247,7 @@ mod tests {
             replicas_current: if behind.contains(&NodeId(id)) { 0 } else { 10 },
             is_meta_leader: false,
             version: String::new(),
+            locality: String::new(),
             membership: Membership::Active,
             successor: None,
         };
@@ -259,6 +262,9 @@ mod tests {
                 leaders_present: 10,
                 under_replicated: if behind.is_empty() { 0 } else { 10 },
                 moving: 0,
+                require: String::new(),
+                spread_by: String::new(),
+                prefer_leader: String::new(),
             }],
             groups: vec![GroupStatus {
                 id: GroupId(7),

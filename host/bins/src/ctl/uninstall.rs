@@ -54,6 +54,6 @@ pub(super) fn path_segment(name: &str) -> Result<&str, VerbError> {
     if good {
         Ok(name)
     } else {
-        Err(VerbError::Local(format!("'{name}' cannot be an app's name: see `recoilctl list`")))
+        Err(VerbError::Local(format!("'{name}' cannot be a name: see `recoilctl list` and `recoilctl keyspace list`")))
     }
 }

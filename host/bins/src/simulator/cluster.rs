@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use recoil_base::{NodeId, Shutdown, Tasks};
 use recoil_gateway::api::{AppState, AppSummary, DecommissionReply, Membership, NodeDetail, Status};
-use recoil_node::{Node, NodeOptions, Shared, SharedOptions};
+use recoil_node::{Locality, Node, NodeOptions, Shared, SharedOptions};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -62,6 +62,8 @@ pub(super) struct Cluster {
     slots: Vec<Slot>,
     shared: Arc<Shared>,
     scheduler: Option<PathBuf>,
+    /// Where the first nodes are; those that are added are nowhere in particular.
+    places: Vec<Locality>,
     /// Nodes at the beginning.
     expect: u32,
     partitions: u32,
@@ -83,6 +85,12 @@ impl Cluster {
             "--base-port {} leaves no ports for {count} nodes: choose {} at most",
             arguments.base_port,
             65_536 - u32::from(count)
+        );
+        let places = arguments.locality.as_ref().map(|places| places.of_nodes()).unwrap_or_default();
+        ensure!(
+            places.is_empty() || places.len() == usize::from(count),
+            "--locality names places for {} nodes, and --number-of-nodes is {count}: make them equal",
+            places.len()
         );
         if let Some(path) = &arguments.ready_file {
             ready_file::remove_stale(path)?;
@@ -112,6 +120,7 @@ impl Cluster {
             slots,
             shared,
             scheduler: arguments.scheduler.clone(),
+            places,
             expect: count.into(),
             partitions: arguments.partitions,
             base_port: arguments.base_port,
@@ -156,6 +165,7 @@ impl Cluster {
             port_offset: self.port_offset.checked_add(k as u16).context("--port-offset is too large")?,
             packages: node_packages(),
             scheduler: self.scheduler.clone(),
+            locality: self.places.get(k).cloned().unwrap_or_default(),
             ..NodeOptions::new(self.slots[k].data_dir.clone(), self.admin(k)?, self.shared.clone())
         };
         let node = Node::start(options, Shutdown::new()).await.with_context(|| format!("cannot start node {k}"))?;

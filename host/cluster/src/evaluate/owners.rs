@@ -19,7 +19,7 @@ use crate::meta::Placement;
 impl Host {
     /// Holds a partition for the group here that its calls are for; for `otherwise` if no log says which.
     pub(super) fn hold(&self, key: PartitionRef, otherwise: Option<GroupId>) {
-        let Some((keyspace_name, count)) = self.keyspace.read().clone() else { return };
+        let Some((keyspace_name, count)) = self.keyspaces.read().get(&key.keyspace).cloned() else { return };
         let left = {
             let mut map = self.partitions.write();
             let present = map.get(&key).map(|held| held.group);

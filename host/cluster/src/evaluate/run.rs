@@ -339,7 +339,7 @@ impl Host {
         let topics = (!batches.is_empty()).then(|| self.parts.topics.clone());
         move || {
             if let Some(topics) = topics {
-                topics.publish(batches);
+                topics.publish(app, batches);
             }
         }
     }

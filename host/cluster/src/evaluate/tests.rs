@@ -33,12 +33,30 @@ async fn only_the_group_that_owns_the_copy_evaluates() {
     assert!(world.ask(PARTITION, Mode::Write, put(), id()).await.is_ok());
     // The map is ahead: by it, the partition is in another group, which this node leads as well.
     let other = world.open_group(GroupId(2)).await;
-    world.host.add_group(other, &[PARTITION], &"default".into(), 1);
+    world.host.add_group(other, &[PARTITION], PARTITION.keyspace, (&"default".into(), 1));
     let next = CallId { sequence: 2, ..id() };
     assert!(world.ask(PARTITION, Mode::Write, put(), next).await.is_ok());
     assert!(world.ask(PARTITION, Mode::StaleRead, get(), id()).await.is_ok());
     let held = world.host.partitions.read().get(&PARTITION).map(|held| held.group);
     assert_eq!(held, Some(GroupId(1)));
+    world.stop().await;
+}
+
+/// Fails if an app is evaluated on a partition of a keyspace that is not its own, where its data must not be: the caller names both.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_is_evaluated_in_its_keyspace_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path()).await;
+    let strange = PartitionRef { keyspace: KeyspaceId(2), ..PARTITION };
+    let other = world.open_group(GroupId(2)).await;
+    world.bear(&other, &[strange]).await;
+    world.host.add_group(other, &[strange], strange.keyspace, (&"other".into(), 1));
+    let refused = world.ask(strange, Mode::Write, put(), id()).await;
+    assert!(
+        matches!(&refused, Err(Miss::Error(CallError::Rejected(why))) if why.contains("in keyspace 1")),
+        "{refused:?}"
+    );
+    assert!(world.ask(PARTITION, Mode::Write, put(), id()).await.is_ok());
     world.stop().await;
 }
 
@@ -63,7 +81,7 @@ async fn a_partition_moves_to_another_group_of_the_node_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new(folder.path()).await;
     let (one, two) = (world.host.group(GroupId(1)).unwrap(), world.open_group(GroupId(2)).await);
-    world.host.add_group(two.clone(), &[], &"default".into(), 1);
+    world.host.add_group(two.clone(), &[], PARTITION.keyspace, (&"default".into(), 1));
     let write = |sequence| CallId { sequence, ..id() };
     assert!(answered(&world, Mode::Write, put, write(1)).await.is_ok());
     let mut from_to = [(one.clone(), two.clone()), (two, one)];
@@ -140,7 +158,12 @@ async fn a_partition_that_is_elsewhere_does_not_redirect_its_transaction() {
     // One that is not here, and one that another group has.
     let group = world.open_group(GroupId(2)).await;
     world.bear(&group, &[other(2)]).await;
-    world.host.add_group(world.host.group(GroupId(1)).unwrap(), &[other(2)], &"default".into(), 3);
+    world.host.add_group(
+        world.host.group(GroupId(1)).unwrap(),
+        &[other(2)],
+        PARTITION.keyspace,
+        (&"default".into(), 3),
+    );
     for elsewhere in [other(1), other(2)] {
         let part = |partition| Part { partition, epoch: 1, mode: Mode::Write, body: CallBody::Get(vec![]) };
         let parts = Request::All(vec![part(PARTITION), part(elsewhere)]);

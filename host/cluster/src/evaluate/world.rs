@@ -88,6 +88,7 @@ impl World {
         let engine = Engine::new(EngineOptions { instances_max: 4, ..EngineOptions::default() }).unwrap();
         host.add_app(EvaluatedApp {
             id: APP,
+            keyspace: PARTITION.keyspace,
             name: "app".into(),
             digest,
             code: engine.load(digest, &package, &Default::default()).unwrap(),
@@ -101,7 +102,7 @@ impl World {
         let world = World { host, context, topics };
         let group = world.open_group(GroupId(1)).await;
         world.bear(&group, &[PARTITION]).await;
-        world.host.add_group(group, &[PARTITION], &"default".into(), 1);
+        world.host.add_group(group, &[PARTITION], PARTITION.keyspace, (&"default".into(), 1));
         world
     }
 

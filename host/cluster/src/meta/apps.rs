@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use recoil_base::{AppId, Digest, NodeId};
+use recoil_base::{AppId, Digest, KeyspaceId, NodeId};
 use recoil_package::{Manifest, SettingValue};
 
 use super::rows::RowKey;
 use super::{
-    APP_NAME_BYTES_MAX, App, AppState, Changes, DEFAULT_KEYSPACE, KeptData, MetaReply, MetaState, PACKAGE_BYTES_MAX,
-    PackageRecord, Readiness, Refusal,
+    APP_NAME_BYTES_MAX, App, AppState, Changes, DEFAULT_KEYSPACE, KeptData, Member, MetaReply, MetaState,
+    PACKAGE_BYTES_MAX, PackageRecord, Readiness, Refusal,
 };
 
 /// Bytes of a reason why a node cannot make an app ready; the rest is cut off.
@@ -49,9 +49,10 @@ impl MetaState {
         name: String,
         (digest, package): (Digest, PackageRecord),
         manifest: Manifest,
-        mut settings: BTreeMap<String, SettingValue>,
+        (mut settings, keyspace): (BTreeMap<String, SettingValue>, Option<String>),
         changes: &mut Changes,
     ) -> MetaReply {
+        let wanted = keyspace.map(|name| self.keyspace_named(&name).map(|(id, _)| id)).transpose()?;
         if name.is_empty() || name.len() > APP_NAME_BYTES_MAX {
             return Err(Refusal::invalid(format!(
                 "an app's name has 1 to {APP_NAME_BYTES_MAX} bytes, not {}",
@@ -67,10 +68,16 @@ impl MetaState {
         }
         if let Some(app) = self.apps.get(&name) {
             let app = app.clone();
+            self.check_keyspace(&name, app.keyspace, wanted)?;
             return self.install_again(name, app, (digest, package), &manifest, &settings, changes);
         }
-        self.check_ports(&name, &manifest)?;
-        let (id, keyspace) = match self.kept.get(&name) {
+        let kept = self.kept.get(&name).map(|kept| kept.keyspace);
+        if let Some(kept) = kept {
+            self.check_keyspace(&name, kept, wanted)?;
+        }
+        let keyspace = kept.or(wanted).unwrap_or(DEFAULT_KEYSPACE);
+        self.check_ports(&name, &manifest, keyspace)?;
+        let id = match self.kept.get(&name) {
             Some(kept) if kept.package != manifest.name => {
                 return Err(Refusal::conflict(format!(
                     "the data of an app named {name} is kept, of another package ({}): install under another name, or remove the data \
@@ -87,11 +94,11 @@ impl MetaState {
                         settings.insert(setting.clone(), value);
                     }
                 }
-                (kept.id, kept.keyspace)
+                kept.id
             }
             None => {
                 self.header.next_app += 1;
-                (AppId(self.header.next_app - 1), DEFAULT_KEYSPACE)
+                AppId(self.header.next_app - 1)
             }
         };
         if self.kept.remove_mut(&name) {
@@ -103,6 +110,18 @@ impl MetaState {
         changes.push(RowKey::App(name.clone()));
         self.apps.insert_mut(name, App { id, install, digest, manifest, keyspace, state, settings });
         Ok(())
+    }
+
+    /// Refuses to look for an app's data in another keyspace than they are in.
+    fn check_keyspace(&self, name: &str, is: KeyspaceId, wanted: Option<KeyspaceId>) -> MetaReply {
+        if wanted.is_none_or(|wanted| wanted == is) {
+            return Ok(());
+        }
+        let keyspace = self.keyspaces.get(&is).map_or("default", |keyspace| keyspace.name.as_str());
+        Err(Refusal::conflict(format!(
+            "the data of {name} are in keyspace {keyspace}, and an app cannot change its keyspace: leave --keyspace out, or install under \
+             another name"
+        )))
     }
 
     /// Installs under a name that is taken: nothing to do, another try after a failure, or a refusal.
@@ -152,12 +171,13 @@ impl MetaState {
 
     /// Nodes on one machine have different offsets: two ports may be the same address, each on another node. What the apps that are there
     /// have among themselves, since a member joined later, is not held against another one.
-    fn check_ports(&self, name: &str, manifest: &Manifest) -> MetaReply {
+    fn check_ports(&self, name: &str, manifest: &Manifest, keyspace: KeyspaceId) -> MetaReply {
         let mut taken = BTreeMap::new();
-        let others = self.apps.iter().map(|(other, app)| (other.as_str(), &*app.manifest));
-        for (app, manifest) in others.chain([(name, manifest)]) {
+        let others = self.apps.iter().map(|(other, app)| (other.as_str(), &*app.manifest, app.keyspace));
+        for (app, manifest, keyspace) in others.chain([(name, manifest, keyspace)]) {
             let ports = || manifest.listeners.iter().map(|listener| listener.port);
-            let members = self.members.iter().filter(|(_, member)| !member.address_taken);
+            let listens = |node: &NodeId, member: &Member| !member.address_taken && self.may_hold(keyspace, *node);
+            let members = self.members.iter().filter(|(node, member)| listens(node, member));
             for (member, port) in members.flat_map(|(_, member)| ports().map(move |port| (member, port))) {
                 let address = (member.address.ip(), u32::from(port) + u32::from(member.port_offset));
                 let Some((other, used)) = taken.insert(address, (app, port)).filter(|_| app == name) else { continue };
@@ -207,6 +227,9 @@ impl MetaState {
         if !self.members.contains_key(&node) {
             return Err(Refusal::not_found(format!("node {node} is not a member of the cluster")));
         }
+        if !self.may_hold(app.keyspace, node) {
+            return Err(Refusal::forbidden(format!("the rule of its keyspace keeps {name} from node {node}")));
+        }
         if let Some(error) = &mut error {
             error.truncate(error.floor_char_boundary(REASON_BYTES_MAX));
         }
@@ -225,11 +248,26 @@ impl MetaState {
         let (name, mut app) = self.installation(id, install)?;
         if app.state == AppState::Installing {
             app.state = AppState::Serving;
+            let digest = app.digest;
             changes.push(RowKey::App(name.clone()));
             self.apps.insert_mut(name, app);
+            self.leave_source(digest, changes);
             self.routing_changed();
         }
         Ok(())
+    }
+
+    /// A package that was uploaded to a node where the rules of its apps' keyspaces keep it from staying is had from another node.
+    fn leave_source(&mut self, digest: Digest, changes: &mut Changes) {
+        let Some(package) = self.packages.get(&digest).copied() else { return };
+        if self.may_have_package(digest, package.source) {
+            return;
+        }
+        let allowed = |node: &NodeId| self.may_have_package(digest, *node);
+        if let Some(source) = self.holders(digest).into_iter().find(allowed) {
+            self.packages.insert_mut(digest, PackageRecord { source, ..package });
+            changes.push(RowKey::Package(digest));
+        }
     }
 
     pub(super) fn delete_data(&mut self, name: String, app: AppId, changes: &mut Changes) -> MetaReply {

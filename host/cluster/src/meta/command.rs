@@ -13,12 +13,15 @@ use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 use recoil_package::{Manifest, SettingValue};
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterChange, ContinuedGroup, Levels, Locality, MetaState};
+use super::{ClusterChange, ContinuedGroup, KeyspaceChange, Levels, Locality, MetaState, NewKeyspace};
 
 /// The first byte of an entry.
 const ENTRY_FORMAT: u8 = 2;
 /// Bytes of an entry: the map of 100,000 partitions, and room.
 pub const ENTRY_BYTES_MAX: usize = 8 << 20;
+
+/// The feature level at which keyspaces other than the default one came.
+pub const KEYSPACES_LEVEL: u32 = 2;
 
 /// A node that joins, or starts again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +104,9 @@ pub enum MetaCommand {
         manifest: Box<Manifest>,
         /// Settings that differ from the manifest's defaults.
         settings: BTreeMap<String, SettingValue>,
+        /// The keyspace that its data are to be in; the default one, or that of its kept data, if none is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keyspace: Option<String>,
     },
     /// Changes settings of an app.
     Set {
@@ -215,6 +221,20 @@ pub enum MetaCommand {
         /// The groups that continue with other voters than the map says, without those that are lost.
         groups: Vec<ContinuedGroup>,
     },
+    /// Makes a keyspace.
+    CreateKeyspace(Box<NewKeyspace>),
+    /// Changes a keyspace's number of replicas and its rules.
+    SetKeyspace {
+        /// Its name.
+        name: String,
+        /// What is to change.
+        change: KeyspaceChange,
+    },
+    /// Deletes a keyspace that no app and no kept data use.
+    DeleteKeyspace {
+        /// Its name.
+        name: String,
+    },
     /// Allows commands and rows of the next feature level. There is no way back: versions that do not understand it cannot take part any
     /// more.
     RaiseLevel {
@@ -227,6 +247,10 @@ impl MetaCommand {
     /// The feature level at which the command came.
     pub fn level(&self) -> u32 {
         match self {
+            MetaCommand::CreateKeyspace(_)
+            | MetaCommand::SetKeyspace { .. }
+            | MetaCommand::DeleteKeyspace { .. }
+            | MetaCommand::Install { keyspace: Some(_), .. } => KEYSPACES_LEVEL,
             MetaCommand::Found { .. }
             | MetaCommand::Join(_)
             | MetaCommand::MakeMap { .. }

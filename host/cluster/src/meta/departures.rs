@@ -77,11 +77,21 @@ impl MetaState {
             let groups: BTreeSet<GroupId> = keyspace.partitions.iter().map(|placement| placement.group).collect();
             let largest = groups.iter().filter_map(|id| Some(self.groups.get(id)?.members.len())).max().unwrap_or(0);
             let needed = largest.min(keyspace.replication as usize);
-            if others.len() < needed {
+            let allowed =
+                |other: &&NodeId| self.members.get(*other).is_some_and(|member| keyspace.rules.allow(&member.locality));
+            // One that the rule forbids takes nothing away by leaving, unless what it has can go nowhere.
+            let is_allowed = self.members.get(&node).is_some_and(|member| keyspace.rules.allow(&member.locality));
+            let holds =
+                || groups.iter().any(|id| self.groups.get(id).is_some_and(|group| group.members.contains(&node)));
+            let left = others.iter().filter(allowed).count();
+            if left < needed && (is_allowed || left == 0 && holds()) {
+                let which = match keyspace.rules.require.is_empty() {
+                    true => String::new(),
+                    false => format!(" with {}", keyspace.rules.require),
+                };
                 reasons.push(format!(
-                    "{} active nodes would remain, and each partition of keyspace {} has {needed} replicas: start another node \
-                     first",
-                    others.len(),
+                    "{left} active nodes{which} would remain, and each partition of keyspace {} has {needed} replicas: start another \
+                     node{which} first",
                     keyspace.name
                 ));
             }
@@ -143,6 +153,10 @@ impl MetaState {
                     "node {other} is {} and cannot take the place of another",
                     state_name(state)
                 )));
+            }
+            let held: BTreeSet<_> = self.groups_in_use_on(node).map(|(_, group)| group.keyspace).collect();
+            for keyspace in held.iter().filter_map(|id| self.keyspaces.get(id)) {
+                self.check_rules(&keyspace.name, &keyspace.rules, &[other])?;
             }
         }
         if member.state != MemberState::Decommissioning {

@@ -26,10 +26,12 @@ pub fn old_copy(node: NodeId, says: u64, known: u64) -> String {
 
 impl MetaState {
     /// How many replicas a partition of a keyspace should have: as many as were asked for, or one on each member that is to
-    /// stay. Members that are down or drained count: no partition has fewer replicas because of them while no other node can
+    /// stay and that the keyspace's rule allows. Members that are down or drained count: no partition has fewer replicas because of them while no other node can
     /// take their place. Those that are decommissioned do not: else a cluster of few nodes would wait for another one to join.
     pub fn replicas_wanted(&self, keyspace: &Keyspace) -> usize {
-        let stay = self.members.values().filter(|member| member.state != MemberState::Decommissioning).count();
+        let stays =
+            |member: &&Member| member.state != MemberState::Decommissioning && keyspace.rules.allow(&member.locality);
+        let stay = self.members.values().filter(stays).count();
         (keyspace.replication as usize).min(stay)
     }
 
@@ -112,6 +114,7 @@ impl MetaState {
             self.members.insert_mut(node, joined);
             changes.push(RowKey::Member(node));
         }
+        self.cancel_forbidden(changes);
         self.mark_returned(node, changes)?;
         Ok(())
     }

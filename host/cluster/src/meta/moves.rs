@@ -6,23 +6,24 @@
 //! gone. While it is moving it may be *cancelled*; if the source has released the partition by then, it goes forward all the same.
 //!
 //! Invariants, checked in apply: a partition takes part in at most one move; a move begins at the partition's present placement and
-//! gives it the next epoch; the map names the target only once somebody has seen the target own the partition.
+//! gives it the next epoch; its target is a group of the keyspace, on nodes that the keyspace's rule allows; the map names the target only
+//! once somebody has seen the target own the partition.
 //!
 //! Ids of moves grow and are never given twice: they are made from the index of the entry that begins them.
 //!
-//! Bounded: [`MOVES_MAX`] at a time, [`GROUPS_A_NODE_MAX`] groups with a replica on one node.
+//! Bounded: [`MOVES_MAX`] at a time, [`GROUPS_A_NODE_MAX`] groups of a keyspace with a replica on one node.
 
 use recoil_base::{GroupId, KeyspaceId, NodeId, PartitionId};
 use serde::{Deserialize, Serialize};
 
 use super::rows::RowKey;
-use super::{Changes, GroupRecord, MetaReply, MetaState, Placement, Refusal};
+use super::{Changes, GROUPS_OF_ALL_MAX, GroupRecord, MetaReply, MetaState, Placement, Refusal};
 
 /// Moves that may be recorded at a time.
 pub const MOVES_MAX: usize = 1000;
 /// Moves that one entry may begin.
 pub const MOVES_AN_ENTRY_MAX: usize = 256;
-/// Groups of which one node may have replicas: the more sets of replicas there are, the likelier a few lost nodes hit all of one.
+/// Groups of one keyspace of which one node may have replicas: the more sets of replicas there are, the likelier a few lost nodes hit all of one.
 pub const GROUPS_A_NODE_MAX: usize = 16;
 
 /// How far a move has come.
@@ -62,9 +63,10 @@ impl MetaState {
         Some((*id, self.moves.get(id)?))
     }
 
-    /// The group with exactly these replicas, if there is one.
-    pub fn group_of(&self, members: &[NodeId]) -> Option<GroupId> {
-        self.groups.iter().find(|(_, group)| group.members[..] == *members).map(|(id, _)| *id)
+    /// The group of a keyspace with exactly these replicas, if there is one.
+    pub fn group_of(&self, keyspace: KeyspaceId, members: &[NodeId]) -> Option<GroupId> {
+        let is_it = |group: &GroupRecord| group.keyspace == keyspace && group.members[..] == *members;
+        self.groups.iter().find(|(_, group)| is_it(group)).map(|(id, _)| *id)
     }
 
     pub(super) fn start_moves(
@@ -87,7 +89,7 @@ impl MetaState {
             )));
         }
         let set = self.replica_set(keyspace, to)?;
-        let target = self.target_group(&set, changes)?;
+        let target = self.target_group(keyspace, &set, changes)?;
         let mut is_there = 0;
         for (place, partition) in partitions.iter().enumerate() {
             let known = self.keyspaces.get(&keyspace).and_then(|keyspace| keyspace.partitions.get(*partition));
@@ -123,8 +125,8 @@ impl MetaState {
     /// The nodes as a replica set: the first leads, the others are in the order of their ids, so that few sets are made.
     fn replica_set(&self, keyspace: KeyspaceId, mut to: Vec<NodeId>) -> Result<Vec<NodeId>, Refusal> {
         let record = self.keyspaces.get(&keyspace);
-        let wanted =
-            self.replicas_wanted(record.ok_or_else(|| Refusal::not_found(format!("there is no keyspace {keyspace}")))?);
+        let record = record.ok_or_else(|| Refusal::not_found(format!("there is no keyspace {keyspace}")))?;
+        let wanted = self.replicas_wanted(record);
         if to.len() != wanted {
             return Err(Refusal::invalid(format!(
                 "a partition of this keyspace has {wanted} replicas, not {}: name {wanted} nodes, first the one that is to lead",
@@ -142,25 +144,38 @@ impl MetaState {
                 "node {node} counts as lost: start it again, or choose another one"
             )));
         }
+        self.check_rules(&record.name, &record.rules, &to)?;
         to[1..].sort_unstable();
         Ok(to)
     }
 
     /// The group of a replica set, made if there is none.
-    fn target_group(&mut self, set: &[NodeId], changes: &mut Changes) -> Result<GroupId, Refusal> {
-        if let Some(group) = self.group_of(set) {
+    fn target_group(
+        &mut self,
+        keyspace: KeyspaceId,
+        set: &[NodeId],
+        changes: &mut Changes,
+    ) -> Result<GroupId, Refusal> {
+        if let Some(group) = self.group_of(keyspace, set) {
             return Ok(group);
         }
-        let replicas = |node: &NodeId| self.groups.values().filter(|group| group.members.contains(node)).count();
-        if let Some(node) = set.iter().find(|node| replicas(node) >= GROUPS_A_NODE_MAX) {
+        let groups = |node: &NodeId| {
+            let all = || self.groups.values().filter(|group| group.members.contains(node));
+            (all().filter(|group| group.keyspace == keyspace).count(), all().count())
+        };
+        let is_full = |node: &&NodeId| {
+            let (own, all) = groups(node);
+            own >= GROUPS_A_NODE_MAX || all >= GROUPS_OF_ALL_MAX
+        };
+        if let Some(node) = set.iter().find(is_full) {
             return Err(Refusal::conflict(format!(
-                "node {node} has replicas of {GROUPS_A_NODE_MAX} groups, which is the most there may be: choose a set of nodes that other \
+                "node {node} has replicas of {GROUPS_A_NODE_MAX} groups of the keyspace, or of {GROUPS_OF_ALL_MAX} in all, which is the most there may be: choose a set of nodes that other \
                  partitions have already"
             )));
         }
         let id = GroupId(self.header.next_group);
         self.header.next_group += 1;
-        self.groups.insert_mut(id, GroupRecord { members: set.into(), initialised: false });
+        self.groups.insert_mut(id, GroupRecord { members: set.into(), initialised: false, keyspace });
         changes.push(RowKey::Group(id));
         // Nodes open the group.
         self.routing_changed();
@@ -216,7 +231,7 @@ impl MetaState {
         Ok(())
     }
 
-    fn set_move(&mut self, id: u64, record: MoveRecord, changes: &mut Changes) {
+    pub(super) fn set_move(&mut self, id: u64, record: MoveRecord, changes: &mut Changes) {
         self.moves.insert_mut(id, record);
         changes.push(RowKey::Move(id));
     }

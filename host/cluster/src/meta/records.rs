@@ -1,7 +1,8 @@
 //! What the meta state is made of: one record for each member, keyspace, group, package and app.
 //!
 //! Every record is a row of its own on disk (see [`super::rows`]), so fields are never added silently: a record with a field that
-//! this version does not know is refused, and a new field comes with a new row format.
+//! this version does not know is refused, and a new field comes with a new row format, or with a feature level below which it has its
+//! default value and is not written.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +14,7 @@ use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId};
 use recoil_package::{Manifest, SettingValue};
 use serde::{Deserialize, Serialize};
 
-use super::PartitionMap;
+use super::{DEFAULT_KEYSPACE, PartitionMap, Rules};
 
 /// Tiers of a locality.
 const LOCALITY_TIERS_MAX: usize = 8;
@@ -33,8 +34,9 @@ pub struct Levels {
     pub max: u32,
 }
 
-/// What this version understands. A new cluster starts at the lowest level there ever was, 1.
-pub const LEVELS: Levels = Levels { min: 1, max: 1 };
+/// What this version understands. A new cluster starts at the lowest level there ever was, 1. Level 2 has keyspaces beside the default one;
+/// a cluster is raised to it when the first one is created.
+pub const LEVELS: Levels = Levels { min: 1, max: 2 };
 
 impl Levels {
     /// True if a version with this range can take part in a cluster of `level`.
@@ -53,6 +55,16 @@ impl Locality {
     /// The tiers, key and value, the largest first.
     pub fn tiers(&self) -> &[(String, String)] {
         &self.0
+    }
+
+    /// True without tiers.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True if every tier of `wanted` is one of these, with the same value.
+    pub fn has(&self, wanted: &Locality) -> bool {
+        wanted.0.iter().all(|tier| self.0.contains(tier))
     }
 }
 
@@ -172,6 +184,8 @@ pub struct Keyspace {
     pub name: String,
     /// Replicas a partition should have.
     pub replication: u32,
+    /// Where they may and should be.
+    pub rules: Rules,
     /// By partition id.
     pub partitions: PartitionMap,
 }
@@ -184,6 +198,17 @@ pub struct GroupRecord {
     pub members: Arc<[NodeId]>,
     /// True once a leader has been seen: nobody may initialise it again.
     pub initialised: bool,
+    /// The keyspace whose partitions it may own, and no other's.
+    #[serde(default = "default_keyspace", skip_serializing_if = "is_default_keyspace")]
+    pub keyspace: KeyspaceId,
+}
+
+fn default_keyspace() -> KeyspaceId {
+    DEFAULT_KEYSPACE
+}
+
+fn is_default_keyspace(keyspace: &KeyspaceId) -> bool {
+    *keyspace == DEFAULT_KEYSPACE
 }
 
 /// A package that an app uses. Its bytes are files on the nodes.

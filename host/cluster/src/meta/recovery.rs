@@ -60,6 +60,13 @@ impl MetaState {
                     "group {group} cannot continue with {members:?}: not all of them remain"
                 )));
             }
+            if let Some(record) = self.groups.get(group)
+                && let Some(keyspace) = self.keyspaces.get(&record.keyspace)
+            {
+                let newcomers: Vec<NodeId> =
+                    members.iter().copied().filter(|node| !record.members.contains(node)).collect();
+                self.check_rules(&keyspace.name, &keyspace.rules, &newcomers)?;
+            }
         }
         let continued: std::collections::BTreeMap<GroupId, Arc<[NodeId]>> =
             continued.iter().map(|one| (one.group, one.members.clone().into())).collect();

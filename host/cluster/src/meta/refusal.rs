@@ -10,12 +10,14 @@ pub enum RefusalKind {
     Conflict = 2,
     /// It fits no state.
     Invalid = 3,
+    /// It would put a keyspace where its rule does not allow it. Only clusters that have such rules, at feature level 2, answer it.
+    Forbidden = 4,
 }
 
 impl RefusalKind {
     /// The kind that is written as this byte.
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::NotFound, Self::Conflict, Self::Invalid].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::NotFound, Self::Conflict, Self::Invalid, Self::Forbidden].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -38,6 +40,11 @@ impl Refusal {
     /// The command does not fit the state as it is.
     pub fn conflict(message: impl Into<String>) -> Self {
         Refusal { kind: RefusalKind::Conflict, message: message.into() }
+    }
+
+    /// A keyspace's rule does not allow what the command asks for.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Refusal { kind: RefusalKind::Forbidden, message: message.into() }
     }
 
     /// The command fits no state.

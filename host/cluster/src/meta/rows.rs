@@ -16,7 +16,7 @@ use recoil_base::{AppId, Digest, GroupId, KeyspaceId, NodeId, PartitionId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterSettings, Keyspace, LEVELS, MetaError, MetaState, PartitionMap, Placement};
+use super::{ClusterSettings, Keyspace, LEVELS, MetaError, MetaState, PartitionMap, Placement, Rules};
 
 /// The first byte of a value.
 pub(super) const ROW_FORMAT: u8 = 2;
@@ -153,11 +153,18 @@ pub struct Header {
     pub(super) next_group: u32,
     pub(super) next_app: u32,
     pub(super) next_install: u32,
+    /// The same for keyspaces; 0 until one is created.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) next_keyspace: u32,
     /// The log index of the last entry applied.
     pub index: u64,
     /// The log index of the last entry that changed where calls go: the map, a group's members, an app that began or ceased to serve.
     /// A call carries it, and whoever serves the call must have applied that much.
     pub routing_index: u64,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for Header {
@@ -172,6 +179,7 @@ impl Default for Header {
             next_group: 0,
             next_app: 0,
             next_install: 0,
+            next_keyspace: 0,
             index: 0,
             routing_index: 0,
         }
@@ -185,6 +193,8 @@ struct KeyspaceRow {
     name: String,
     replication: u32,
     partitions: u32,
+    #[serde(default, skip_serializing_if = "Rules::is_empty")]
+    rules: Rules,
 }
 
 fn encode<T: Serialize>(value: &T) -> Bytes {
@@ -222,9 +232,9 @@ impl MetaState {
             RowKey::Header => Some(encode(&self.header)),
             RowKey::Member(node) => self.members.get(node).map(encode),
             RowKey::Keyspace(id) => self.keyspaces.get(id).map(|keyspace| {
-                let Keyspace { name, replication, partitions } = keyspace;
+                let Keyspace { name, replication, rules, partitions } = keyspace;
                 let (name, replication, partitions) = (name.clone(), *replication, partitions.len() as u32);
-                encode(&KeyspaceRow { name, replication, partitions })
+                encode(&KeyspaceRow { name, replication, partitions, rules: rules.clone() })
             }),
             RowKey::Placement(id, partition) => self.keyspaces.get(id)?.partitions.get(*partition).map(|p| encode(&p)),
             RowKey::Group(id) => self.groups.get(id).map(encode),
@@ -275,12 +285,13 @@ impl MetaState {
             if placements.len() != row.partitions as usize {
                 return Err(MetaError::Missing { what: "a partition", keyspace: id });
             }
-            if placements.iter().any(|placement| !state.groups.contains_key(&placement.group)) {
+            let is_its = |group| state.groups.get(group).is_some_and(|record| record.keyspace == id);
+            if !placements.iter().all(|placement| is_its(&placement.group)) {
                 return Err(MetaError::Missing { what: "a group that owns a partition", keyspace: id });
             }
             let partitions: PartitionMap = placements.into_iter().collect();
-            let KeyspaceRow { name, replication, .. } = row;
-            state.keyspaces.insert_mut(id, Keyspace { name, replication, partitions });
+            let KeyspaceRow { name, replication, rules, .. } = row;
+            state.keyspaces.insert_mut(id, Keyspace { name, replication, rules, partitions });
         }
         for moving in state.moves.values() {
             if [moving.source, moving.target].iter().any(|group| !state.groups.contains_key(group)) {

@@ -2,6 +2,7 @@
 
 mod departures;
 mod formats;
+mod keyspaces;
 mod moves;
 mod size;
 mod upkeep;
@@ -87,7 +88,7 @@ pub(super) fn install(app: &str, package: &str, port: u16) -> MetaCommand {
     );
     let manifest = Box::new(Manifest::from_json(json.as_bytes()).unwrap());
     let (name, digest, settings) = (app.into(), Digest::of(package.as_bytes()), BTreeMap::new());
-    MetaCommand::Install { name, digest, size: 1000, source: NodeId(1), manifest, settings }
+    MetaCommand::Install { name, digest, size: 1000, source: NodeId(1), manifest, settings, keyspace: None }
 }
 
 pub(super) fn join(node: u32) -> Join {
@@ -178,7 +179,8 @@ fn a_failed_installation_is_made_anew() {
     let MetaCommand::Install { name, digest, size, manifest, settings, .. } = install("app", "one", 1) else {
         unreachable!()
     };
-    meta.apply(MetaCommand::Install { name, digest, size, source: NodeId(9), manifest, settings }).unwrap();
+    let (source, keyspace) = (NodeId(9), None);
+    meta.apply(MetaCommand::Install { name, digest, size, source, manifest, settings, keyspace }).unwrap();
     assert!(meta.state.holders(digest).into_iter().eq([NodeId(2), NodeId(9)]));
 }
 
@@ -254,6 +256,8 @@ fn a_start_before_the_newest_or_of_a_removed_node_is_refused() {
 #[test]
 fn the_feature_level_is_raised_once_every_member_understands_the_next() {
     let mut meta = Meta::new();
+    let (now, next) = (LEVELS.max, LEVELS.max + 1);
+    meta.state.header.level = now;
     let levels = |max: u32| move |join: &mut Join| join.levels = Levels { min: 1, max };
     let other = |max: u32| {
         move |join: &mut Join| {
@@ -261,21 +265,22 @@ fn the_feature_level_is_raised_once_every_member_understands_the_next() {
             levels(max)(join);
         }
     };
-    meta.join(levels(2)).unwrap();
-    meta.join(other(1)).unwrap();
-    let why = meta.apply(MetaCommand::RaiseLevel { level: 2 }).unwrap_err();
-    assert!(why.contains("node 00000002") && why.contains("levels 1 to 1"), "{why}");
-    assert!(meta.apply(MetaCommand::RaiseLevel { level: 3 }).unwrap_err().contains("raised to 2 only"));
-    meta.apply(MetaCommand::RaiseLevel { level: 1 }).unwrap();
-    meta.join(other(2)).unwrap();
-    // This version understands level 1 alone: it must not go on beyond, and must not have written anything.
-    let (before, raise) = (meta.state.clone(), MetaCommand::RaiseLevel { level: 2 }.encode());
+    meta.join(levels(next)).unwrap();
+    meta.join(other(now)).unwrap();
+    let why = meta.apply(MetaCommand::RaiseLevel { level: next }).unwrap_err();
+    assert!(why.contains("node 00000002") && why.contains(&format!("levels 1 to {now}")), "{why}");
+    let further = meta.apply(MetaCommand::RaiseLevel { level: next + 1 }).unwrap_err();
+    assert!(further.contains(&format!("raised to {next} only")), "{further}");
+    meta.apply(MetaCommand::RaiseLevel { level: now }).unwrap();
+    meta.join(other(next)).unwrap();
+    // This version does not understand the next level: it must not go on beyond, and must not have written anything.
+    let (before, raise) = (meta.state.clone(), MetaCommand::RaiseLevel { level: next }.encode());
     let stopped = meta.state.apply_entry(99, &raise, |key, _| panic!("{key:?} is written"));
-    assert_eq!(stopped, Err(MetaError::Level { level: 2 }));
+    assert_eq!(stopped, Err(MetaError::Level { level: next }));
     assert!(meta.state == before);
     // What a version that does understand it then does.
-    meta.state.header.level = 2;
-    assert!(meta.join(levels(1)).unwrap_err().contains("understands feature levels 1 to 1"));
+    meta.state.header.level = next;
+    assert!(meta.join(levels(now)).unwrap_err().contains(&format!("understands feature levels 1 to {now}")));
 }
 
 /// Fails if a command of a higher level, or one that cannot be read, gets into the log: it would end the nodes that do not know it.
@@ -342,7 +347,7 @@ fn sizes_and_reasons_are_bounded() {
         let MetaCommand::Install { digest, source, manifest, settings, .. } = install("app", "one", 1) else {
             unreachable!()
         };
-        MetaCommand::Install { name: "other".into(), digest, size, source, manifest, settings }
+        MetaCommand::Install { name: "other".into(), digest, size, source, manifest, settings, keyspace: None }
     };
     assert!(meta.apply(sized(999)).unwrap_err().contains("is said to have 999 bytes"));
     assert!(meta.apply(sized(PACKAGE_BYTES_MAX + 1)).is_err());

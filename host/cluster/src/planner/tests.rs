@@ -39,7 +39,7 @@ struct World {
 const NO_LIMIT: Budget = Budget { cluster: usize::MAX, node: usize::MAX };
 
 fn node(capacity: u32, zone: &str) -> Node {
-    Node { role: Role::Member, capacity, zone: zone.into(), is_live: true, successor: None }
+    Node { role: Role::Member, capacity, zone: zone.into(), is_preferred: true, is_live: true, successor: None }
 }
 
 impl World {
@@ -50,7 +50,7 @@ impl World {
 
     fn with(nodes: BTreeMap<NodeId, Node>, partitions: u32, budget: Budget) -> Self {
         let candidate =
-            |(node, of): (&NodeId, &Node)| Candidate { node: *node, capacity: of.capacity, zone: of.zone.clone() };
+            |(node, of): (&NodeId, &Node)| Candidate { zone: of.zone.clone(), ..Candidate::of(*node, of.capacity) };
         let map = place(&nodes.iter().map(candidate).collect::<Vec<_>>(), partitions, 3);
         let groups = (1..).map(GroupId).zip(map.sets.into_iter().map(Arc::from)).collect::<BTreeMap<_, _>>();
         let next_group = groups.len() as u32 + 1;

@@ -1,43 +1,64 @@
 //! What the planner sees of the cluster's state.
 
-use recoil_base::NodeId;
+use recoil_base::{KeyspaceId, NodeId};
 
 use super::{Budget, Node, Partition, Role, View};
-use crate::meta::{Member, MemberState, MetaState};
+use crate::meta::{Keyspace, Member, MemberState, MetaState};
 
 impl View {
-    /// The cluster, with the nodes that answer now.
+    /// All keyspaces, with the nodes that answer now.
+    pub fn all(state: &MetaState, is_live: impl Fn(NodeId) -> bool, budget: Budget) -> Vec<Self> {
+        state.keyspaces.iter().map(|(id, keyspace)| View::of(state, (*id, keyspace), &is_live, budget)).collect()
+    }
+
+    /// One keyspace, with the nodes that answer now.
     ///
-    /// It is healthy, if balancing is switched on and every member that may hold replicas answers: as long as one does not, it may come back with what it has, and what
-    /// moves to it or from it would wait.
-    pub fn of(state: &MetaState, is_live: impl Fn(NodeId) -> bool, budget: Budget) -> Self {
-        let nodes: std::collections::BTreeMap<NodeId, Node> = state
-            .members
-            .iter()
-            .map(|(id, member)| {
-                let zone = member.locality.tiers().first().map(|(_, value)| value.clone()).unwrap_or_default();
-                let (role, capacity, is_live) = (role(state, *id, member), member.capacity, is_live(*id));
-                (*id, Node { role, capacity, zone, is_live, successor: member.successor })
-            })
-            .collect();
+    /// It is healthy, if balancing is switched on and every member that may hold its replicas answers: as long as one does not, it may come
+    /// back with what it has, and what moves to it or from it would wait.
+    pub fn of(
+        state: &MetaState,
+        (id, keyspace): (KeyspaceId, &Keyspace),
+        is_live: &impl Fn(NodeId) -> bool,
+        budget: Budget,
+    ) -> Self {
+        let rules = &keyspace.rules;
+        let node = |(id, member): (&NodeId, &Member)| {
+            let role = match role(state, *id, member) {
+                Role::Member | Role::Waiting if !rules.allow(&member.locality) => Role::Leaving,
+                role => role,
+            };
+            let node = Node {
+                role,
+                capacity: member.capacity,
+                zone: rules.zone_of(&member.locality),
+                is_preferred: member.locality.has(&rules.prefer_leader),
+                is_live: is_live(*id),
+                successor: member.successor,
+            };
+            (*id, node)
+        };
+        let nodes: std::collections::BTreeMap<NodeId, Node> = state.members.iter().map(node).collect();
         let may_balance = state.settings.balances;
         let is_healthy =
             may_balance && nodes.values().filter(|node| node.role == Role::Member).all(|node| node.is_live);
+        // If no node is left that the rule allows, everything stays as it is.
+        let wanted = state.replicas_wanted(keyspace);
         let mut partitions = Vec::new();
-        for (id, keyspace) in &state.keyspaces {
-            let replicas = state.replicas_wanted(keyspace);
-            for (number, placement) in (0..).zip(keyspace.partitions.iter()) {
-                let partition = recoil_base::PartitionId(number);
-                let moving = state.move_of(*id, partition).map(|(_, record)| record.target);
-                let (group, is_moving) = (moving.unwrap_or(placement.group), moving.is_some());
-                partitions.push(Partition { keyspace: *id, partition, group, replicas, is_moving });
-            }
+        for (number, placement) in (0..).zip(keyspace.partitions.iter()) {
+            let partition = recoil_base::PartitionId(number);
+            let moving = state.move_of(id, partition).map(|(_, record)| record.target);
+            let (group, is_moving) = (moving.unwrap_or(placement.group), moving.is_some());
+            let present = || state.groups.get(&group).map_or(0, |group| group.members.len());
+            let replicas = if wanted == 0 { present() } else { wanted };
+            partitions.push(Partition { keyspace: id, partition, group, replicas, is_moving });
         }
+        let own_groups = state.groups.iter().filter(|(_, record)| record.keyspace == id);
+        let own_moves = state.moves.values().filter(|record| record.keyspace == id);
         View {
             nodes,
-            groups: state.groups.iter().map(|(id, record)| (*id, record.members.clone())).collect(),
+            groups: own_groups.map(|(id, record)| (*id, record.members.clone())).collect(),
             partitions,
-            moves: state.moves.values().map(|record| (record.source, record.target)).collect(),
+            moves: own_moves.map(|record| (record.source, record.target)).collect(),
             budget,
             is_healthy,
         }
@@ -83,7 +104,7 @@ mod tests {
         apply(MetaCommand::Drain { node: NodeId(2) });
         apply(MetaCommand::Decommission { node: NodeId(3), successor: Some(NodeId(4)) });
         apply(MetaCommand::MarkLost { node: NodeId(5), incarnation: 1, start: 1 });
-        let view = View::of(&state, |node| node != NodeId(5), Budget { cluster: 1, node: 1 });
+        let view = View::all(&state, |node| node != NodeId(5), Budget { cluster: 1, node: 1 }).remove(0);
         let roles: Vec<Role> = view.nodes.values().map(|node| node.role).collect();
         assert_eq!(roles, [Role::Member, Role::Leaving, Role::Leaving, Role::Member, Role::Lost, Role::Member]);
         let node = |id: u32| &view.nodes[&NodeId(id)];

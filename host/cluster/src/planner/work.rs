@@ -130,7 +130,14 @@ impl Work {
             member.map_or(0.0, |node| f64::from(node.capacity.max(1)))
         };
         let weights: Vec<f64> = self.nodes.iter().map(weight).collect();
-        let (held, led) = (shares(&weights, total as f64, partitions), shares(&weights, partitions, partitions));
+        // Preferred leaders share the leading among themselves, where there are any.
+        let is_preferred = |load: &Load| view.nodes.get(&load.id).is_some_and(|node| node.is_preferred);
+        let preferred = |(load, weight): (&Load, &f64)| if is_preferred(load) { *weight } else { 0.0 };
+        let mut leading: Vec<f64> = self.nodes.iter().zip(&weights).map(preferred).collect();
+        if leading.iter().all(|weight| *weight == 0.0) {
+            leading.clone_from(&weights);
+        }
+        let (held, led) = (shares(&weights, total as f64, partitions), shares(&leading, partitions, partitions));
         for (load, (held, led)) in self.nodes.iter_mut().zip(held.into_iter().zip(led)) {
             (load.share_held, load.share_led) = (held, led);
         }

@@ -83,16 +83,16 @@ mod tests {
     use recoil_base::{GroupId, KeyspaceId, PartitionId};
 
     use super::*;
+    use crate::routing::KeyspaceTable;
 
     fn placement(group: u32, epoch: u64) -> Placement {
         Placement { group: GroupId(group), epoch }
     }
 
     fn table(epoch: u64) -> RoutingTable {
+        let partitions = std::iter::repeat_n(placement(epoch as u32, epoch), REDIRECTS_MAX + 2).collect();
         RoutingTable {
-            keyspace: KeyspaceId(1),
-            keyspace_name: "default".into(),
-            partitions: std::iter::repeat_n(placement(epoch as u32, epoch), REDIRECTS_MAX + 2).collect(),
+            keyspaces: [(KeyspaceId(1), KeyspaceTable { name: "default".into(), partitions })].into(),
             groups: (1..=9).map(|group| (GroupId(group), [recoil_base::NodeId(1)].into())).collect(),
             numbers: Default::default(),
             index: epoch,

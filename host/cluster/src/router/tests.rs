@@ -16,15 +16,15 @@ use crate::evaluate::{EvaluationPool, HostParts};
 use crate::meta::Placement;
 use crate::peer::{PeerService, TcpPeers};
 use crate::peers::{MorePieces, PeerNetwork as _};
+use crate::routing::KeyspaceTable;
 
 /// The node that routes.
 const ORIGIN: NodeId = NodeId(9);
 
 fn table(placements: &[Placement]) -> Arc<RoutingTable> {
+    let partitions = placements.iter().copied().collect();
     Arc::new(RoutingTable {
-        keyspace: KeyspaceId(1),
-        keyspace_name: "default".into(),
-        partitions: placements.iter().copied().collect(),
+        keyspaces: [(KeyspaceId(1), KeyspaceTable { name: "default".into(), partitions })].into(),
         groups: placements.iter().map(|placement| (placement.group, [NODE].into())).collect(),
         numbers: HashMap::new(),
         index: 1,
@@ -151,7 +151,7 @@ impl Pair {
     async fn ask(&self, mode: Mode, bodies: Vec<CallBody>) -> Vec<Result<Bytes, CallError>> {
         let to = || Address::Partition(PartitionId(0));
         let calls = bodies.into_iter().map(|body| RoutedCall { to: to(), body, mode });
-        self.origin.of_app(APP).call_many(calls.collect()).await
+        self.origin.of_app(APP, KeyspaceId(1)).call_many(calls.collect()).await
     }
 
     /// Asks the node that evaluates to read the same key on these partitions, by placements of these epochs.
@@ -290,9 +290,9 @@ async fn a_transaction_whose_answers_cannot_travel_is_rejected_before_it_writes(
     let get = |key: &'static [u8]| call(CallBody::Get(vec![Bytes::from_static(key)]), Mode::Read);
     let mut calls = vec![call(put(b"\x01other", Bytes::new()), Mode::Write)];
     calls.extend((0..34).map(|_| get(b"\x01key")));
-    let refused = pair.origin.of_app(APP).transact(calls).await.unwrap_err();
+    let refused = pair.origin.of_app(APP, KeyspaceId(1)).transact(calls).await.unwrap_err();
     assert!(matches!(&refused, CallError::Rejected(why) if why.contains("16777216 bytes together")), "{refused:?}");
-    let read = pair.origin.of_app(APP).transact(vec![get(b"\x01other")]).await.unwrap();
+    let read = pair.origin.of_app(APP, KeyspaceId(1)).transact(vec![get(b"\x01other")]).await.unwrap();
     assert_eq!(decode_values(read[0].clone()).unwrap(), [None]);
     pair.stop().await;
 }

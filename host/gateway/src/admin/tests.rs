@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::api::{
     AppCommand, AppData, AppDetail, AppState, AppSummary, ClusterStatus, CollectReply, DecommissionReply, Health,
-    LogLine, MoveStatus, NodeDetail, PackageSummary, PartitionStatus, RecoverReply, Status,
+    KeyspaceDetail, KeyspaceStatus, LogLine, MoveStatus, NodeDetail, PackageSummary, PartitionStatus, RecoverReply,
+    Status,
 };
 
 /// An API whose answers are fixed and which remembers what it was asked.
@@ -24,6 +25,7 @@ fn summary() -> AppSummary {
         name,
         version,
         digest: Digest::of(b""),
+        keyspace: "default".to_owned(),
         state: AppState::Serving,
         listeners: Vec::new(),
         nodes_ready: 3,
@@ -124,10 +126,30 @@ impl AdminApi for Fixed {
         self.asked.lock().push(format!("decommission {node} {request:?}"));
         Err(AdminError::conflict("it is the last one", ""))
     }
-    async fn partitions(&self) -> Result<Vec<PartitionStatus>, AdminError> {
+    async fn keyspaces(&self) -> Result<Vec<KeyspaceStatus>, AdminError> {
         Ok(vec![])
     }
-    async fn partition(&self, partition: u32) -> Result<PartitionStatus, AdminError> {
+    async fn keyspace(&self, name: &str) -> Result<KeyspaceDetail, AdminError> {
+        Err(AdminError::not_found(format!("there is no keyspace named '{name}'"), ""))
+    }
+    async fn create_keyspace(&self, request: CreateKeyspace) -> Result<KeyspaceDetail, AdminError> {
+        self.asked.lock().push(format!("{request:?}"));
+        self.keyspace(&request.name).await
+    }
+    async fn set_keyspace(&self, name: &str, request: SetKeyspace) -> Result<KeyspaceDetail, AdminError> {
+        self.asked.lock().push(format!("{name}: {request:?}"));
+        self.keyspace(name).await
+    }
+    async fn delete_keyspace(&self, name: &str) -> Result<(), AdminError> {
+        self.asked.lock().push(format!("delete keyspace {name}"));
+        Ok(())
+    }
+    async fn partitions(&self, keyspace: Option<&str>) -> Result<Vec<PartitionStatus>, AdminError> {
+        self.asked.lock().push(format!("partitions of {keyspace:?}"));
+        Ok(vec![])
+    }
+    async fn partition(&self, keyspace: Option<&str>, partition: u32) -> Result<PartitionStatus, AdminError> {
+        self.asked.lock().push(format!("partition {partition} of {keyspace:?}"));
         Err(AdminError::not_found(format!("there is no partition {partition}"), ""))
     }
     async fn moves(&self) -> Result<Vec<MoveStatus>, AdminError> {
@@ -470,4 +492,51 @@ async fn a_silent_peer_is_let_go() {
     let serving = serve_connection(theirs, PEER, Arc::new(Fixed::default()), Arc::new(Mirror), Arc::default());
     tokio::time::timeout(HEADER_TIMEOUT * 2, serving).await.expect("the connection ends by itself");
     drop(ours);
+}
+
+/// Fails if a keyspace is not reached by its name, if what cannot be a name is passed on, or if what is not known is taken for nothing.
+#[tokio::test]
+async fn keyspaces_are_made_changed_and_deleted_by_name() {
+    let api = Arc::new(Fixed::default());
+    let json = |text: &str| text.as_bytes().to_vec();
+    let mut asked = Vec::new();
+    for (method, path, body, status) in [
+        ("GET", "/v1/keyspaces", "", 200),
+        ("POST", "/v1/keyspaces", r#"{"name": "eu", "require": "region=eu"}"#, 404),
+        ("POST", "/v1/keyspaces", r#"{"name": "EU"}"#, 400),
+        ("POST", "/v1/keyspaces", r#"{"name": "eu", "partitions": -1}"#, 400),
+        ("POST", "/v1/keyspaces", r#"{"name": "eu", "where": "eu"}"#, 400),
+        ("GET", "/v1/keyspaces/eu", "", 404),
+        ("PATCH", "/v1/keyspaces/eu", r#"{"replicas": 5}"#, 404),
+        ("PATCH", "/v1/keyspaces/e%20u", r#"{"replicas": 5}"#, 400),
+        ("PATCH", "/v1/keyspaces/eu", r#"{"partitions": 5}"#, 400),
+        ("DELETE", "/v1/keyspaces/eu", "", 200),
+        ("PUT", "/v1/keyspaces/eu", "", 405),
+        ("GET", "/v1/partitions?keyspace=eu", "", 200),
+        ("GET", "/v1/partitions/7?keyspace=eu", "", 404),
+        ("GET", "/v1/partitions?keyspace=", "", 400),
+        ("GET", "/v1/partitions?space=eu", "", 400),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(Full::new(Bytes::from(json(body)))).unwrap();
+        let answered = answer(request, api.clone(), &Uploads::default()).await;
+        assert_eq!(answered.status(), status, "{method} {path} {body}");
+        asked.append(&mut api.asked.lock());
+    }
+    let create = CreateKeyspace {
+        name: "eu".into(),
+        partitions: 64,
+        replicas: 3,
+        require: "region=eu".into(),
+        spread_by: String::new(),
+        prefer_leader: String::new(),
+    };
+    let set = SetKeyspace { replicas: Some(5), ..SetKeyspace::default() };
+    let expected = [
+        format!("{create:?}"),
+        format!("eu: {set:?}"),
+        "delete keyspace eu".to_owned(),
+        r#"partitions of Some("eu")"#.to_owned(),
+        r#"partition 7 of Some("eu")"#.to_owned(),
+    ];
+    assert_eq!(asked, expected);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use recoil_base::{GroupId, NodeId};
-use recoil_cluster::meta::{AppState, MemberState, MoveRecord, MoveState};
+use recoil_cluster::meta::{App, AppState, MemberState, MoveRecord, MoveState};
 use recoil_cluster::moves::{Seen, Step, may_retire, next};
 use recoil_cluster::{MetaCommand, MetaState, Service};
 use recoil_consensus::{Decision, Group, OwnershipChange, PartitionRef, Phase, Session};
@@ -183,7 +183,9 @@ impl Driver {
 
     /// What speaks against asking for a release now (rule M10).
     fn unprepared(&self, state: &MetaState, record: &MoveRecord, partition: PartitionRef) -> Option<String> {
-        let serving = state.apps.iter().filter(|(_, app)| app.state == AppState::Serving);
+        // Apps of other keyspaces may not be allowed here at all.
+        let is_served = |app: &App| app.state == AppState::Serving && app.keyspace == record.keyspace;
+        let serving = state.apps.iter().filter(|(_, app)| is_served(app));
         for (name, app) in serving {
             if self.parts.host.app(app.id).is_none() {
                 return Some(format!("app {name} is not ready on node {}", self.parts.node));

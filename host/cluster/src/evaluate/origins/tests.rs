@@ -45,7 +45,7 @@ async fn looking_for_gone_origins_makes_nothing_of_partitions_that_remember_none
     let more: Vec<_> = (1..400).map(partition).collect();
     let group = world.host.group(GroupId(1)).unwrap();
     world.bear(&group, &more).await;
-    world.host.add_group(group, &more, &"default".into(), 400);
+    world.host.add_group(group, &more, PARTITION.keyspace, (&"default".into(), 400));
     let [gone, present] = [1, 2].map(|incarnation| Origin { node: NODE, incarnation });
     world.host.set_starts([(NODE, gone.incarnation)].into());
     assert!(world.write(gone, 1).await.is_ok());

@@ -11,7 +11,7 @@ fn path(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/meta/fixtures").join(name)
 }
 
-fn escape(bytes: &[u8]) -> String {
+pub(super) fn escape(bytes: &[u8]) -> String {
     let shown = |byte: &u8| match byte {
         b' '..=b'~' if *byte != b'\\' => char::from(*byte).to_string(),
         _ => format!("\\x{byte:02x}"),
@@ -19,7 +19,7 @@ fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(shown).collect()
 }
 
-fn unescape(text: &str) -> Bytes {
+pub(super) fn unescape(text: &str) -> Bytes {
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some((plain, escaped)) = rest.split_once("\\x") {
@@ -32,14 +32,19 @@ fn unescape(text: &str) -> Bytes {
 }
 
 /// The lines of a fixture, which is `lines` if it is to be written.
-fn fixture(name: &str, lines: &[String]) -> Vec<String> {
+pub(super) fn fixture(name: &str, lines: &[String]) -> Vec<String> {
     if std::env::var_os("RECOIL_WRITE_FIXTURES").is_some() {
         std::fs::write(path(name), lines.join("\n") + "\n").unwrap();
     }
     std::fs::read_to_string(path(name)).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// One of each command.
+/// As nodes of the first feature level write it.
+fn join(node: u32) -> Join {
+    Join { levels: Levels { min: 1, max: 1 }, ..super::join(node) }
+}
+
+/// One of each command of the first feature level.
 fn commands() -> Vec<MetaCommand> {
     let mut taking = join(2);
     taking.displaces = Some(Displaced { node: NodeId(1), incarnation: 3, start: 7 });
@@ -128,7 +133,7 @@ fn full() -> MetaState {
     meta.apply(serve(&app)).unwrap();
     meta.apply(ready(&app, 2, Some("no port"))).unwrap();
     meta.join(|join| {
-        *join = super::join(3);
+        *join = self::join(3);
         join.address = "10.0.0.2:7400".parse().unwrap();
         join.displaces = Some(Displaced { node: NodeId(2), incarnation: 1, start: 11 });
     })
@@ -224,10 +229,10 @@ fn rows_that_make_no_state_stop_the_node() {
     let unknown = load(&|rows| rows.push((Bytes::from_static(&[15, 1]), Bytes::from_static(&[ROW_FORMAT]))));
     assert_eq!(unknown, Err(MetaError::UnknownRow { kind: 15 }));
     let mut later = state.clone();
-    later.header.level = 2;
+    later.header.level = LEVELS.max + 1;
     // Said although there is also a row that this version does not know.
     let later: Vec<_> = rows(&later).into_iter().chain([(Bytes::from_static(&[15]), Bytes::new())]).collect();
-    assert_eq!(MetaState::load(later), Err(MetaError::Level { level: 2 }));
+    assert_eq!(MetaState::load(later), Err(MetaError::Level { level: LEVELS.max + 1 }));
 }
 
 /// Fails if an entry that cannot be read is taken for one that changes nothing.
