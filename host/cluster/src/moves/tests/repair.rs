@@ -340,7 +340,8 @@ impl Cluster {
     /// The meta leader begins what the planner asks for.
     fn balance(&mut self, view: &MetaState) -> bool {
         let budget = Budget { cluster: 4, node: 4 };
-        let planned = plan(&View::of(view, |node| self.is_up(node), budget));
+        let keyspace = view.default_keyspace().expect("it was made at the beginning");
+        let planned = plan(&View::of(view, keyspace, &|node| self.is_up(node), budget));
         for one in &planned {
             let partitions = vec![one.partition];
             drop(self.meta(MetaCommand::Move { keyspace: one.keyspace, partitions, to: one.to.clone() }));
