@@ -66,6 +66,10 @@ async fn a_new_group_begins_after_a_vote_and_only_once() {
 
     let open = async || {
         let opened = Group::open(&context, group, MachineKind::Partitions, Arc::new(|_| {})).await.unwrap();
+        // What it has read from its log is told a moment after it has opened.
+        let begun = opened.raft.wait(Some(Duration::from_secs(10)));
+        let has_voters = |metrics: &RaftMetrics<TypeConfig>| metrics.membership_config.voter_ids().next().is_some();
+        begun.metrics(has_voters, "it has begun").await.unwrap();
         let survey = opened.survey(&context).await.unwrap();
         opened.close().await;
         survey
